@@ -1,0 +1,160 @@
+//! Every answer that couchwarden gives instead of CouchDB's.
+//!
+//! One closed enum, one total mapping to a status code and to CouchDB's JSON error shape
+//! (`{"error":…,"reason":…}`). Every other module has its own error type or names a variant from here;
+//! no other file names a 4xx or 5xx status of ours.
+//!
+//! Invariant: a reason never holds a Rust name, a credential, or anything that CouchDB said.
+
+/// Why a request is not answered by CouchDB. The variants are grouped by status code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: the request can't be read, or two readers could read it differently.
+    BadRequest(&'static str),
+    /// 400 as CouchDB answers a query parameter it can't use (`query_parse_error`).
+    BadQuery(String),
+    /// 400 `bad_request` with a reason made at run time (a path in a node, a member of a body).
+    Malformed(String),
+    /// 400 `invalid_json`.
+    BadJson(String),
+    /// 401: an anonymous caller and anything that is not open to him, existing or not.
+    Unauthorized,
+    /// 401: an attempt to log in that failed.
+    WrongCredentials,
+    /// 403: a known thing that this caller may not do.
+    Forbidden(&'static str),
+    /// 403 with a reason made at run time.
+    ForbiddenBecause(String),
+    /// 404: a document or revision which is absent, or which this caller may not see.
+    Missing,
+    /// 404: a database which is absent, or which this caller may not see.
+    NoDatabase,
+    /// 404: an endpoint which is not in the grammar.
+    NoEndpoint,
+    /// 405 with the methods that are allowed here (for the `Allow` header).
+    Method(&'static str),
+    /// 409 as CouchDB answers it.
+    Conflict,
+    /// 411/413/414/431 and so on: a limit was passed.
+    TooLarge(Limit),
+    /// 412 as CouchDB answers it (`file_exists`, a precondition).
+    Precondition(&'static str),
+    /// 415: a content coding or type that is not read.
+    UnsupportedMedia(&'static str),
+    /// 417: an expectation other than `100-continue`.
+    Expectation,
+    /// 421: this server does not answer for that host name (RFC 9110 section 15.5.20).
+    Misdirected,
+    /// 429: too many attempts; the number of seconds to wait (`Retry-After`).
+    TooMany(u32),
+    /// 408: the client was too slow with head or body.
+    ClientSlow,
+    /// 500: a fault of ours; the detail is in the log.
+    Internal,
+    /// 501: a transfer coding other than `chunked`, or an upgrade.
+    NotImplemented(&'static str),
+    /// 502: CouchDB can't be reached, or what it answered can't be read.
+    BadGateway(&'static str),
+    /// 503: overloaded or draining; the number of seconds to wait.
+    Unavailable(u32),
+    /// 504: CouchDB did not answer in time.
+    UpstreamSlow,
+}
+
+/// The limit that a request has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// The whole head: 431.
+    Head,
+    /// The request target: 414.
+    Target,
+    /// The body, as sent or when inflated: 413.
+    Body,
+}
+
+impl Refusal {
+    /// The HTTP status code.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) | Self::BadQuery(_) | Self::Malformed(_) | Self::BadJson(_) => 400,
+            Self::Unauthorized | Self::WrongCredentials => 401,
+            Self::Forbidden(_) | Self::ForbiddenBecause(_) => 403,
+            Self::Missing | Self::NoDatabase | Self::NoEndpoint => 404,
+            Self::Method(_) => 405,
+            Self::ClientSlow => 408,
+            Self::Conflict => 409,
+            Self::Precondition(_) => 412,
+            Self::TooLarge(Limit::Body) => 413,
+            Self::TooLarge(Limit::Target) => 414,
+            Self::UnsupportedMedia(_) => 415,
+            Self::Expectation => 417,
+            Self::Misdirected => 421,
+            Self::TooMany(_) => 429,
+            Self::TooLarge(Limit::Head) => 431,
+            Self::Internal => 500,
+            Self::NotImplemented(_) => 501,
+            Self::BadGateway(_) => 502,
+            Self::Unavailable(_) => 503,
+            Self::UpstreamSlow => 504,
+        }
+    }
+
+    /// CouchDB's word for the kind of error.
+    pub fn error(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) | Self::Malformed(_) | Self::BadJson(_) => "bad_request",
+            Self::BadQuery(_) => "query_parse_error",
+            Self::Unauthorized | Self::WrongCredentials => "unauthorized",
+            Self::Forbidden(_) | Self::ForbiddenBecause(_) => "forbidden",
+            Self::Missing | Self::NoDatabase | Self::NoEndpoint => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::ClientSlow => "timeout",
+            Self::Conflict => "conflict",
+            Self::Precondition(_) => "precondition_failed",
+            Self::TooLarge(Limit::Body) => "too_large",
+            Self::TooLarge(Limit::Target) => "uri_too_long",
+            Self::TooLarge(Limit::Head) => "head_too_large",
+            Self::UnsupportedMedia(_) => "bad_content_type",
+            Self::Expectation => "expectation_failed",
+            Self::Misdirected => "misdirected_request",
+            Self::TooMany(_) => "too_many_requests",
+            Self::Internal => "internal_server_error",
+            Self::NotImplemented(_) => "not_implemented",
+            Self::BadGateway(_) => "bad_gateway",
+            Self::Unavailable(_) => "service_unavailable",
+            Self::UpstreamSlow => "gateway_timeout",
+        }
+    }
+
+    /// The sentence for the client.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::BadRequest(reason)
+            | Self::Forbidden(reason)
+            | Self::Precondition(reason)
+            | Self::UnsupportedMedia(reason)
+            | Self::NotImplemented(reason)
+            | Self::BadGateway(reason) => reason,
+            Self::BadQuery(reason)
+            | Self::Malformed(reason)
+            | Self::BadJson(reason)
+            | Self::ForbiddenBecause(reason) => reason,
+            Self::Unauthorized => "You are not authorized to access this.",
+            Self::WrongCredentials => "Name or password is incorrect.",
+            Self::Missing | Self::NoEndpoint => "missing",
+            Self::NoDatabase => "Database does not exist.",
+            Self::Method(allow) => allow,
+            Self::ClientSlow => "the request did not arrive in time",
+            Self::Conflict => "Document update conflict.",
+            Self::TooLarge(Limit::Body) => "the request entity is too large",
+            Self::TooLarge(Limit::Target) => "the request target is too long",
+            Self::TooLarge(Limit::Head) => "the request head is too large",
+            Self::Expectation => "only `100-continue` may be expected",
+            Self::Misdirected => "this server does not answer for that host",
+            Self::TooMany(_) => "too many attempts, try again later",
+            Self::Internal => "the request could not be judged",
+            Self::Unavailable(_) => "no capacity now, try again later",
+            Self::UpstreamSlow => "the database did not answer in time",
+        }
+    }
+}
