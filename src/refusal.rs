@@ -17,6 +17,8 @@ pub enum Refusal {
     Malformed(String),
     /// 400 `invalid_json`.
     BadJson(String),
+    /// 400 `illegal_database_name`.
+    IllegalDatabase,
     /// 401: an anonymous caller and anything that is not open to him, existing or not.
     Unauthorized,
     /// 401: an attempt to log in that failed.
@@ -41,6 +43,8 @@ pub enum Refusal {
     Precondition(&'static str),
     /// 415: a content coding or type that is not read.
     UnsupportedMedia(&'static str),
+    /// 416: no such part of an attachment.
+    Range,
     /// 417: an expectation other than `100-continue`.
     Expectation,
     /// 421: this server does not answer for that host name (RFC 9110 section 15.5.20).
@@ -76,7 +80,11 @@ impl Refusal {
     /// The HTTP status code.
     pub fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) | Self::BadQuery(_) | Self::Malformed(_) | Self::BadJson(_) => 400,
+            Self::BadRequest(_)
+            | Self::BadQuery(_)
+            | Self::Malformed(_)
+            | Self::BadJson(_)
+            | Self::IllegalDatabase => 400,
             Self::Unauthorized | Self::WrongCredentials => 401,
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => 403,
             Self::Missing | Self::NoDatabase | Self::NoEndpoint => 404,
@@ -87,6 +95,7 @@ impl Refusal {
             Self::TooLarge(Limit::Body) => 413,
             Self::TooLarge(Limit::Target) => 414,
             Self::UnsupportedMedia(_) => 415,
+            Self::Range => 416,
             Self::Expectation => 417,
             Self::Misdirected => 421,
             Self::TooMany(_) => 429,
@@ -104,6 +113,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadJson(_) => "bad_request",
             Self::BadQuery(_) => "query_parse_error",
+            Self::IllegalDatabase => "illegal_database_name",
             Self::Unauthorized | Self::WrongCredentials => "unauthorized",
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => "forbidden",
             Self::Missing | Self::NoDatabase | Self::NoEndpoint => "not_found",
@@ -115,6 +125,7 @@ impl Refusal {
             Self::TooLarge(Limit::Target) => "uri_too_long",
             Self::TooLarge(Limit::Head) => "head_too_large",
             Self::UnsupportedMedia(_) => "bad_content_type",
+            Self::Range => "requested_range_not_satisfiable",
             Self::Expectation => "expectation_failed",
             Self::Misdirected => "misdirected_request",
             Self::TooMany(_) => "too_many_requests",
@@ -143,7 +154,9 @@ impl Refusal {
             Self::WrongCredentials => "Name or password is incorrect.",
             Self::Missing | Self::NoEndpoint => "missing",
             Self::NoDatabase => "Database does not exist.",
-            Self::Method(allow) => allow,
+            Self::Method(_) => "this method is not allowed here",
+            Self::IllegalDatabase => "the name of the database is not legal",
+            Self::Range => "Requested range not satisfiable",
             Self::ClientSlow => "the request did not arrive in time",
             Self::Conflict => "Document update conflict.",
             Self::TooLarge(Limit::Body) => "the request entity is too large",
@@ -155,6 +168,40 @@ impl Refusal {
             Self::Internal => "the request could not be judged",
             Self::Unavailable(_) => "no capacity now, try again later",
             Self::UpstreamSlow => "the database did not answer in time",
+        }
+    }
+
+    /// A header that tells the client how to do better: its name in lower case, and its value.
+    pub fn advice(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Method(allowed) => Some(("allow", (*allowed).to_owned())),
+            Self::TooMany(seconds) | Self::Unavailable(seconds) => {
+                Some(("retry-after", seconds.to_string()))
+            }
+            Self::BadRequest(_)
+            | Self::BadQuery(_)
+            | Self::Malformed(_)
+            | Self::BadJson(_)
+            | Self::IllegalDatabase
+            | Self::Unauthorized
+            | Self::WrongCredentials
+            | Self::Forbidden(_)
+            | Self::ForbiddenBecause(_)
+            | Self::Missing
+            | Self::NoDatabase
+            | Self::NoEndpoint
+            | Self::Conflict
+            | Self::TooLarge(_)
+            | Self::Precondition(_)
+            | Self::UnsupportedMedia(_)
+            | Self::Range
+            | Self::Expectation
+            | Self::Misdirected
+            | Self::ClientSlow
+            | Self::Internal
+            | Self::NotImplemented(_)
+            | Self::BadGateway(_)
+            | Self::UpstreamSlow => None,
         }
     }
 }

@@ -4,37 +4,30 @@
 //! judges a [`Route`], and what is sent to CouchDB is rendered from the very same value.
 //! What is not in the enum is refused ([`RouteError::UnknownEndpoint`]).
 //!
+//! The first path segments `node` and `session` are ours: databases of these names can't be reached
+//! through couchwarden.
+//!
 //! Invariant: `parse(render(route)) == route`, and two spellings of one path give the same route or a
 //! refusal.
 
 pub mod name;
 pub mod query;
 
+mod call;
+mod copy;
 mod database;
 mod design;
+mod maintenance;
+mod method;
 mod path;
 mod render;
 mod server;
 
-pub use name::{AttachmentName, DbName, DesignName, DocId, FunctionName, LocalId, NodeId, Rev, Text};
-pub use query::Query;
-
-/// The methods that the API uses. `OPTIONS` is answered by CORS and never becomes a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// `GET`
-    Get,
-    /// `HEAD`: the same as `GET` without the body, and judged alike.
-    Head,
-    /// `POST`
-    Post,
-    /// `PUT`
-    Put,
-    /// `DELETE`
-    Delete,
-    /// `COPY`, CouchDB's own.
-    Copy,
-}
+pub use method::Method;
+pub use name::{
+    AttachmentName, DbName, DesignName, DocId, FunctionName, LocalId, NodeId, Rev, Text,
+};
+pub use query::{Query, QueryError};
 
 /// A request line that is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +96,8 @@ pub enum ServerCall {
     Reshard(ReshardCall),
     /// `/_node/NAME/…`
     ClusterNode { node: Text, call: ClusterNodeCall },
-    /// `/_utils/…`: Fauxton's files.
+    /// `/_utils/…`: Fauxton's files. An empty last segment is a trailing slash, which matters here:
+    /// `/_utils` is redirected to `/_utils/`.
     Utils(Vec<Text>),
 }
 
@@ -143,8 +137,28 @@ pub enum ClusterNodeCall {
     Config(Option<Text>, Option<Text>),
     /// `_config/_reload`
     ConfigReload,
-    /// Any further handler that CouchDB 3.5 answers under `/_node/NAME`.
-    Other(OtherNodeCall),
+    /// `_dbs…` and `_nodes…`: the databases in which a cluster keeps its own state.
+    Registry { of: Registry, call: RegistryCall },
+}
+
+/// The databases that exist on one member of a cluster only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Registry {
+    /// `_dbs`: which shard of which database is where.
+    Dbs,
+    /// `_nodes`: the members of the cluster.
+    Nodes,
+}
+
+/// Calls of such a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryCall {
+    /// the database itself
+    Info,
+    /// `_all_docs`
+    AllDocs,
+    /// one document: the name of a database, or of a member
+    Entry(Text),
 }
 
 /// Calls of the database level and below.
@@ -169,7 +183,11 @@ pub enum DatabaseCall {
     /// `_index`
     Index,
     /// `_index/DDOC/TYPE/NAME`
-    IndexNamed { ddoc: DesignName, kind: Text, name: Text },
+    IndexNamed {
+        ddoc: DesignName,
+        kind: Text,
+        name: Text,
+    },
     /// `_index/_bulk_delete`
     IndexBulkDelete,
     /// `_revs_diff`
@@ -191,15 +209,41 @@ pub enum DatabaseCall {
     /// `_partition/P/_explain`
     PartitionExplain(Text),
     /// `_partition/P/_design/DDOC/_view/VIEW`
-    PartitionView { partition: Text, ddoc: DesignName, view: FunctionName },
+    PartitionView {
+        partition: Text,
+        ddoc: DesignName,
+        view: FunctionName,
+    },
+    /// `_partition/P/_design/DDOC/_search/INDEX`
+    PartitionSearch {
+        partition: Text,
+        ddoc: DesignName,
+        index: FunctionName,
+    },
+    /// `_partition/P/_design/DDOC/_nouveau/INDEX`
+    PartitionNouveau {
+        partition: Text,
+        ddoc: DesignName,
+        index: FunctionName,
+    },
     /// A document.
     Document(DocId),
     /// `COPY` of a document to another id of the same database.
-    CopyDocument { from: DocId, to: DocId, to_rev: Option<Rev> },
+    CopyDocument {
+        from: DocId,
+        to: DocId,
+        to_rev: Option<Rev>,
+    },
     /// An attachment of a document.
     Attachment { doc: DocId, name: AttachmentName },
     /// `_local/ID`
     Local(LocalId),
+    /// `COPY` of a local document to another one of the same database.
+    CopyLocal {
+        from: LocalId,
+        to: LocalId,
+        to_rev: Option<Rev>,
+    },
     /// Something below `_design/DDOC` that is not the document or an attachment.
     Design { ddoc: DesignName, call: DesignCall },
     /// `_temp_view`, gone since CouchDB 2 but still answered.
@@ -272,7 +316,11 @@ pub enum DesignCall {
     /// `_show/NAME[/DOC]`
     Show(FunctionName, Option<DocId>),
     /// `_list/NAME/[DDOC/]VIEW`
-    List { list: FunctionName, other: Option<DesignName>, view: FunctionName },
+    List {
+        list: FunctionName,
+        other: Option<DesignName>,
+        view: FunctionName,
+    },
     /// `_update/NAME[/DOC]`
     Update(FunctionName, Option<DocId>),
     /// `_rewrite/…`
@@ -311,7 +359,11 @@ pub enum RouteError {
     /// The path, the query or `Destination` could be read in more than one way.
     #[error("{0}")]
     Ambiguous(&'static str),
-    /// The name of the database is not one that CouchDB would create.
+    /// The name of the database is not one that CouchDB would create: `PUT` is answered with
+    /// `illegal_database_name`, the other methods as for a database that does not exist.
     #[error("illegal database name")]
     IllegalDatabase,
 }
+
+#[cfg(test)]
+mod tests;

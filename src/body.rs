@@ -1,0 +1,120 @@
+//! The bodies we send, to clients and to CouchDB, and why one may end before its end.
+//!
+//! Invariant: a body that fails with a `Cut` is never completed: the connection closes without the last
+//! chunk, or the stream is reset, so that a cut body can't be mistaken for a whole one.
+
+use crate::refusal::{Limit, Refusal};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// Every body that we send, either way.
+pub type Body = UnsyncBoxBody<Bytes, Cut>;
+
+/// Why a body ends before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// The client's framing or content coding is broken, or its connection ended within the body.
+    #[error("the client's body is broken")]
+    ClientBroken,
+    /// The client sent its body, or took our answer, too slowly.
+    #[error("the client is too slow")]
+    ClientSlow,
+    /// The client's body is longer than the limit, as sent or when inflated.
+    #[error("the client's body is too large")]
+    ClientTooLarge,
+    /// The client went away.
+    #[error("the client went away")]
+    ClientGone,
+    /// CouchDB's answer broke off.
+    #[error("the answer of the database broke off")]
+    Upstream,
+    /// CouchDB's answer stood still for too long.
+    #[error("the database is too slow")]
+    UpstreamSlow,
+    /// What CouchDB sent can't be judged, so it is not shown.
+    #[error("the answer could not be judged")]
+    Filter,
+    /// couchwarden is going down, or the rules under which the answer began no longer hold.
+    #[error("the answer was stopped")]
+    Stopped,
+}
+
+impl Cut {
+    /// The answer to give while the head has not been sent yet.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::ClientBroken | Self::ClientGone => {
+                Refusal::BadRequest("the request body can't be read")
+            }
+            Self::ClientSlow => Refusal::ClientSlow,
+            Self::ClientTooLarge => Refusal::TooLarge(Limit::Body),
+            Self::Upstream => Refusal::BadGateway("the answer of the database broke off"),
+            Self::UpstreamSlow => Refusal::UpstreamSlow,
+            Self::Filter => Refusal::BadGateway("the answer of the database can't be judged"),
+            Self::Stopped => Refusal::Unavailable(1),
+        }
+    }
+}
+
+/// Measures how long a peer has kept us waiting without a single byte.
+///
+/// The clock runs only while we wait: whoever does not poll is not waiting.
+#[derive(Debug)]
+pub struct Idle {
+    limit: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Idle {
+    /// A clock that stands still.
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            sleep: None,
+            waiting: false,
+        }
+    }
+
+    /// The peer has moved: the next wait begins anew.
+    pub fn moved(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Ready when the peer has kept us waiting for too long. To be asked whenever the peer is `Pending`.
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let fresh = !std::mem::replace(&mut self.waiting, true);
+        let limit = self.limit;
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if fresh {
+            sleep.as_mut().reset(Instant::now() + limit);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+/// No bytes at all.
+pub fn empty() -> Body {
+    full(Bytes::new())
+}
+
+/// These bytes, with their length.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    boxed(http_body_util::Full::new(bytes.into()).map_err(|never| match never {}))
+}
+
+/// Any body of ours behind the one type.
+pub fn boxed<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = Cut> + Send + 'static,
+{
+    body.boxed_unsync()
+}

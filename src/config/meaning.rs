@@ -1,0 +1,418 @@
+//! From what the file says to what it means: defaults, and what can't be meant together.
+//!
+//! Invariant: every default of the configuration stands in this file.
+
+use super::raw::{At, Environment, Reader, Section};
+use super::{
+    Bcrypt, Config, CouchDb, Identity, Limits, Listen, Login, Mistake, Network, Nodes, Origin,
+    Present, Session, Voucher,
+};
+use super::words::{
+    is_database, is_host, is_role, is_web_origin, parse_network, parse_origin,
+};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// A signing key shorter than this can be guessed.
+const MIN_SECRET: usize = 16;
+
+/// bcrypt of cost 15 takes two seconds: nobody waits longer, and each login would be an attack.
+const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 32 * KIB,
+            target: 8 * KIB,
+            body: 64 * MIB,
+            row: 16 * MIB,
+            fields: 100,
+            connections: 10_000,
+            handshake_time: Duration::from_secs(10),
+            head_time: Duration::from_secs(30),
+            body_idle: Duration::from_secs(30),
+            write_idle: Duration::from_secs(60),
+            upstream_connect: Duration::from_secs(5),
+            upstream_answer: Duration::from_secs(60),
+            upstream_idle: Duration::from_secs(60),
+            // CouchDB ends a feed, or beats, after 60 seconds by default.
+            feed_idle: Duration::from_secs(120),
+            // Node's server keeps for five seconds, CouchDB for minutes.
+            upstream_keep: Duration::from_secs(4),
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Reads the whole file. All mistakes are gathered before any is told.
+pub(super) fn read(
+    text: &str,
+    path: &Path,
+    environment: Environment<'_>,
+) -> Result<Config, Vec<Mistake>> {
+    let reader = Reader::new(path, text, environment);
+    let config = reader.root().and_then(|root| config(root, &reader));
+    let mistakes = reader.into_mistakes();
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        Some(_) | None => Err(mistakes),
+    }
+}
+
+fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
+    // Every section is read before the first `?`, so that no mistake hides another.
+    let listen = listen(root.section("listen"), reader);
+    let operators = operators(root.section("operators"));
+    let couchdb = couchdb(root.section("couchdb"), reader);
+    let identity = identity(root.section("identity"), reader);
+    let mut policies = root.section("policies");
+    let directory = policies.path("directory");
+    if directory.is_none() {
+        policies.missing("directory");
+    }
+    policies.finish();
+    let nodes = nodes(root.section("nodes"), reader);
+    let cors = cors(root.section("cors"), reader);
+    let limits = limits(root.section("limits"), reader);
+    let trusted = trusted(root.section("trusted"), reader);
+    root.finish();
+    let identity = identity?;
+    if nodes.database.is_none()
+        && let Some((_, place)) = identity.1
+    {
+        reader.mistake(place, "the voucher `nodes` needs `nodes.database`");
+    }
+    Some(Config {
+        listen: listen?,
+        operators,
+        couchdb: couchdb?,
+        identity: identity.0,
+        policies: directory?.value,
+        nodes,
+        cors,
+        limits,
+        trusted,
+    })
+}
+
+fn listen(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Listen> {
+    let address = section.address("address");
+    let certificates = section.path_or("certificates", "certs");
+    let insecure = section.flag("insecure");
+    let mut names = section.texts("names").unwrap_or_default();
+    if address.is_none() {
+        section.missing("address");
+    }
+    section.finish();
+    if let Some(insecure) = insecure.as_ref().filter(|insecure| insecure.value)
+        && address
+            .as_ref()
+            .is_some_and(|address| !address.value.ip().is_loopback())
+    {
+        let message = "plain HTTP is served on a loopback address only, such as 127.0.0.1";
+        reader.mistake(insecure.place, message);
+    }
+    names.retain(|name| {
+        let good = is_host(&name.value) && name.value == name.value.to_ascii_lowercase();
+        if !good {
+            let message = format!("`{}` is not a host name in lower case", name.value);
+            reader.mistake(name.place, message);
+        }
+        good
+    });
+    Some(Listen {
+        address: address?.value,
+        certificates,
+        insecure: insecure.is_some_and(|insecure| insecure.value),
+        names: values(names),
+    })
+}
+
+fn operators(mut section: Section<'_>) -> Option<SocketAddr> {
+    let address = section.address("address");
+    section.finish();
+    address.map(|address| address.value)
+}
+
+fn couchdb(mut section: Section<'_>, reader: &Reader<'_>) -> Option<CouchDb> {
+    let nodes = section.texts("nodes");
+    let user = section.text("user");
+    let password = section.secret("password");
+    let present = section.text("present");
+    let proxy_secret = section.secret("proxy_secret");
+    let role = section.text("role");
+    let ca = section.path("ca");
+    for (key, absent) in [
+        ("nodes", nodes.as_ref().is_none_or(Vec::is_empty)),
+        ("user", user.is_none()),
+    ] {
+        if absent {
+            section.missing(key);
+        }
+    }
+    if password.is_none() {
+        section.missing("password");
+    }
+    let present = match present.as_ref().map_or("proxy", |said| said.value.as_str()) {
+        "proxy" => {
+            if proxy_secret.is_none() {
+                section.missing("proxy_secret");
+            }
+            proxy_secret.map(|secret| Present::Proxy {
+                secret: secret.value,
+            })
+        }
+        "service" => Some(Present::Service),
+        other => {
+            let place = present.as_ref().map_or(0, |said| said.place);
+            let message = format!("`{other}` is neither `proxy` nor `service`");
+            reader.mistake(place, message);
+            None
+        }
+    };
+    section.finish();
+    let origins = origins(nodes.unwrap_or_default(), ca.is_some(), reader);
+    if let Some(role) = &role
+        && !is_role(&role.value)
+    {
+        reader.mistake(role.place, format!("`{}` is not a role", role.value));
+    }
+    Some(CouchDb {
+        nodes: origins,
+        user: user?.value,
+        password: password?.value,
+        present: present?,
+        role: role.map_or_else(|| "warden".to_owned(), |role| role.value),
+        ca: ca.map(|ca| ca.value),
+    })
+}
+
+fn origins(nodes: Vec<At<String>>, verifiable: bool, reader: &Reader<'_>) -> Vec<Origin> {
+    let mut origins = Vec::new();
+    for node in nodes {
+        match parse_origin(&node.value) {
+            Some(origin) => {
+                if origin.tls && !verifiable {
+                    let message = "an https node is verified by `couchdb.ca`, which is missing";
+                    reader.mistake(node.place, message);
+                }
+                origins.push(origin);
+            }
+            None => reader.mistake(
+                node.place,
+                "a node is `http://host:port` or `https://host:port`, without user and path",
+            ),
+        }
+    }
+    origins
+}
+
+type PlacedVoucher = Option<(Voucher, usize)>;
+
+/// Gives the place of the voucher `nodes` too, which another section may contradict.
+fn identity(mut section: Section<'_>, reader: &Reader<'_>) -> Option<(Identity, PlacedVoucher)> {
+    let administrators = section.texts("administrators").unwrap_or_default();
+    let said = section.texts("vouchers");
+    let session = session(section.section("session"), reader);
+    let bcrypt = bcrypt(section.section("bcrypt"), reader);
+    let login = login(section.section("login"));
+    section.finish();
+    for name in &administrators {
+        if name.value.is_empty() || name.value.chars().any(char::is_control) {
+            reader.mistake(name.place, "an administrator needs a name");
+        }
+    }
+    let mut vouchers = Vec::new();
+    let mut nodes = None;
+    match said {
+        None => vouchers.push(Voucher::CouchDb),
+        Some(said) => {
+            for voucher in said {
+                match voucher.value.as_str() {
+                    "nodes" => {
+                        nodes = Some((Voucher::Nodes, voucher.place));
+                        vouchers.push(Voucher::Nodes);
+                    }
+                    "couchdb" => vouchers.push(Voucher::CouchDb),
+                    other => {
+                        let message = format!("`{other}` is neither `nodes` nor `couchdb`");
+                        reader.mistake(voucher.place, message);
+                    }
+                }
+            }
+        }
+    }
+    let identity = Identity {
+        administrators: values(administrators),
+        vouchers,
+        session: session?,
+        bcrypt,
+        login,
+    };
+    Some((identity, nodes))
+}
+
+fn session(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Session> {
+    let secret = section.secret("secret");
+    let previous = section.secret("previous");
+    let lifetime = section.duration("lifetime");
+    if secret.is_none() {
+        section.missing("secret");
+    }
+    section.finish();
+    for secret in [&secret, &previous].into_iter().flatten() {
+        if secret.value.expose().len() < MIN_SECRET {
+            let message = format!("a session secret has {MIN_SECRET} bytes or more");
+            reader.mistake(secret.place, message);
+        }
+    }
+    Some(Session {
+        secret: secret?.value,
+        previous: previous.map(|previous| previous.value),
+        lifetime: lifetime.map_or(Duration::from_secs(600), |lifetime| lifetime.value),
+    })
+}
+
+fn bcrypt(mut section: Section<'_>, reader: &Reader<'_>) -> Bcrypt {
+    let place = section.place;
+    let mut costs = |key, default| section.number(key).map_or(default, |cost| cost.value);
+    let (min_cost, cost, max_cost) = (costs("min_cost", 4), costs("cost", 11), costs("max_cost", 14));
+    let workers = costs("workers", 2);
+    let queue = costs("queue", 64);
+    section.finish();
+    let ordered = min_cost <= cost && cost <= max_cost;
+    if !(ordered && COSTS.contains(&min_cost) && COSTS.contains(&max_cost)) {
+        let message = "bcrypt costs lie between 4 and 15, with min_cost <= cost <= max_cost";
+        reader.mistake(place, message);
+    }
+    Bcrypt {
+        cost,
+        min_cost,
+        max_cost,
+        workers: count(workers).max(1),
+        queue: count(queue),
+    }
+}
+
+fn login(mut section: Section<'_>) -> Login {
+    let failures = section.number("failures");
+    let window = section.duration("window");
+    let cache = section.duration("cache");
+    section.finish();
+    Login {
+        failures: failures.map_or(5, |failures| failures.value),
+        window: window.map_or(Duration::from_secs(60), |window| window.value),
+        cache: cache.map_or(Duration::from_secs(60), |cache| cache.value),
+    }
+}
+
+fn nodes(mut section: Section<'_>, reader: &Reader<'_>) -> Nodes {
+    let database = section.text("database");
+    let attributes = section.texts("attributes");
+    let mut flag = |key, default| section.flag(key).map_or(default, |flag| flag.value);
+    let (self_service, listing, creation) =
+        (flag("self_service", false), flag("listing", true), flag("creation", true));
+    section.finish();
+    if let Some(database) = &database
+        && !is_database(&database.value)
+    {
+        let message = format!("`{}` is not a database name", database.value);
+        reader.mistake(database.place, message);
+    }
+    Nodes {
+        database: database.map(|database| database.value),
+        attributes: values(attributes.unwrap_or_default()),
+        self_service,
+        listing,
+        creation,
+    }
+}
+
+fn cors(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<String> {
+    let origins = section.texts("origins").unwrap_or_default();
+    section.finish();
+    for origin in &origins {
+        if origin.value == "*" {
+            // Security: `*` with credentials lets any page read for the user (leaks A12).
+            reader.mistake(origin.place, "`*` can't be allowed: answers carry credentials");
+        } else if !is_web_origin(&origin.value) {
+            let message = format!("`{}` is not `scheme://host[:port]`", origin.value);
+            reader.mistake(origin.place, message);
+        }
+    }
+    values(origins)
+}
+
+fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> Limits {
+    let mut limits = Limits::default();
+    for (key, field) in [
+        ("head", &mut limits.head),
+        ("target", &mut limits.target),
+        ("body", &mut limits.body),
+        ("row", &mut limits.row),
+    ] {
+        if let Some(said) = section.size(key) {
+            *field = said.value;
+        }
+    }
+    for (key, field) in [
+        ("fields", &mut limits.fields),
+        ("connections", &mut limits.connections),
+    ] {
+        if let Some(said) = section.number(key) {
+            *field = count(said.value).max(1);
+        }
+    }
+    for (key, field) in [
+        ("handshake_time", &mut limits.handshake_time),
+        ("head_time", &mut limits.head_time),
+        ("body_idle", &mut limits.body_idle),
+        ("write_idle", &mut limits.write_idle),
+        ("upstream_connect", &mut limits.upstream_connect),
+        ("upstream_answer", &mut limits.upstream_answer),
+        ("upstream_idle", &mut limits.upstream_idle),
+        ("feed_idle", &mut limits.feed_idle),
+        ("upstream_keep", &mut limits.upstream_keep),
+        ("grace", &mut limits.grace),
+    ] {
+        if let Some(said) = section.duration(key) {
+            *field = said.value;
+        }
+    }
+    let place = section.place;
+    section.finish();
+    // The buffer of a connection holds 64 KiB, and a head must fit into it.
+    if !(KIB..=64 * KIB).contains(&limits.head) || limits.target > limits.head {
+        let message = "`limits.head` is 1KiB to 64KiB, `limits.target` at most that";
+        reader.mistake(place, message);
+    }
+    limits
+}
+
+fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
+    let proxies = section.texts("proxies").unwrap_or_default();
+    section.finish();
+    let mut networks = Vec::new();
+    for proxy in proxies {
+        match parse_network(&proxy.value) {
+            Some(network) => networks.push(network),
+            None => {
+                let message = format!("`{}` is not an address or range", proxy.value);
+                reader.mistake(proxy.place, message);
+            }
+        }
+    }
+    networks
+}
+
+fn values(said: Vec<At<String>>) -> Vec<String> {
+    said.into_iter().map(|said| said.value).collect()
+}
+
+fn count(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

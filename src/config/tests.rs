@@ -1,0 +1,192 @@
+//! What a configuration means, and that all its mistakes are told at once.
+
+use super::raw::Reader;
+use super::{Config, Network, Present, Voucher, meaning};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+const SMALLEST: &str = r#"
+[listen]
+address = "127.0.0.1:0"
+[couchdb]
+nodes = ["http://127.0.0.1:5984"]
+user = "warden"
+password = "errand"
+proxy_secret = { env = "PROXY" }
+[identity.session]
+secret = "0123456789abcdef"
+[policies]
+directory = "policies"
+"#;
+
+fn read(text: &str) -> Result<Config, Vec<String>> {
+    let environment = |name: &str| (name == "PROXY").then(|| "shared".to_owned());
+    meaning::read(text, Path::new("/etc/warden/couchwarden.toml"), &environment)
+        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+}
+
+/// The mistakes, without the file name.
+fn mistakes(text: &str) -> String {
+    let mistakes = read(text).unwrap_err();
+    mistakes
+        .iter()
+        .map(|mistake| mistake.replace("/etc/warden/couchwarden.toml:", ""))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_smallest_configuration_has_safe_defaults() {
+    let config = read(SMALLEST).unwrap();
+    assert!(!config.listen.insecure);
+    assert_eq!(config.listen.certificates, Path::new("/etc/warden/certs"));
+    assert_eq!(config.policies, Path::new("/etc/warden/policies"));
+    assert_eq!(config.couchdb.role, "warden");
+    assert!(matches!(config.couchdb.present, Present::Proxy { ref secret } if secret.matches(b"shared")));
+    assert_eq!(config.identity.vouchers, [Voucher::CouchDb]);
+    assert_eq!(config.identity.session.lifetime, Duration::from_secs(600));
+    assert!(config.cors.is_empty() && config.trusted.is_empty());
+    assert!(!config.nodes.self_service && config.nodes.listing && config.nodes.creation);
+    assert_eq!(config.limits.body, 64 << 20);
+    assert_eq!(config.couchdb.nodes[0].to_string(), "http://127.0.0.1:5984");
+}
+
+#[test]
+fn the_configuration_of_the_design_is_understood() {
+    let text = r#"
+[listen]
+address      = "0.0.0.0:6984"
+certificates = "certs"
+names        = ["db.example.com"]
+[operators]
+address      = "127.0.0.1:9984"
+[couchdb]
+nodes        = ["http://127.0.0.1:5984", "http://[::1]:5985/"]
+user         = "warden"
+password     = "errand"
+present      = "service"
+role         = "warden"
+[identity]
+administrators = ["ops"]
+vouchers       = ["nodes", "couchdb"]
+session        = { secret = "0123456789abcdef", previous = "fedcba9876543210", lifetime = "10m" }
+[policies]
+directory    = "policies"
+[nodes]
+database     = "catconf"
+attributes   = ["customer.numbers"]
+[cors]
+origins      = ["https://dashboard.example.com", "http://localhost:8080"]
+[limits]
+body         = "64MiB"
+write_idle   = "500ms"
+[trusted]
+proxies      = ["10.0.0.0/8", "::1"]
+"#;
+    let config = read(text).unwrap();
+    assert_eq!(config.identity.vouchers, [Voucher::Nodes, Voucher::CouchDb]);
+    assert_eq!(config.limits.write_idle, Duration::from_millis(500));
+    assert_eq!(config.couchdb.nodes[1].authority(), "[::1]:5985");
+    assert_eq!(config.trusted.len(), 2);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_each_with_its_line() {
+    let text = r#"
+[listen]
+address = "0.0.0.0:6984"
+insecure = true
+colour = "red"
+[couchdb]
+nodes = ["http://user@h", "https://db.example.com"]
+user = 7
+password = { env = "ABSENT" }
+present = "magic"
+[identity]
+vouchers = ["nodes", "moon"]
+session = { secret = "short", lifetime = "10 minutes" }
+[cors]
+origins = ["*", "https://a.example.com/"]
+[limits]
+body = "64 MB"
+[nodes]
+listing = "yes"
+[surprise]
+"#;
+    insta::assert_snapshot!(mistakes(text), @r"
+    ");
+}
+
+#[test]
+fn mistakes_of_syntax_come_alone_and_together() {
+    insta::assert_snapshot!(mistakes("[listen]\naddress = \n[couchdb\nuser = 'x\n"), @r"
+    ");
+}
+
+#[test]
+fn a_repeated_key_is_a_mistake() {
+    insta::assert_snapshot!(mistakes("[listen]\naddress = '127.0.0.1:1'\naddress = '127.0.0.1:2'\n"), @r"
+    ");
+}
+
+#[test]
+fn a_mistake_never_shows_a_secret() {
+    let text = SMALLEST.replace("0123456789abcdef", "canary");
+    assert!(!mistakes(&text).contains("canary"));
+    let text = SMALLEST.replace("\"errand\"", "[\"canary\"]");
+    assert!(!mistakes(&text).contains("canary"));
+}
+
+#[test]
+fn plain_http_is_allowed_on_loopback() {
+    let text = SMALLEST.replace("[couchdb]", "insecure = true\n[couchdb]");
+    assert!(read(&text).unwrap().listen.insecure);
+}
+
+#[test]
+fn a_secret_comes_from_a_file_without_its_newline() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secret"), "0123456789abcdef\n").unwrap();
+    let text = SMALLEST.replace("\"0123456789abcdef\"", "{ file = \"secret\" }");
+    let path = directory.path().join("couchwarden.toml");
+    let environment = |_: &str| Some("shared".to_owned());
+    let config = meaning::read(&text, &path, &environment).unwrap();
+    assert!(config.identity.session.secret.matches(b"0123456789abcdef"));
+}
+
+#[test]
+fn times_and_sizes_have_one_spelling() {
+    let text = r#"
+a = "30s"
+b = "0s"
+c = "1.5s"
+d = "9999999999999999h"
+e = "30"
+f = "1GiB"
+g = "1GB"
+"#;
+    let reader = Reader::new(Path::new("x"), text, &|_| None);
+    let mut root = reader.root().unwrap();
+    let known = root.duration("a").map(|at| at.value);
+    assert_eq!(known, Some(Duration::from_secs(30)));
+    for key in ["b", "c", "d", "e"] {
+        assert!(root.duration(key).is_none(), "{key}");
+    }
+    assert_eq!(root.size("f").map(|at| at.value), Some(1 << 30));
+    assert!(root.size("g").is_none());
+    root.finish();
+}
+
+#[test]
+fn a_network_knows_its_addresses() {
+    let network = |text| -> Network { super::words::parse_network(text).unwrap() };
+    let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+    assert!(network("10.0.0.0/8").contains(address("10.1.2.3")));
+    assert!(network("10.0.0.0/8").contains(address("::ffff:10.1.2.3")));
+    assert!(!network("10.0.0.0/8").contains(address("11.1.2.3")));
+    assert!(network("0.0.0.0/0").contains(address("11.1.2.3")));
+    assert!(network("::1").contains(address("::1")));
+    assert!(!network("::1").contains(address("::2")));
+    assert!(super::words::parse_network("10.0.0.0/33").is_none());
+}

@@ -1,0 +1,156 @@
+//! Users: whether a password is theirs, and what their documents say; and the feeds that tell when one
+//! has changed.
+//!
+//! Invariant: a password is sent as the user himself, and the answer counts only if CouchDB names that
+//! very user.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::{Couch, CouchError, Errand, basic, pairs};
+use crate::caller::UserName;
+use crate::client::Kind;
+use crate::json::Value;
+use crate::route::{Call, DatabaseCall, DbName, DocId, Method, Route, ServerCall};
+use crate::secret::Secret;
+
+/// How many changes are read at once.
+const CHANGES: &str = "1000";
+
+/// Whom CouchDB takes someone for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UserCtx {
+    /// His name.
+    pub(crate) name: String,
+    /// His roles, as CouchDB names them.
+    pub(crate) roles: Vec<String>,
+}
+
+/// What has changed in a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// The ids of the documents, some perhaps more than once.
+    pub(crate) ids: Vec<String>,
+    /// Where to go on.
+    pub(crate) last_seq: String,
+}
+
+impl Couch {
+    /// Asks CouchDB, as the user himself, who he is; `None` if the password is wrong.
+    ///
+    /// CouchDB counts failures by the address it sees, which is ours for everybody. Where it stands on
+    /// a private network it believes `X-Forwarded-For` (mochiweb_request:get(peer)), so it is told the
+    /// client's own address, and nobody locks a user out from elsewhere.
+    pub(crate) async fn verify_password(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        peer: IpAddr,
+    ) -> Result<Option<UserCtx>, CouchError> {
+        let Ok(account) = basic(name.as_str(), password) else {
+            return Ok(None);
+        };
+        let query = pairs(&[]);
+        let errand = Errand {
+            route: Route {
+                call: Call::Server(ServerCall::Session),
+                method: Method::Get,
+                query,
+            },
+            account: &account,
+            body: None,
+            kind: Kind::Request,
+            forwarded_for: HeaderValue::from_str(&peer.to_string()).ok(),
+        };
+        let answer = self.run(errand).await?;
+        match answer.status {
+            200 => {}
+            // A name or password that CouchDB can't even read is not right either.
+            400 | 401 => return Ok(None),
+            403 => return Err(CouchError::LockedOut),
+            status => return Err(CouchError::Status(status)),
+        }
+        let session = Value::parse(&answer.body)?;
+        let context = session
+            .get("userCtx")
+            .ok_or(CouchError::Unreadable("no user context"))?;
+        // Security: `name` is null for whoever CouchDB did not log in.
+        // (an_answer_about_somebody_else_proves_nothing)
+        if context.get("name").and_then(Value::as_str) != Some(name.as_str()) {
+            return Ok(None);
+        }
+        let roles = context
+            .get("roles")
+            .and_then(Value::as_array)
+            .unwrap_or_default();
+        let roles = roles
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        Ok(Some(UserCtx {
+            name: name.as_str().to_owned(),
+            roles,
+        }))
+    }
+
+    /// The user's document in `_users`.
+    pub(crate) async fn user_document(&self, name: &UserName) -> Result<Option<Value>, CouchError> {
+        let db = users_database()?;
+        let id = format!("org.couchdb.user:{name}");
+        let id = DocId::parse(&id).map_err(|_| CouchError::Name)?;
+        self.read(&db, &id).await
+    }
+
+    /// What has changed since a sequence (`now`, `0`, or a `last_seq`). With `wait`, the answer comes as
+    /// soon as something has, or when that time is over.
+    pub(crate) async fn changes(
+        &self,
+        db: &DbName,
+        since: &str,
+        wait: Option<Duration>,
+    ) -> Result<Changes, CouchError> {
+        let wait = wait.map(|wait| wait.as_millis().to_string());
+        let mut query = vec![("since", since), ("limit", CHANGES)];
+        if let Some(wait) = &wait {
+            query.extend([("feed", "longpoll"), ("timeout", wait.as_str())]);
+        }
+        let mut errand = self.errand(db, Method::Get, DatabaseCall::Changes, &query);
+        errand.kind = if wait.is_some() {
+            Kind::Feed
+        } else {
+            Kind::Request
+        };
+        let answer = self
+            .run(errand)
+            .await?
+            .found()?
+            .ok_or(CouchError::Status(404))?;
+        let results = answer.get("results").and_then(Value::as_array);
+        let results = results.ok_or(CouchError::Unreadable("no results"))?;
+        let ids = results
+            .iter()
+            .filter_map(|row| row.get("id")?.as_str())
+            .map(str::to_owned);
+        let last_seq = match answer.get("last_seq") {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.as_str().to_owned(),
+            // BigCouch's pairs `[number, text]` go back as JSON.
+            Some(pair @ Value::Array(_)) => pair.to_string(),
+            Some(Value::Null | Value::Bool(_) | Value::Object(_)) | None => {
+                return Err(CouchError::Unreadable("no sequence"));
+            }
+        };
+        Ok(Changes {
+            ids: ids.collect(),
+            last_seq,
+        })
+    }
+}
+
+/// CouchDB's database of users.
+pub(super) fn users_database() -> Result<DbName, CouchError> {
+    DbName::parse("_users").map_err(|_| CouchError::Name)
+}

@@ -1,0 +1,235 @@
+//! Documents: by id, in numbers, all revisions; and the one way to write one.
+//!
+//! Invariant: answers stand in the order of what was asked, and an answer that can't be laid beside its
+//! question is an error.
+
+use std::collections::HashMap;
+
+use super::{Couch, CouchError};
+use crate::json::{Object, Value};
+use crate::route::{
+    DatabaseCall, DbName, DesignCall, DesignName, DocId, FunctionName, List, Method, Rev,
+};
+
+/// How many documents are asked for at once.
+const BATCH: usize = 500;
+
+impl Couch {
+    /// The winning revision; nothing if the document is absent or deleted.
+    pub(crate) async fn read(&self, db: &DbName, id: &DocId) -> Result<Option<Value>, CouchError> {
+        let errand = self.errand(db, Method::Get, DatabaseCall::Document(id.clone()), &[]);
+        self.run(errand).await?.found()
+    }
+
+    /// The winning revisions of many documents. A deleted one is `{"_id","_rev","_deleted":true}`.
+    pub(crate) async fn read_many(
+        &self,
+        db: &DbName,
+        ids: &[&str],
+    ) -> Result<Vec<Option<Value>>, CouchError> {
+        let mut found = Vec::with_capacity(ids.len());
+        // A batch whose answer is too long is asked for again in two halves, the first one next.
+        let mut batches: Vec<&[&str]> = ids.chunks(BATCH).rev().collect();
+        while let Some(batch) = batches.pop() {
+            match self.read_batch(db, batch).await {
+                Err(CouchError::TooLong(_)) if batch.len() > 1 => {
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    batches.push(second);
+                    batches.push(first);
+                }
+                outcome => found.extend(outcome?),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_batch(
+        &self,
+        db: &DbName,
+        ids: &[&str],
+    ) -> Result<Vec<Option<Value>>, CouchError> {
+        let call = DatabaseCall::List(List::All);
+        let mut errand = self.errand(db, Method::Post, call, &[("include_docs", "true")]);
+        let keys: Vec<Value> = ids.iter().map(|id| Value::from(*id)).collect();
+        errand.body = Some(object([("keys", keys.into())]));
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(ids.iter().map(|_| None).collect());
+        };
+        let rows = answer.get("rows").and_then(Value::as_array);
+        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
+        if rows.len() != ids.len() {
+            return Err(CouchError::Unreadable("not one row for each key"));
+        }
+        rows.iter()
+            .zip(ids)
+            .map(|(row, id)| document_of(row, id))
+            .collect()
+    }
+
+    /// Revisions with their histories, bodies of deleted ones included. Where no revision is named, every
+    /// leaf; nothing for what CouchDB does not have.
+    pub(crate) async fn read_revisions(
+        &self,
+        db: &DbName,
+        wanted: &[(&str, Option<&str>)],
+    ) -> Result<Vec<Vec<Value>>, CouchError> {
+        let mut errand = self.errand(db, Method::Post, DatabaseCall::BulkGet, &[("revs", "true")]);
+        let docs = wanted.iter().map(|(id, rev)| {
+            let mut one = vec![("id", Value::from(*id))];
+            one.extend(rev.map(|rev| ("rev", Value::from(rev))));
+            object(one)
+        });
+        errand.body = Some(object([("docs", docs.collect::<Vec<_>>().into())]));
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(wanted.iter().map(|_| Vec::new()).collect());
+        };
+        let by_id = revisions_by_id(&answer)?;
+        let of = |id: &str, rev: Option<&str>| -> Vec<Value> {
+            let all = by_id.get(id).into_iter().flatten();
+            all.filter(|doc| rev.is_none() || text(doc, "_rev") == rev)
+                .map(|doc| (*doc).clone())
+                .collect()
+        };
+        Ok(wanted.iter().map(|(id, rev)| of(id, *rev)).collect())
+    }
+
+    /// Every leaf of a document with its history, bodies of deleted ones included.
+    pub(crate) async fn leaves(&self, db: &DbName, id: &DocId) -> Result<Vec<Value>, CouchError> {
+        let query = [("open_revs", "all"), ("revs", "true")];
+        let errand = self.errand(db, Method::Get, DatabaseCall::Document(id.clone()), &query);
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(Vec::new());
+        };
+        let leaves = answer
+            .as_array()
+            .ok_or(CouchError::Unreadable("no list of revisions"))?;
+        Ok(leaves
+            .iter()
+            .filter_map(|leaf| leaf.get("ok").cloned())
+            .collect())
+    }
+
+    /// Writes a document, which names the revision that it replaces.
+    pub(crate) async fn put(
+        &self,
+        db: &DbName,
+        id: &DocId,
+        document: &Value,
+    ) -> Result<Rev, CouchError> {
+        let mut errand = self.errand(db, Method::Put, DatabaseCall::Document(id.clone()), &[]);
+        errand.body = Some(document.clone());
+        let answer = self
+            .run(errand)
+            .await?
+            .found()?
+            .ok_or(CouchError::Status(404))?;
+        let rev = text(&answer, "rev").and_then(|rev| Rev::parse(rev).ok());
+        rev.ok_or(CouchError::Unreadable("no revision"))
+    }
+
+    /// Documents in the order of their ids, after the one named.
+    pub(crate) async fn page(
+        &self,
+        db: &DbName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Value>, CouchError> {
+        let start = after.map(|id| Value::from(id).to_string());
+        let limit = limit.to_string();
+        let mut query = vec![("include_docs", "true"), ("limit", limit.as_str())];
+        if let Some(start) = &start {
+            query.extend([("startkey", start.as_str()), ("skip", "1")]);
+        }
+        let errand = self.errand(db, Method::Get, DatabaseCall::List(List::All), &query);
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(Vec::new());
+        };
+        let rows = answer.get("rows").and_then(Value::as_array);
+        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| row.get("doc"))
+            .filter(|doc| !doc.is_null())
+            .cloned()
+            .collect())
+    }
+
+    /// What a view answers.
+    pub(crate) async fn view(
+        &self,
+        db: &DbName,
+        ddoc: &DesignName,
+        view: &FunctionName,
+        query: &[(&str, &str)],
+    ) -> Result<Value, CouchError> {
+        let call = DatabaseCall::Design {
+            ddoc: ddoc.clone(),
+            call: DesignCall::View(view.clone()),
+        };
+        let errand = self.errand(db, Method::Get, call, query);
+        self.run(errand)
+            .await?
+            .found()?
+            .ok_or(CouchError::Status(404))
+    }
+}
+
+/// The document in a row of `_all_docs`, which must be the row for this id.
+fn document_of(row: &Value, id: &str) -> Result<Option<Value>, CouchError> {
+    if text(row, "key") != Some(id) {
+        return Err(CouchError::Unreadable("a row for another key"));
+    }
+    if row.get("error").is_some() {
+        return Ok(None);
+    }
+    match row.get("doc") {
+        Some(doc) if !doc.is_null() => Ok(Some(doc.clone())),
+        Some(_) | None => {
+            let rev = row.get("value").and_then(|value| text(value, "rev"));
+            let rev = rev.ok_or(CouchError::Unreadable("a row without its document"))?;
+            Ok(Some(object([
+                ("_id", id.into()),
+                ("_rev", rev.into()),
+                ("_deleted", true.into()),
+            ])))
+        }
+    }
+}
+
+/// The documents of a `_bulk_get`, however the server has grouped them.
+fn revisions_by_id(answer: &Value) -> Result<HashMap<&str, Vec<&Value>>, CouchError> {
+    let results = answer.get("results").and_then(Value::as_array);
+    let results = results.ok_or(CouchError::Unreadable("no results"))?;
+    let mut by_id: HashMap<&str, Vec<&Value>> = HashMap::new();
+    for result in results {
+        let docs = result.get("docs").and_then(Value::as_array);
+        for doc in docs
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|doc| doc.get("ok"))
+        {
+            let id = text(doc, "_id").ok_or(CouchError::Unreadable("a document without id"))?;
+            let known = by_id.entry(id).or_default();
+            if known
+                .iter()
+                .all(|other| other.get("_rev") != doc.get("_rev"))
+            {
+                known.push(doc);
+            }
+        }
+    }
+    Ok(by_id)
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+    value.get(key).and_then(Value::as_str)
+}
+
+/// An object of these members, whose names are all different.
+fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut object = Object::new();
+    for (key, value) in members {
+        object.insert(key, value);
+    }
+    object.into()
+}

@@ -1,0 +1,239 @@
+//! Our own few calls to CouchDB, as the service account.
+//!
+//! `documents` reads and writes documents, `accounts` asks about users and follows changes.
+//! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
+//!
+//! Invariant: every answer is read under a limit, and what CouchDB says about an error goes to the log
+//! only.
+
+mod accounts;
+mod documents;
+mod server;
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http_body_util::BodyExt as _;
+
+use crate::body;
+use crate::body::Cut;
+use crate::client::{Client, ClientError, Kind};
+use crate::json::{JsonError, Value};
+use crate::refusal::Refusal;
+use crate::route::{Call, DatabaseCall, DbName, Method, Query, Route};
+use crate::secret::Secret;
+
+/// CouchDB, as our own errands see it.
+#[derive(Clone)]
+pub(crate) struct Couch {
+    client: Client,
+    /// The service account.
+    account: HeaderValue,
+    /// The longest answer that is read.
+    limit: usize,
+}
+
+/// Why an errand failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CouchError {
+    /// CouchDB could not be asked.
+    #[error("CouchDB could not be asked: {0}")]
+    Client(ClientError),
+    /// The answer ended before its end.
+    #[error("CouchDB's answer was cut: {0}")]
+    Cut(Cut),
+    /// Another answer than the call can have.
+    #[error("CouchDB answered {0}")]
+    Status(u16),
+    /// Someone else wrote first.
+    #[error("the document was written by someone else")]
+    Conflict,
+    /// CouchDB lets nobody try this name from our address for a while (`chttpd_auth_lockout`).
+    #[error("CouchDB has locked the user out")]
+    LockedOut,
+    /// The answer is not the JSON that CouchDB documents.
+    #[error("CouchDB's answer can't be read: {0}")]
+    Unreadable(&'static str),
+    /// The answer is longer than the limit.
+    #[error("CouchDB's answer is longer than {0} bytes")]
+    TooLong(usize),
+    /// A name, or the account, that no request can carry.
+    #[error("not a name that CouchDB can be asked about")]
+    Name,
+}
+
+impl From<ClientError> for CouchError {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<JsonError> for CouchError {
+    fn from(_: JsonError) -> Self {
+        Self::Unreadable("not JSON")
+    }
+}
+
+impl From<CouchError> for Refusal {
+    fn from(error: CouchError) -> Self {
+        tracing::warn!(%error, "an errand to CouchDB failed");
+        match error {
+            CouchError::Client(error) => error.into(),
+            CouchError::Cut(cut) => cut.refusal(),
+            CouchError::Conflict => Self::Conflict,
+            CouchError::LockedOut => Self::TooMany(60),
+            CouchError::Name => Self::Internal,
+            CouchError::Status(_) | CouchError::Unreadable(_) | CouchError::TooLong(_) => {
+                Self::BadGateway("the database could not be read")
+            }
+        }
+    }
+}
+
+/// One call: what is asked, and as whom.
+struct Errand<'a> {
+    route: Route,
+    account: &'a HeaderValue,
+    body: Option<Value>,
+    kind: Kind,
+    forwarded_for: Option<HeaderValue>,
+}
+
+/// A whole answer.
+struct Answer {
+    status: u16,
+    body: Bytes,
+}
+
+impl Couch {
+    /// As this account; answers longer than `limit` bytes are errors.
+    pub(crate) fn new(
+        client: Client,
+        user: &str,
+        password: &Secret,
+        limit: usize,
+    ) -> Result<Self, CouchError> {
+        Ok(Self {
+            client,
+            account: basic(user, password)?,
+            limit,
+        })
+    }
+
+    /// An errand of the service account.
+    fn errand(
+        &self,
+        db: &DbName,
+        method: Method,
+        call: DatabaseCall,
+        query: &[(&str, &str)],
+    ) -> Errand<'_> {
+        let call = Call::Database {
+            db: db.clone(),
+            call,
+        };
+        Errand {
+            route: Route {
+                call,
+                method,
+                query: pairs(query),
+            },
+            account: &self.account,
+            body: None,
+            kind: Kind::Request,
+            forwarded_for: None,
+        }
+    }
+
+    async fn run(&self, errand: Errand<'_>) -> Result<Answer, CouchError> {
+        let mut request = http::Request::builder()
+            .method(verb(errand.route.method))
+            .uri(errand.route.render())
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, errand.account);
+        if let Some(peer) = errand.forwarded_for {
+            request = request.header("x-forwarded-for", peer);
+        }
+        let request = match errand.body {
+            Some(value) => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body::full(value.to_bytes())),
+            None => request.body(body::empty()),
+        };
+        let request = request.map_err(|_| CouchError::Name)?;
+        let answer = self.client.send(request, errand.kind).await?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(CouchError::Cut)?.into_data() else {
+                continue;
+            };
+            if bytes.len().saturating_add(data.len()) > self.limit {
+                return Err(CouchError::TooLong(self.limit));
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Answer {
+            status,
+            body: bytes.freeze(),
+        })
+    }
+}
+
+impl fmt::Debug for Couch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Couch(…)")
+    }
+}
+
+impl Answer {
+    /// The JSON of a `200`; nothing where CouchDB says that there is nothing.
+    fn found(&self) -> Result<Option<Value>, CouchError> {
+        match self.status {
+            200..=202 => Ok(Some(Value::parse(&self.body)?)),
+            404 => Ok(None),
+            409 | 412 => Err(CouchError::Conflict),
+            status => Err(CouchError::Status(status)),
+        }
+    }
+}
+
+/// The header of a Basic login. The name holds no colon, or it would be another name.
+pub(crate) fn basic(user: &str, password: &Secret) -> Result<HeaderValue, CouchError> {
+    if user.contains(':') {
+        return Err(CouchError::Name);
+    }
+    let pair = Secret::new([user.as_bytes(), b":", password.expose()].concat());
+    let text = Secret::new(format!("Basic {}", STANDARD.encode(pair.expose())));
+    let mut value = HeaderValue::from_bytes(text.expose()).map_err(|_| CouchError::Name)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn pairs(list: &[(&str, &str)]) -> Query {
+    let mut query = Query::default();
+    for (name, value) in list {
+        query.set(name, value);
+    }
+    query
+}
+
+fn verb(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Copy => "COPY",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;

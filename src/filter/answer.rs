@@ -1,0 +1,118 @@
+//! What is sent to a client: made here, or by the errors of [`crate::refusal`], and nowhere else.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::body::{Body, boxed, empty, full};
+use crate::client::Answered;
+use crate::filter::ask::Asker;
+use crate::filter::head;
+use crate::filter::layout::Layout;
+use crate::filter::pages::Part;
+use crate::filter::stream::{Recipe, Rows};
+use crate::json::{Object, Value};
+use crate::refusal::Refusal;
+
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer that has gone through its response plan.
+///
+/// ```compile_fail,E0603
+/// let forged = couchwarden::filter::Answer { response: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Answer {
+    response: Response<Body>,
+}
+
+impl Answer {
+    /// The response, for the frame around the road: CORS, cookies, the log.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        self.response
+    }
+
+    /// CouchDB's answer as it came; for permits without a lens.
+    pub(crate) fn verbatim(upstream: Response<Answered>, administrator: bool) -> Self {
+        let (parts, body) = upstream.into_parts();
+        let mut response = Response::new(boxed(body));
+        *response.status_mut() = parts.status;
+        *response.headers_mut() = head::verbatim(&parts.headers, administrator);
+        Self { response }
+    }
+
+    /// `200` with JSON that went through a lens, or was made here.
+    pub(crate) fn json(bytes: Vec<u8>) -> Self {
+        Self::with(StatusCode::OK, bytes)
+    }
+
+    /// JSON that went through a lens, or was made here.
+    pub(crate) fn with(status: StatusCode, bytes: Vec<u8>) -> Self {
+        let mut headers = head::filtered();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        Self::of(status, headers, full(bytes))
+    }
+
+    /// Whatever one of our own services has made.
+    pub(crate) fn of(status: StatusCode, headers: HeaderMap, body: Body) -> Self {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Self { response }
+    }
+
+    /// The answer with one more header.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+
+    /// `304`: the client has it already.
+    pub(crate) fn not_modified(tag: HeaderValue) -> Self {
+        Self::of(StatusCode::NOT_MODIFIED, head::filtered(), empty()).header(ETAG, tag)
+    }
+
+    /// What we say instead of CouchDB.
+    pub(crate) fn refusal(refusal: &Refusal) -> Self {
+        let mut object = Object::new();
+        object.insert("error", refusal.error());
+        object.insert("reason", refusal.reason());
+        let mut bytes = Value::Object(object).to_bytes();
+        bytes.push(b'\n');
+        let status = StatusCode::from_u16(refusal.status());
+        let answer = Self::with(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), bytes);
+        match refusal.advice() {
+            Some((name, value)) => match HeaderValue::from_str(&value) {
+                Ok(value) if name == "allow" => answer.header(ALLOW, value),
+                Ok(value) => answer.header(RETRY_AFTER, value),
+                Err(_) => answer,
+            },
+            None => answer,
+        }
+    }
+}
+
+/// Asks for the first part; the rows follow as they come.
+pub(crate) async fn rows_answer(
+    asker: Arc<Asker>,
+    part: Part,
+    recipe: Recipe,
+) -> Result<Answer, Refusal> {
+    let upstream = first(&asker, part).await?;
+    let events = recipe.layout == Layout::Events;
+    let rows = Rows::new(asker, recipe, upstream);
+    let mut headers = head::filtered();
+    headers.insert(CONTENT_TYPE, if events { EVENTS } else { JSON });
+    Ok(Answer::of(StatusCode::OK, headers, rows.into_body()))
+}
+
+/// Asks for the first part of an answer, which must be a `200`.
+pub(crate) async fn first(asker: &Asker, part: Part) -> Result<Answered, Refusal> {
+    let answer = asker.ask(part).await?;
+    if answer.status() == StatusCode::OK {
+        return Ok(answer.into_body());
+    }
+    Err(super::errors::refusal(answer).await)
+}

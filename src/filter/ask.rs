@@ -1,0 +1,126 @@
+//! What a filter may ask while it filters: further parts of the same answer, and the documents that policy
+//! needs to see.
+
+use http::Response;
+
+use crate::body::Cut;
+use crate::client::Answered;
+use crate::couch::{Couch, CouchError};
+use crate::filter::known::Wanted;
+use crate::filter::pages::Part;
+use crate::json::Value;
+use crate::policy::Permit;
+use crate::refusal::Refusal;
+use crate::rewrite::{Change, Rewrite};
+use crate::route::DbName;
+use crate::upstream::Upstream;
+
+/// Asks CouchDB on behalf of one permit.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) upstream: Upstream,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) couch: Couch,
+    pub(crate) permit: Permit,
+    pub(crate) db: DbName,
+    /// The longest row that is judged, in bytes.
+    pub(crate) row: usize,
+}
+
+impl Asker {
+    /// The longest row that is judged, in bytes.
+    pub(crate) fn largest_row(&self) -> usize {
+        self.row
+    }
+
+    /// Asks for one part of the answer.
+    pub(crate) async fn ask(&self, part: Part) -> Result<Response<Answered>, Refusal> {
+        let Part { method, query, body } = part;
+        let outbound = self.rewrite.changed(&self.permit, Change { method, query, body })?;
+        self.upstream.send(outbound).await
+    }
+
+    /// Reads what rows wait for. What CouchDB does not have is `None`; an answer that can't be read is a cut.
+    pub(crate) async fn read(
+        &self,
+        wanted: Vec<Wanted>,
+    ) -> Result<Vec<(Wanted, Option<Value>)>, Cut> {
+        let found = self.fetch(&wanted).await.map_err(|_| Cut::Upstream)?;
+        Ok(wanted.into_iter().zip(found).collect())
+    }
+}
+
+impl Asker {
+    /// One answer for each revision wanted, in their order.
+    async fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, CouchError> {
+        let winners: Vec<&str> = wanted.iter().filter_map(Wanted::winner).collect();
+        let mut winners = match winners.is_empty() {
+            true => Vec::new(),
+            false => self.couch.read_many(&self.db, &winners).await?,
+        }
+        .into_iter();
+        let firsts: Vec<(String, Option<String>)> = wanted
+            .iter()
+            .map(|wanted| match wanted {
+                Wanted::Winner(id) => {
+                    // A deleted winner comes without its body: that is read like any other revision.
+                    let winner = winners.next().flatten();
+                    (id.clone(), winner.as_ref().and_then(rev).map(str::to_owned))
+                }
+                Wanted::Revision(id, rev) | Wanted::Before(id, rev) => {
+                    (id.clone(), Some(rev.clone()))
+                }
+            })
+            .collect();
+        let found = self.revisions(&firsts).await?;
+        let before: Vec<(String, Option<String>)> = wanted
+            .iter()
+            .zip(&found)
+            .map(|(wanted, found)| match wanted {
+                Wanted::Before(id, _) => (id.clone(), found.as_ref().and_then(parent)),
+                Wanted::Winner(id) | Wanted::Revision(id, _) => (id.clone(), None),
+            })
+            .collect();
+        let mut parents = self.revisions(&before).await?.into_iter();
+        let settled = wanted.iter().zip(found).map(|(wanted, found)| {
+            let parent = parents.next().flatten();
+            match wanted {
+                Wanted::Before(..) => parent,
+                Wanted::Winner(_) | Wanted::Revision(..) => found,
+            }
+        });
+        Ok(settled.collect())
+    }
+
+    /// Those revisions that CouchDB has; nothing where none is named.
+    async fn revisions(
+        &self,
+        wanted: &[(String, Option<String>)],
+    ) -> Result<Vec<Option<Value>>, CouchError> {
+        let named: Vec<(&str, Option<&str>)> = wanted
+            .iter()
+            .filter_map(|(id, rev)| rev.as_ref().map(|rev| (id.as_str(), Some(rev.as_str()))))
+            .collect();
+        if named.is_empty() {
+            return Ok(wanted.iter().map(|_| None).collect());
+        }
+        let mut found = self.couch.read_revisions(&self.db, &named).await?.into_iter();
+        let place = |rev: &Option<String>| match rev {
+            Some(_) => found.next().and_then(|found| found.into_iter().next()),
+            None => None,
+        };
+        Ok(wanted.iter().map(|(_, rev)| rev).map(place).collect())
+    }
+}
+
+fn rev(document: &Value) -> Option<&str> {
+    document.get("_rev").and_then(Value::as_str)
+}
+
+/// The revision before this one, from its `_revisions`.
+fn parent(document: &Value) -> Option<String> {
+    let revisions = document.get("_revisions")?;
+    let start = revisions.get("start")?.as_number()?.as_u64()?;
+    let before = revisions.get("ids")?.as_array()?.get(1)?.as_str()?;
+    Some(format!("{}-{before}", start.checked_sub(1)?))
+}

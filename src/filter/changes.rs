@@ -1,0 +1,208 @@
+//! The rows of `_changes`: each leaf that a row names is judged by itself, and every sequence that leaves
+//! is sealed for this caller and the rules it was judged under.
+
+use std::sync::Arc;
+
+use crate::filter::known::{Known, Wanted};
+use crate::filter::sight::{Seen, Sight, judge, judge_wanted, see_elsewhere, show};
+use crate::json::{JsonError, Value, elements, members, quote, string};
+use crate::policy::{Lens, Needs};
+use crate::secret::Seal;
+
+/// How the rows of `_changes` are shown.
+#[derive(Debug)]
+pub(crate) struct ChangeRows {
+    /// Whose change may be learnt of.
+    pub(crate) rows: Lens,
+    /// Whose document may be read (`include_docs`).
+    pub(crate) docs: Lens,
+    /// Whether the client asked for documents.
+    pub(crate) with_docs: bool,
+    /// Seals sequences.
+    pub(crate) sequences: Sequences,
+    /// The sequence of the row that was last looked at, as CouchDB wrote it.
+    pub(crate) last: Option<Vec<u8>>,
+    /// The sequence of the row that was last shown, sealed: the `id:` of an event.
+    pub(crate) shown: String,
+}
+
+/// Seals and opens update sequences for one caller in one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Sequences {
+    seal: Arc<Seal>,
+    context: Vec<u8>,
+}
+
+impl Sequences {
+    /// `fingerprint` is that of the rules which the rows are judged by.
+    pub(crate) fn new(seal: Arc<Seal>, db: &str, fingerprint: &[u8]) -> Self {
+        let context = [b"seq\0", db.as_bytes(), b"\0", fingerprint].concat();
+        Self { seal, context }
+    }
+
+    /// A sequence for the client, made from the JSON value that CouchDB sent.
+    pub(crate) fn seal(&self, sequence: &[u8]) -> String {
+        self.seal.seal(&self.context, sequence)
+    }
+
+    /// The sequence of CouchDB's that a client's `since` stands for. One that was judged under other rules,
+    /// or made by CouchDB itself, begins anew: `0`.
+    pub(crate) fn open(&self, since: &str) -> String {
+        if since == "now" || since == "0" {
+            return since.to_owned();
+        }
+        let text = since.trim_matches('"');
+        let opened = self.seal.open(&self.context, text);
+        let json = opened.and_then(|bytes| Value::parse(&bytes).ok());
+        match json {
+            Some(Value::String(text)) => text,
+            Some(Value::Number(number)) => number.as_str().to_owned(),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => {
+                "0".to_owned()
+            }
+        }
+    }
+}
+
+/// The members of a row.
+#[derive(Default)]
+struct Change<'a> {
+    seq: Option<&'a [u8]>,
+    id: Option<&'a [u8]>,
+    changes: Option<&'a [u8]>,
+    doc: Option<&'a [u8]>,
+    last_seq: Option<&'a [u8]>,
+    deleted: bool,
+}
+
+impl<'a> Change<'a> {
+    fn read(row: &'a [u8]) -> Result<Self, JsonError> {
+        let mut change = Self::default();
+        for member in members(row) {
+            let member = member?;
+            match &*member.key {
+                "seq" => change.seq = Some(member.value),
+                "id" => change.id = Some(member.value),
+                "changes" => change.changes = Some(member.value),
+                "deleted" => change.deleted = member.value == b"true",
+                "last_seq" => change.last_seq = Some(member.value),
+                "doc" => change.doc = Some(member.value).filter(|doc| *doc != b"null"),
+                _ => {}
+            }
+        }
+        Ok(change)
+    }
+}
+
+impl ChangeRows {
+    pub(crate) fn row(
+        &mut self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let change = Change::read(row)?;
+        if let Some(last) = change.last_seq {
+            // The last line of a continuous feed; it is written anew when the frame is closed.
+            self.last = Some(last.to_vec());
+            return Ok(Seen::Hidden);
+        }
+        let (Some(seq), Some(id), Some(changes)) = (change.seq, change.id, change.changes) else {
+            return Err(JsonError::Expected("a row of `_changes`"));
+        };
+        let name = string(id)?;
+        let leaves = self.leaves(&name, changes, change.doc, known)?;
+        let Some(leaves) = leaves else {
+            return Ok(Seen::Later);
+        };
+        if leaves.is_empty() {
+            self.last = Some(seq.to_vec());
+            return Ok(Seen::Hidden);
+        }
+        let sealed = self.sequences.seal(seq);
+        let mark = out.len();
+        out.extend_from_slice(b"{\"seq\":");
+        quote(&sealed, out);
+        out.extend_from_slice(b",\"id\":");
+        out.extend_from_slice(id);
+        out.extend_from_slice(b",\"changes\":[");
+        for (index, leaf) in leaves.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { b",{\"rev\":" } else { b"{\"rev\":" });
+            quote(&leaf.rev, out);
+            out.push(b'}');
+        }
+        out.push(b']');
+        let winner = leaves.first().is_some_and(|leaf| leaf.winner);
+        // A deleted winner means that every leaf is deleted: a living leaf always wins.
+        if change.deleted {
+            out.extend_from_slice(b",\"deleted\":true");
+        }
+        if self.with_docs {
+            out.extend_from_slice(b",\"doc\":");
+            let seen = match change.doc {
+                Some(doc) if winner => show(&self.docs, doc, known, out)?,
+                Some(_) | None => Seen::Hidden,
+            };
+            match seen {
+                Seen::Shown => {}
+                Seen::Hidden => out.extend_from_slice(b"null"),
+                Seen::Later => {
+                    out.truncate(mark);
+                    return Ok(Seen::Later);
+                }
+            }
+        }
+        out.push(b'}');
+        self.last = Some(seq.to_vec());
+        self.shown = sealed;
+        Ok(Seen::Shown)
+    }
+
+    /// The leaves of a row that may be seen; none while one has yet to be read.
+    fn leaves(
+        &self,
+        id: &str,
+        changes: &[u8],
+        doc: Option<&[u8]>,
+        known: &mut Known,
+    ) -> Result<Option<Vec<Leaf>>, JsonError> {
+        let mut seen = Vec::new();
+        let mut later = false;
+        for (index, entry) in elements(changes).enumerate() {
+            let rev = rev_of(entry?)?;
+            let winner = index == 0;
+            let sight = match (self.rows.needs_document(), doc) {
+                (Needs::Nothing | Needs::Id, _) => see_elsewhere(&self.rows, id, known),
+                (Needs::Document, Some(doc)) if winner => {
+                    judge(&self.rows, id, &Value::parse(doc)?, known)
+                }
+                (Needs::Document, Some(_) | None) => {
+                    let wanted = Wanted::Revision(id.to_owned(), rev.clone());
+                    judge_wanted(&self.rows, id, wanted, known)
+                }
+            };
+            match sight {
+                Sight::Visible(_) => seen.push(Leaf { rev, winner }),
+                Sight::Invisible => {}
+                Sight::Later => later = true,
+            }
+        }
+        Ok(if later { None } else { Some(seen) })
+    }
+}
+
+/// One leaf of a row.
+struct Leaf {
+    rev: String,
+    winner: bool,
+}
+
+fn rev_of(entry: &[u8]) -> Result<String, JsonError> {
+    for member in members(entry) {
+        let member = member?;
+        if member.key == "rev" {
+            return Ok(string(member.value)?.into_owned());
+        }
+    }
+    Err(JsonError::Expected("a revision in `changes`"))
+}

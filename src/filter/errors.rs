@@ -1,0 +1,68 @@
+//! CouchDB's errors, told to callers who are no administrators: the status, and one of a few known reasons.
+//! CouchDB's own texts can hold ids, values and paths.
+
+use http::Response;
+use http_body_util::BodyExt as _;
+
+use crate::client::Answered;
+use crate::json::Value;
+use crate::refusal::Refusal;
+
+/// The longest error that is read.
+const LONGEST: usize = 64 * 1024;
+
+/// The refusal that stands for an error of CouchDB's.
+pub(crate) async fn refusal(answer: Response<Answered>) -> Refusal {
+    let status = answer.status().as_u16();
+    let body = read(answer.into_body()).await;
+    let text = |name| body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str);
+    tracing::debug!(status, error = text("error"), "CouchDB refused");
+    translate(status, text("error").unwrap_or_default(), text("reason").unwrap_or_default())
+}
+
+/// A row of `_bulk_docs` that CouchDB refused: the word for the error and a reason of ours.
+pub(crate) fn row(error: &str) -> (&'static str, &'static str) {
+    match error {
+        "conflict" => ("conflict", "Document update conflict."),
+        "unauthorized" => ("unauthorized", "You are not authorized to access this."),
+        "forbidden" => ("forbidden", "the database does not take this document"),
+        "missing_stub" => ("missing_stub", "an attachment is not stored"),
+        _ => ("unknown_error", "the database could not take this document"),
+    }
+}
+
+pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
+    match (status, error) {
+        (400, "query_parse_error") => {
+            Refusal::BadQuery("the database can't use these parameters".to_owned())
+        }
+        (400, "illegal_database_name") => Refusal::IllegalDatabase,
+        (400, _) => Refusal::BadRequest("the database can't use this request"),
+        (401, _) => Refusal::Unauthorized,
+        (403, _) => Refusal::Forbidden("the database does not allow this"),
+        (404, _) if reason == "Database does not exist." => Refusal::NoDatabase,
+        (404, _) => Refusal::Missing,
+        (409, _) => Refusal::Conflict,
+        (412, "file_exists") => Refusal::Precondition("The database could not be created, it already exists."),
+        (412, _) => Refusal::Precondition("a precondition of the database does not hold"),
+        (413, _) => Refusal::TooLarge(crate::refusal::Limit::Body),
+        (415, _) => Refusal::UnsupportedMedia("the database does not read this content type"),
+        (416, _) => Refusal::Range,
+        (503, _) => Refusal::Unavailable(1),
+        (405, _) => Refusal::Method(""),
+        (_, _) => Refusal::BadGateway("the database failed to answer"),
+    }
+}
+
+async fn read(mut body: Answered) -> Option<Value> {
+    let mut bytes = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(data) = frame.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > LONGEST {
+            return None;
+        }
+    }
+    Value::parse(&bytes).ok()
+}

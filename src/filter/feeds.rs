@@ -1,0 +1,77 @@
+//! `_changes` under a lens: all four feeds, by GET and POST.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::filter::answer::{Answer, rows_answer};
+use crate::filter::ask::Asker;
+use crate::filter::changes::{ChangeRows, Sequences};
+use crate::filter::layout::Layout;
+use crate::filter::pages::{ChangesPages, Pages};
+use crate::filter::rows::Judge;
+use crate::filter::stream::Recipe;
+use crate::filter::window::Window;
+use crate::inspect;
+use crate::policy::{Lens, Needs};
+use crate::refusal::Refusal;
+use crate::route::query::{Feed, Heartbeat};
+use crate::secret::Seal;
+
+/// CouchDB's own default for `timeout`.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a caller may learn of changes, and what he may read of their documents.
+#[derive(Debug)]
+pub(crate) struct ChangesLens {
+    pub(crate) rows: Lens,
+    pub(crate) docs: Lens,
+}
+
+/// Each change judged; each sequence sealed.
+pub(crate) async fn changes(
+    asker: Asker,
+    lens: ChangesLens,
+    seal: Arc<Seal>,
+    body: Option<Bytes>,
+) -> Result<Answer, Refusal> {
+    let ChangesLens { rows, docs } = lens;
+    let body = body.filter(|body| !body.is_empty());
+    let body = body.map(|body| inspect::value(&body)).transpose()?;
+    let (mut query, body) =
+        inspect::query::changes(&rows, &asker.permit.route().query, body.as_ref())?;
+    let fingerprint = asker.permit.fingerprint().unwrap_or_else(|| rows.fingerprint());
+    let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
+    query.since = query.since.map(|since| sequences.open(&since));
+    let with_docs = query.include_docs;
+    query.include_docs |= rows.needs_document() == Needs::Document;
+    let window = Window { skip: 0, left: query.limit };
+    let (layout, longpoll) = match query.feed {
+        Feed::Normal => (Layout::Rows("results"), false),
+        Feed::Longpoll => (Layout::Rows("results"), true),
+        Feed::Continuous => (Layout::Lines, false),
+        Feed::EventSource => (Layout::Events, false),
+    };
+    let until = match (longpoll, query.heartbeat, query.timeout) {
+        (false, _, _) | (true, Some(Heartbeat::Default | Heartbeat::Ms(_)), None) => None,
+        (true, _, Some(timeout)) => Some(Instant::now() + Duration::from_millis(timeout)),
+        (true, None, None) => Some(Instant::now() + TIMEOUT),
+    };
+    // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
+    let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
+    let size = query.limit.filter(|_| paged);
+    let mut pages = ChangesPages { query, body, longpoll, until, size };
+    let part = pages.ask();
+    let last = None;
+    let judge = Judge::Changes(ChangeRows {
+        rows,
+        docs,
+        with_docs,
+        sequences,
+        last,
+        shown: String::new(),
+    });
+    let recipe = Recipe { pages: Pages::Changes(pages), judge, layout, window };
+    rows_answer(Arc::new(asker), part, recipe).await
+}

@@ -1,0 +1,49 @@
+//! `_find` under a lens: the verdict is on the full document, the projection is ours.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::filter::answer::{Answer, rows_answer};
+use crate::filter::ask::Asker;
+use crate::filter::bookmark::Bookmarks;
+use crate::filter::layout::Layout;
+use crate::filter::pages::{FindPages, Pages};
+use crate::filter::project::Projection;
+use crate::filter::rows::{FindRows, Judge};
+use crate::filter::stream::Recipe;
+use crate::filter::window::Window;
+use crate::inspect;
+use crate::inspect::find::Find;
+use crate::json::Value;
+use crate::policy::Lens;
+use crate::refusal::Refusal;
+use crate::secret::Seal;
+
+/// Documents that match the client's selector and that he may see.
+pub(crate) async fn find(
+    asker: Asker,
+    lens: Lens,
+    seal: Arc<Seal>,
+    body: Bytes,
+) -> Result<Answer, Refusal> {
+    let Find { query, limit, skip, bookmark, fields } =
+        Find::read(&lens, &inspect::value(&body)?)?;
+    let text = Value::Object(query.clone()).to_bytes();
+    let fingerprint = lens.fingerprint();
+    let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
+    let (bookmark, consumed) = match bookmark {
+        Some(bookmark) => {
+            bookmarks.open(&bookmark).ok_or(Refusal::BadRequest("Invalid bookmark value."))?
+        }
+        None => (Value::String("nil".to_owned()), 0),
+    };
+    let window = Window { skip, left: Some(limit) };
+    let size = limit.saturating_add(skip).max(1);
+    let pages = FindPages { query, bookmark, consumed, size };
+    let part = pages.ask();
+    let fields = fields.as_ref().and_then(Projection::read);
+    let judge = Judge::Find(FindRows { lens, fields, bookmarks });
+    let recipe = Recipe { pages: Pages::Find(pages), judge, layout: Layout::Rows("docs"), window };
+    rows_answer(Arc::new(asker), part, recipe).await
+}

@@ -1,0 +1,78 @@
+//! Which headers of CouchDB's answer reach the client.
+//!
+//! Invariant: cookies and hop-by-hop headers of CouchDB never pass. An administrator gets the rest as it is;
+//! others get what is on the list.
+
+use http::header::{
+    ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED,
+    LOCATION, RETRY_AFTER, SERVER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, HeaderValue};
+
+use crate::policy::Fingerprint;
+
+/// What passes to callers who are no administrators.
+const PASSED: [HeaderName; 15] = [
+    ACCEPT_RANGES,
+    ALLOW,
+    CACHE_CONTROL,
+    CONTENT_DISPOSITION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE,
+    ETAG,
+    LAST_MODIFIED,
+    LOCATION,
+    RETRY_AFTER,
+    VARY,
+    HeaderName::from_static("content-md5"),
+];
+
+/// The headers of an answer that streams through untouched.
+pub(crate) fn verbatim(upstream: &HeaderMap, administrator: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(upstream.len());
+    for (name, value) in upstream {
+        if passes(name, administrator) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+fn passes(name: &HeaderName, administrator: bool) -> bool {
+    if !administrator {
+        return PASSED.contains(name);
+    }
+    let text = name.as_str();
+    let ours = [SET_COOKIE, WWW_AUTHENTICATE, SERVER, DATE].contains(name);
+    let hop = matches!(
+        text,
+        "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "trailer" | "te"
+    );
+    !ours && !hop && !text.starts_with("proxy-") && !text.starts_with("access-control-")
+}
+
+/// The headers of JSON that went through a lens: nobody but this caller may keep it.
+pub(crate) fn filtered() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, must-revalidate"));
+    headers
+}
+
+/// The entity tag of a revision seen through a lens (RFC 9110 section 8.8.3).
+pub(crate) fn etag(rev: &str, fingerprint: &Fingerprint) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("\"{rev}-{fingerprint}\"")).ok()
+}
+
+/// Whether `If-None-Match` names this tag (RFC 9110 section 13.1.2, weak comparison).
+pub(crate) fn matches(if_none_match: &str, tag: &HeaderValue) -> bool {
+    if if_none_match.trim() == "*" {
+        return true;
+    }
+    let tags = if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.into_iter().any(|listed| listed.as_bytes() == tag.as_bytes())
+}

@@ -1,0 +1,35 @@
+//! The answer, seen through the permit's lens while it streams.
+//!
+//! `answer` makes what is sent, `stream` drives it row by row, `rows` knows the shapes of rows and `sight`
+//! judges each document in them; the rest is one file for each endpoint.
+//!
+//! Invariant: nothing reaches a client but an [`Answer`]; a row is shown only after it was judged; a filter
+//! that fails cuts the connection, it never falls back to pass-through.
+
+pub(crate) mod answer;
+pub(crate) mod ask;
+pub(crate) mod design;
+pub(crate) mod diff;
+pub(crate) mod errors;
+pub(crate) mod feeds;
+pub(crate) mod find;
+pub(crate) mod lists;
+pub(crate) mod single;
+pub(crate) mod writes;
+
+mod bookmark;
+mod changes;
+mod head;
+mod known;
+mod layout;
+mod pages;
+mod project;
+mod reduce;
+mod rows;
+mod sight;
+mod stream;
+mod views;
+mod window;
+
+#[cfg(test)]
+mod tests;

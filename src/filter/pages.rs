@@ -1,0 +1,250 @@
+//! From which requests to CouchDB one answer is made: a pinned view is several ranges, a page whose rows were
+//! hidden is filled from the next one, a long poll that woke for something hidden goes on waiting.
+//!
+//! Invariant: every part asks for the same call as the permit; only query and body differ.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::filter::rows::ListRow;
+use crate::filter::window::Window;
+use crate::json::{JsonError, Object, Value, string};
+use crate::route::query::{ChangesQuery, ViewQuery};
+use crate::route::{Method, Query};
+
+/// The largest page that is asked for when earlier pages held too few visible rows.
+const LARGEST_PAGE: u64 = 10_000;
+/// The smallest page after a first one that did not suffice.
+const SECOND_PAGE: u64 = 100;
+
+/// One request to CouchDB: what differs from the client's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) method: Method,
+    pub(crate) query: Query,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// What one upstream answer has told, besides its rows.
+#[derive(Debug, Default)]
+pub(crate) struct PageEnd {
+    /// How many rows it held, hidden ones included.
+    pub(crate) rows: u64,
+    /// Its last row, if somebody asked to remember it.
+    pub(crate) last_row: Option<Vec<u8>>,
+    /// `bookmark`, as JSON.
+    pub(crate) bookmark: Option<Vec<u8>>,
+    /// `last_seq`, as JSON.
+    pub(crate) last_seq: Option<Vec<u8>>,
+}
+
+/// Where the next part of an answer comes from.
+#[derive(Debug)]
+pub(crate) enum Pages {
+    /// One upstream answer is the whole.
+    Single,
+    /// A view or a list of documents.
+    Lists(ListPages),
+    /// `_find`.
+    Find(FindPages),
+    /// `_changes`.
+    Changes(ChangesPages),
+}
+
+impl Pages {
+    /// Whether the last row of each page must be remembered.
+    pub(crate) fn remembers_rows(&self) -> bool {
+        match self {
+            Self::Lists(pages) => pages.size.is_some(),
+            Self::Single | Self::Find(_) | Self::Changes(_) => false,
+        }
+    }
+
+    /// The request after a page that has ended; none when the answer is complete.
+    pub(crate) fn next(
+        &mut self,
+        window: Window,
+        shown: u64,
+        end: &PageEnd,
+    ) -> Result<Option<Part>, JsonError> {
+        if window.is_full() {
+            return Ok(None);
+        }
+        match self {
+            Self::Single => Ok(None),
+            Self::Lists(pages) => pages.next(window, end),
+            Self::Find(pages) => Ok(pages.next(window, end)),
+            Self::Changes(pages) => pages.next(window, shown, end),
+        }
+    }
+
+    /// How many rows the page that is being read can hold at most.
+    pub(crate) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Single => None,
+            Self::Lists(pages) => pages.size,
+            Self::Find(pages) => Some(pages.size),
+            Self::Changes(pages) => pages.size,
+        }
+    }
+}
+
+/// A view or a list, range after range, page after page.
+#[derive(Debug)]
+pub(crate) struct ListPages {
+    /// The ranges that have not been asked for yet.
+    pub(crate) ranges: VecDeque<ViewQuery>,
+    /// The range that is being read.
+    pub(crate) current: ViewQuery,
+    /// Whether the answer is paged at all: a limit is asked for, and rows are not named by keys.
+    pub(crate) paged: bool,
+    /// `limit` of the page that is being read.
+    pub(crate) size: Option<u64>,
+}
+
+impl ListPages {
+    /// The first part, and the rest; none where there is no range at all.
+    pub(crate) fn begin(
+        mut ranges: VecDeque<ViewQuery>,
+        paged: bool,
+        window: Window,
+    ) -> Option<(Part, Self)> {
+        let current = ranges.pop_front()?;
+        let mut pages = Self { ranges, current, paged, size: None };
+        let part = pages.ask(window.needed());
+        Some((part, pages))
+    }
+
+    fn ask(&mut self, needed: Option<u64>) -> Part {
+        self.size = needed.filter(|_| self.paged).map(|needed| needed.max(1));
+        self.current.limit = self.size;
+        list_part(&self.current)
+    }
+
+    fn next(&mut self, window: Window, end: &PageEnd) -> Result<Option<Part>, JsonError> {
+        let full = self.size.filter(|size| end.rows >= *size);
+        if let (Some(size), Some(row)) = (full, &end.last_row) {
+            let row = ListRow::read(row)?;
+            let key = row.key.map(|key| String::from_utf8_lossy(key).into_owned());
+            self.current.endkey = self.current.endkey.take().or(self.current.key.take());
+            self.current.startkey = key;
+            self.current.startkey_docid = row.id.map(string).transpose()?.map(Into::into);
+            self.current.skip = 1;
+            let size = size.saturating_mul(2).clamp(SECOND_PAGE, LARGEST_PAGE);
+            return Ok(Some(self.ask(Some(size))));
+        }
+        let Some(range) = self.ranges.pop_front() else {
+            return Ok(None);
+        };
+        self.current = range;
+        Ok(Some(self.ask(window.needed())))
+    }
+}
+
+/// Keys travel in a body: a query string may be too short for them.
+fn list_part(query: &ViewQuery) -> Part {
+    let mut query = query.clone();
+    match query.keys.take() {
+        None => Part { method: Method::Get, query: query.pairs(), body: None },
+        Some(keys) => {
+            let body = format!("{{\"keys\":{keys}}}").into_bytes();
+            Part { method: Method::Post, query: query.pairs(), body: Some(body) }
+        }
+    }
+}
+
+/// `_find`, page after page by CouchDB's bookmarks.
+#[derive(Debug)]
+pub(crate) struct FindPages {
+    /// The query without `limit`, `skip` and `bookmark`.
+    pub(crate) query: Object,
+    /// The bookmark that the page being read began at.
+    pub(crate) bookmark: Value,
+    /// How many rows behind that bookmark have been consumed already.
+    pub(crate) consumed: u64,
+    /// `limit` of the page that is being read.
+    pub(crate) size: u64,
+}
+
+impl FindPages {
+    /// The request for the page that begins where this value says.
+    pub(crate) fn ask(&self) -> Part {
+        let mut query = self.query.clone();
+        query.insert("limit", Value::Number(self.size.into()));
+        query.insert("skip", Value::Number(self.consumed.into()));
+        query.insert("bookmark", self.bookmark.clone());
+        let body = Value::Object(query).to_bytes();
+        Part { method: Method::Post, query: Query::default(), body: Some(body) }
+    }
+
+    fn next(&mut self, window: Window, end: &PageEnd) -> Option<Part> {
+        let bookmark = end.bookmark.as_deref().and_then(|text| Value::parse(text).ok())?;
+        if end.rows < self.size || bookmark.as_str() == Some("nil") {
+            return None;
+        }
+        self.bookmark = bookmark;
+        self.consumed = 0;
+        let needed = window.needed().unwrap_or(SECOND_PAGE);
+        self.size = self.size.saturating_mul(2).clamp(needed.max(1), LARGEST_PAGE.max(needed));
+        Some(self.ask())
+    }
+}
+
+/// `_changes`, asked again where a page or a long poll held nothing to show.
+#[derive(Debug)]
+pub(crate) struct ChangesPages {
+    /// The query of the page that is being read.
+    pub(crate) query: ChangesQuery,
+    /// The body of the client's POST, checked.
+    pub(crate) body: Option<Vec<u8>>,
+    /// Whether this is a long poll.
+    pub(crate) longpoll: bool,
+    /// When a long poll gives up.
+    pub(crate) until: Option<Instant>,
+    /// `limit` of the page that is being read.
+    pub(crate) size: Option<u64>,
+}
+
+impl ChangesPages {
+    /// The request for the page that begins where the query says.
+    pub(crate) fn ask(&mut self) -> Part {
+        self.query.limit = self.size;
+        let method = if self.body.is_some() { Method::Post } else { Method::Get };
+        Part { method, query: self.query.pairs(), body: self.body.clone() }
+    }
+
+    fn next(
+        &mut self,
+        window: Window,
+        shown: u64,
+        end: &PageEnd,
+    ) -> Result<Option<Part>, JsonError> {
+        let page_was_full = self.size.is_some_and(|size| end.rows >= size);
+        let woke_for_nothing = self.longpoll && shown == 0 && end.rows > 0;
+        let Some(last_seq) = end.last_seq.as_deref().filter(|_| page_was_full || woke_for_nothing)
+        else {
+            return Ok(None);
+        };
+        if let (true, Some(until)) = (self.longpoll, self.until) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.query.timeout = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        }
+        self.query.since = Some(sequence(last_seq)?);
+        if let (Some(size), Some(needed)) = (self.size, window.needed()) {
+            let size = size.saturating_mul(2).max(SECOND_PAGE).min(LARGEST_PAGE);
+            self.size = Some(size.max(needed));
+        }
+        Ok(Some(self.ask()))
+    }
+}
+
+/// A sequence as the text that `since` takes.
+fn sequence(json: &[u8]) -> Result<String, JsonError> {
+    match Value::parse(json)? {
+        Value::String(text) => Ok(text),
+        other => Ok(String::from_utf8_lossy(&other.to_bytes()).into_owned()),
+    }
+}

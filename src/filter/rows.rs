@@ -1,0 +1,323 @@
+//! One row of an answer, judged and written: the closed list of row shapes that CouchDB streams.
+//!
+//! Invariant: a judge writes a whole row or nothing. What it does not understand is an error, and an
+//! error cuts the connection.
+
+use crate::filter::bookmark::Bookmarks;
+use crate::filter::changes::ChangeRows;
+use crate::filter::known::Known;
+use crate::filter::project::Projection;
+use crate::filter::reduce::Groups;
+use crate::filter::sight::{Seen, Sight, see, see_elsewhere, show};
+use crate::filter::views::ViewRows;
+use crate::json::{JsonError, Value, elements, members, quote, string};
+use crate::policy::Lens;
+
+/// Judges and writes the rows of one answer.
+#[derive(Debug)]
+pub(crate) enum Judge {
+    /// `_all_docs` and its sisters.
+    Documents(DocumentRows),
+    /// A view without reduce.
+    View(ViewRows),
+    /// A view with reduce: rows are combined before they are written.
+    Reduce(Groups),
+    /// `_changes`.
+    Changes(ChangeRows),
+    /// `_find`.
+    Find(FindRows),
+    /// `_bulk_get`.
+    BulkGet(Lens),
+    /// `open_revs`.
+    OpenRevs(OpenRevs),
+}
+
+/// How the rows of `_all_docs` are shown.
+#[derive(Debug)]
+pub(crate) struct DocumentRows {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// Whether the client asked for `include_docs`.
+    pub(crate) docs: bool,
+    /// Whether the client named keys: a hidden document is then answered as an absent one.
+    pub(crate) by_keys: bool,
+}
+
+/// How the rows of `_find` are shown.
+#[derive(Debug)]
+pub(crate) struct FindRows {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// The `fields` of the query.
+    pub(crate) fields: Option<Projection>,
+    /// Makes the bookmarks that leave.
+    pub(crate) bookmarks: Bookmarks,
+}
+
+/// How the leaves of one document are shown.
+#[derive(Debug)]
+pub(crate) struct OpenRevs {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// Whether hidden revisions that were named are answered as missing ones.
+    pub(crate) named: bool,
+}
+
+impl Judge {
+    /// Judges one row and writes what may be seen of it.
+    pub(crate) fn row(
+        &mut self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        match self {
+            Self::Documents(rows) => rows.row(row, known, out),
+            Self::View(rows) => rows.row(row, known, out),
+            Self::Reduce(groups) => groups.row(row, out),
+            Self::Changes(rows) => rows.row(row, known, out),
+            Self::Find(rows) => rows.row(row, known, out),
+            Self::BulkGet(lens) => bulk_get_row(lens, row, known, out),
+            Self::OpenRevs(leaves) => leaves.row(row, known, out),
+        }
+    }
+
+    /// The sequence of the row that was just written, for an event stream.
+    pub(crate) fn event_id(&self) -> &str {
+        match self {
+            Self::Changes(rows) => &rows.shown,
+            Self::Documents(_)
+            | Self::View(_)
+            | Self::Reduce(_)
+            | Self::Find(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => "",
+        }
+    }
+
+    /// Writes the row that was kept back until the rows ended, if there is one.
+    pub(crate) fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+        match self {
+            Self::Reduce(groups) => groups.last(out),
+            Self::Documents(_)
+            | Self::View(_)
+            | Self::Changes(_)
+            | Self::Find(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => Seen::Hidden,
+        }
+    }
+}
+
+/// The members of a row of a view or a list of documents.
+#[derive(Debug, Default)]
+pub(crate) struct ListRow<'a> {
+    pub(crate) id: Option<&'a [u8]>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) doc: Option<&'a [u8]>,
+    pub(crate) error: Option<&'a [u8]>,
+}
+
+impl<'a> ListRow<'a> {
+    pub(crate) fn read(row: &'a [u8]) -> Result<Self, JsonError> {
+        let mut parts = Self::default();
+        for member in members(row) {
+            let member = member?;
+            match &*member.key {
+                "id" => parts.id = Some(member.value),
+                "key" => parts.key = Some(member.value),
+                "value" => parts.value = Some(member.value),
+                "doc" => parts.doc = Some(member.value),
+                "error" => parts.error = Some(member.value),
+                _ => {}
+            }
+        }
+        Ok(parts)
+    }
+}
+
+impl DocumentRows {
+    fn row(
+        &self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let parts = ListRow::read(row)?;
+        let Some(key) = parts.key else {
+            return Err(JsonError::Expected("a row of this endpoint"));
+        };
+        let (None, Some(id), Some(value)) = (parts.error, parts.id, parts.value) else {
+            absent(key, out);
+            return Ok(Seen::Shown);
+        };
+        let name = string(id)?;
+        let doc = parts.doc.filter(|doc| *doc != b"null");
+        let mark = out.len();
+        for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key), (b",\"value\":", value)] {
+            out.extend_from_slice(label);
+            out.extend_from_slice(bytes);
+        }
+        let seen = match (doc, self.docs) {
+            (Some(doc), true) => {
+                out.extend_from_slice(b",\"doc\":");
+                show(&self.lens, doc, known, out)?
+            }
+            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc, known)?),
+            (None, docs) => {
+                if docs {
+                    out.extend_from_slice(b",\"doc\":null");
+                }
+                as_seen(&see_elsewhere(&self.lens, &name, known))
+            }
+        };
+        match seen {
+            Seen::Shown => out.push(b'}'),
+            Seen::Later => out.truncate(mark),
+            Seen::Hidden => {
+                out.truncate(mark);
+                if self.by_keys {
+                    absent(key, out);
+                    return Ok(Seen::Shown);
+                }
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// The row of a key that no document has.
+fn absent(key: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"key\":");
+    out.extend_from_slice(key);
+    out.extend_from_slice(b",\"error\":\"not_found\"}");
+}
+
+fn as_seen(sight: &Sight) -> Seen {
+    match sight {
+        Sight::Visible(_) => Seen::Shown,
+        Sight::Invisible => Seen::Hidden,
+        Sight::Later => Seen::Later,
+    }
+}
+
+impl FindRows {
+    fn row(
+        &self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let Some(projection) = &self.fields else {
+            return show(&self.lens, row, known, out);
+        };
+        let mut whole = Vec::with_capacity(row.len());
+        let seen = show(&self.lens, row, known, &mut whole)?;
+        if seen == Seen::Shown {
+            projection.apply(&Value::parse(&whole)?).write(out);
+        }
+        Ok(seen)
+    }
+}
+
+/// `{"id":…,"docs":[{"ok":…},{"error":…}]}`: what is hidden or absent is left out alike, because an error
+/// entry makes PouchDB fail the whole batch.
+fn bulk_get_row(
+    lens: &Lens,
+    row: &[u8],
+    known: &mut Known,
+    out: &mut Vec<u8>,
+) -> Result<Seen, JsonError> {
+    let (mut id, mut docs) = (None, None);
+    for member in members(row) {
+        let member = member?;
+        match &*member.key {
+            "id" => id = Some(member.value),
+            "docs" => docs = Some(member.value),
+            _ => {}
+        }
+    }
+    let (Some(id), Some(docs)) = (id, docs) else {
+        return Err(JsonError::Expected("a row of this endpoint"));
+    };
+    let mark = out.len();
+    out.extend_from_slice(b"{\"id\":");
+    out.extend_from_slice(id);
+    out.extend_from_slice(b",\"docs\":[");
+    let start = out.len();
+    let mut later = false;
+    for entry in elements(docs) {
+        for member in members(entry?) {
+            let member = member?;
+            if member.key != "ok" {
+                continue;
+            }
+            let before = out.len();
+            out.extend_from_slice(if before > start { b",{\"ok\":" } else { b"{\"ok\":" });
+            match show(lens, member.value, known, out)? {
+                Seen::Shown => out.push(b'}'),
+                Seen::Hidden => out.truncate(before),
+                Seen::Later => {
+                    out.truncate(before);
+                    later = true;
+                }
+            }
+        }
+    }
+    if later || out.len() == start {
+        out.truncate(mark);
+        return Ok(if later { Seen::Later } else { Seen::Hidden });
+    }
+    out.extend_from_slice(b"]}");
+    Ok(Seen::Shown)
+}
+
+impl OpenRevs {
+    fn row(
+        &self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let mut seen = Seen::Hidden;
+        for member in members(row) {
+            let member = member?;
+            let mark = out.len();
+            match &*member.key {
+                "missing" => {
+                    out.extend_from_slice(row);
+                    return Ok(Seen::Shown);
+                }
+                "ok" => {
+                    out.extend_from_slice(b"{\"ok\":");
+                    seen = show(&self.lens, member.value, known, out)?;
+                    if seen == Seen::Shown {
+                        out.push(b'}');
+                        continue;
+                    }
+                    out.truncate(mark);
+                    if seen == Seen::Hidden && self.named {
+                        seen = missing(member.value, out)?;
+                    }
+                }
+                _ => return Err(JsonError::Expected("a row of this endpoint")),
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// `{"missing":"REV"}` for a revision that was named and may not be seen.
+fn missing(document: &[u8], out: &mut Vec<u8>) -> Result<Seen, JsonError> {
+    for member in members(document) {
+        let member = member?;
+        if member.key == "_rev" {
+            out.extend_from_slice(b"{\"missing\":");
+            quote(&string(member.value)?, out);
+            out.push(b'}');
+            return Ok(Seen::Shown);
+        }
+    }
+    Err(JsonError::Expected("a row of this endpoint"))
+}

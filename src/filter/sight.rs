@@ -1,0 +1,204 @@
+//! One document, seen through a lens. Every answer that holds documents comes here for each of them.
+//!
+//! Invariant: a document is shown only after the lens has judged the full stored revision; a tombstone
+//! without a body is judged by the body it replaced, and hidden when that is gone.
+
+use crate::filter::known::{Known, Lookup, Wanted};
+use crate::json::{Fields, JsonError, Kind, Value, members, quote, string};
+use crate::policy::{Lens, Needs};
+
+/// What became of a document or a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It was written out.
+    Shown,
+    /// The caller may not see it; nothing was written.
+    Hidden,
+    /// Something must be read first; nothing was written.
+    Later,
+}
+
+/// The answer of the lens.
+#[derive(Debug)]
+pub(crate) enum Sight {
+    /// Visible, with these fields.
+    Visible(Fields),
+    /// Not visible.
+    Invisible,
+    /// Something must be read first.
+    Later,
+}
+
+/// The members of a document that the filter itself looks at.
+struct Outline<'a> {
+    id: String,
+    conflicts: bool,
+    bytes: &'a [u8],
+}
+
+/// Judges one revision whose full body is `document`.
+pub(crate) fn judge(lens: &Lens, id: &str, document: &Value, known: &mut Known) -> Sight {
+    if let Some(fields) = lens.judge(id, Some(document)) {
+        return Sight::Visible(fields.into_owned());
+    }
+    let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
+    let rev = document.get("_rev").and_then(Value::as_str);
+    match (deleted && is_bare(document), rev) {
+        (true, Some(rev)) => {
+            judge_wanted(lens, id, Wanted::Before(id.to_owned(), rev.to_owned()), known)
+        }
+        (true, None) | (false, _) => Sight::Invisible,
+    }
+}
+
+/// Judges a revision that is not in the row.
+pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: Wanted, known: &mut Known) -> Sight {
+    match known.look(wanted.clone()) {
+        Lookup::Later => Sight::Later,
+        Lookup::Absent => Sight::Invisible,
+        Lookup::Found(document) => match (lens.judge(id, Some(document)), &wanted) {
+            (Some(fields), _) => Sight::Visible(fields.into_owned()),
+            // A tombstone that was asked for: its own body says nothing, the one before may.
+            (None, Wanted::Winner(_) | Wanted::Revision(..)) => {
+                let document = document.clone();
+                judge(lens, id, &document, known)
+            }
+            (None, Wanted::Before(..)) => Sight::Invisible,
+        },
+    }
+}
+
+/// Writes a document as far as the caller may see it.
+pub(crate) fn show(
+    lens: &Lens,
+    bytes: &[u8],
+    known: &mut Known,
+    out: &mut Vec<u8>,
+) -> Result<Seen, JsonError> {
+    let outline = Outline::read(bytes)?;
+    match see(lens, &outline.id, bytes, known)? {
+        Sight::Invisible => Ok(Seen::Hidden),
+        Sight::Later => Ok(Seen::Later),
+        Sight::Visible(fields) => outline.write(lens, &fields, known, out),
+    }
+}
+
+/// Judges a document without writing it.
+pub(crate) fn see(
+    lens: &Lens,
+    id: &str,
+    bytes: &[u8],
+    known: &mut Known,
+) -> Result<Sight, JsonError> {
+    Ok(match lens.needs_document() {
+        Needs::Nothing | Needs::Id => see_id(lens, id),
+        Needs::Document => judge(lens, id, &Value::parse(bytes)?, known),
+    })
+}
+
+/// Judges a document that is not in the row: by its id if that is enough, else by its winner.
+pub(crate) fn see_elsewhere(lens: &Lens, id: &str, known: &mut Known) -> Sight {
+    match lens.needs_document() {
+        Needs::Nothing | Needs::Id => see_id(lens, id),
+        Needs::Document => judge_wanted(lens, id, Wanted::Winner(id.to_owned()), known),
+    }
+}
+
+fn see_id(lens: &Lens, id: &str) -> Sight {
+    match lens.judge(id, None) {
+        Some(fields) => Sight::Visible(fields.into_owned()),
+        None => Sight::Invisible,
+    }
+}
+
+/// Whether a document holds nothing but CouchDB's own members.
+pub(crate) fn is_bare(document: &Value) -> bool {
+    document
+        .as_object()
+        .is_some_and(|object| object.iter().all(|(key, _)| key.starts_with('_')))
+}
+
+impl<'a> Outline<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        let mut outline = Self {
+            id: String::new(),
+            conflicts: false,
+            bytes,
+        };
+        for member in members(bytes) {
+            let member = member?;
+            match &*member.key {
+                "_id" => outline.id = string(member.value)?.into_owned(),
+                "_conflicts" | "_deleted_conflicts" => outline.conflicts = true,
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+
+    /// Cuts the hidden fields; lists of conflicts are cut to the leaves that may be seen.
+    fn write(
+        &self,
+        lens: &Lens,
+        fields: &Fields,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        if !self.conflicts {
+            fields.cut(self.bytes, Kind::Document, out)?;
+            return Ok(Seen::Shown);
+        }
+        let mut cut = Vec::with_capacity(self.bytes.len());
+        fields.cut(self.bytes, Kind::Document, &mut cut)?;
+        let mark = out.len();
+        out.push(b'{');
+        for member in members(&cut) {
+            let member = member?;
+            let start = out.len();
+            if start > mark + 1 {
+                out.push(b',');
+            }
+            quote(&member.key, out);
+            out.push(b':');
+            match &*member.key {
+                "_conflicts" | "_deleted_conflicts" => {
+                    match self.leaves(lens, member.value, known)? {
+                        Some(leaves) if leaves.is_empty() => out.truncate(start),
+                        Some(leaves) => Value::Array(leaves).write(out),
+                        None => {
+                            out.truncate(mark);
+                            return Ok(Seen::Later);
+                        }
+                    }
+                }
+                _ => out.extend_from_slice(member.value),
+            }
+        }
+        out.push(b'}');
+        Ok(Seen::Shown)
+    }
+
+    /// Those of the listed revisions that the caller may see; none while one has yet to be read.
+    fn leaves(
+        &self,
+        lens: &Lens,
+        list: &[u8],
+        known: &mut Known,
+    ) -> Result<Option<Vec<Value>>, JsonError> {
+        let Value::Array(revs) = Value::parse(list)? else {
+            return Ok(Some(Vec::new()));
+        };
+        let mut seen = Vec::new();
+        let mut later = false;
+        for rev in revs {
+            let Some(text) = rev.as_str() else { continue };
+            let wanted = Wanted::Revision(self.id.clone(), text.to_owned());
+            match judge_wanted(lens, &self.id, wanted, known) {
+                Sight::Visible(_) => seen.push(rev),
+                Sight::Invisible => {}
+                Sight::Later => later = true,
+            }
+        }
+        Ok(if later { None } else { Some(seen) })
+    }
+}

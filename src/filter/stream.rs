@@ -1,0 +1,354 @@
+//! An answer made row by row while CouchDB sends it.
+//!
+//! Invariant: memory holds one chunk of the network and one row, never the body; whatever goes wrong after
+//! the head has left is a [`Cut`], so that a partial answer never looks complete.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame as BodyFrame;
+use http_body_util::{BodyExt, StreamBody};
+
+use crate::body::{Body, Cut, boxed};
+use crate::client::Answered;
+use crate::filter::ask::Asker;
+use crate::filter::known::Known;
+use crate::filter::layout::Layout;
+use crate::filter::pages::{PageEnd, Pages};
+use crate::filter::rows::Judge;
+use crate::filter::sight::Seen;
+use crate::filter::window::Window;
+use crate::json::{Event, JsonError, Splitter};
+
+/// How often a row may ask for further documents before it is given up.
+const ROUNDS: usize = 8;
+
+/// The rows of one answer on their way.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    asker: Arc<Asker>,
+    pages: Pages,
+    judge: Judge,
+    layout: Layout,
+    window: Window,
+    splitter: Splitter,
+    upstream: Option<Answered>,
+    end: PageEnd,
+    known: Known,
+    /// Rows that wait for a document, and all rows behind them.
+    held: Vec<Held>,
+    out: Vec<u8>,
+    shown: u64,
+    started: bool,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The window is full; what is left of the page is read so that the connection can be used again.
+    Draining,
+    Done,
+}
+
+#[derive(Debug)]
+enum Held {
+    Row(Vec<u8>),
+    Heartbeat,
+}
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    pub(crate) pages: Pages,
+    pub(crate) judge: Judge,
+    pub(crate) layout: Layout,
+    pub(crate) window: Window,
+}
+
+impl Rows {
+    /// `upstream` is the answer to the first part.
+    pub(crate) fn new(asker: Arc<Asker>, recipe: Recipe, upstream: Answered) -> Self {
+        let Recipe { pages, judge, layout, window } = recipe;
+        let splitter = Splitter::new(layout.upstream(), asker.largest_row());
+        Self {
+            asker,
+            pages,
+            judge,
+            layout,
+            window,
+            splitter,
+            upstream: Some(upstream),
+            end: PageEnd::default(),
+            known: Known::default(),
+            held: Vec::new(),
+            out: Vec::new(),
+            shown: 0,
+            started: false,
+            state: State::Reading,
+        }
+    }
+
+    /// The answer as a body.
+    pub(crate) fn into_body(self) -> Body {
+        let chunks = stream::try_unfold(self, |mut rows| async move {
+            let chunk = rows.next().await?;
+            Ok(chunk.map(|chunk| (BodyFrame::data(chunk), rows)))
+        });
+        boxed(StreamBody::new(chunks))
+    }
+
+    /// Reads on until a row is shown or the rows have ended; whether anything was shown.
+    pub(crate) async fn shows_something(&mut self) -> Result<bool, Cut> {
+        while self.shown == 0 && self.state == State::Reading {
+            self.step().await?;
+        }
+        Ok(self.shown > 0)
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        while self.out.is_empty() && self.state != State::Done {
+            self.step().await?;
+        }
+        if self.out.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Bytes::from(mem::take(&mut self.out))))
+    }
+
+    /// Takes one chunk from CouchDB, or turns the page.
+    async fn step(&mut self) -> Result<(), Cut> {
+        let frame = match &mut self.upstream {
+            Some(body) => body.frame().await.transpose()?,
+            None => None,
+        };
+        if self.state == State::Draining {
+            if frame.is_none() {
+                self.state = State::Done;
+            }
+            return Ok(());
+        }
+        match frame {
+            Some(frame) => {
+                let Ok(data) = frame.into_data() else {
+                    return Ok(());
+                };
+                self.splitter.push(&data);
+                self.read().await
+            }
+            None => {
+                self.splitter.finish().map_err(|error| broken(&error))?;
+                self.read().await?;
+                match self.state {
+                    State::Reading => self.turn().await,
+                    State::Draining | State::Done => {
+                        self.state = State::Done;
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges what has arrived, reading further documents where a row needs them.
+    async fn read(&mut self) -> Result<(), Cut> {
+        self.absorb().map_err(|error| broken(&error))?;
+        for _ in 0..ROUNDS {
+            if !self.known.is_waiting() {
+                break;
+            }
+            for (wanted, document) in self.asker.read(self.known.take_missing()).await? {
+                self.known.learn(wanted, document);
+            }
+            self.settle().map_err(|error| broken(&error))?;
+        }
+        if self.known.is_waiting() {
+            return Err(broken(&JsonError::Expected("a row that can be judged")));
+        }
+        self.known.forget();
+        Ok(())
+    }
+
+    /// Takes the events of one chunk.
+    fn absorb(&mut self) -> Result<(), JsonError> {
+        let Self { splitter, held, end, pages, judge, known, out, layout, window, .. } = self;
+        let remember = pages.remembers_rows();
+        while let Some(event) = splitter.next()? {
+            if !self.started {
+                self.started = true;
+                layout.open(out);
+            }
+            match event {
+                Event::Row(row) => {
+                    end.rows += 1;
+                    if remember && pages.size() == Some(end.rows) {
+                        end.last_row = Some(row.to_vec());
+                    }
+                    if window.is_full() {
+                        continue;
+                    }
+                    if !held.is_empty() {
+                        held.push(Held::Row(row.to_vec()));
+                        // Noted now, so that one round of reading serves the whole chunk.
+                        let mark = out.len();
+                        judge.row(row, known, out)?;
+                        out.truncate(mark);
+                        continue;
+                    }
+                    let place = Place { layout: *layout, shown: &mut self.shown };
+                    if emit(judge, row, known, place, window, out)? == Seen::Later {
+                        held.push(Held::Row(row.to_vec()));
+                    }
+                }
+                Event::Heartbeat if held.is_empty() => layout.heartbeat(out),
+                Event::Heartbeat => held.push(Held::Heartbeat),
+                Event::Member { key: "bookmark", value } => end.bookmark = Some(value.to_vec()),
+                Event::Member { key: "last_seq", value } => end.last_seq = Some(value.to_vec()),
+                Event::Member { key: "error", .. } => return Err(JsonError::ErrorInside),
+                Event::Member { .. }
+                | Event::Start
+                | Event::RowsStart
+                | Event::RowsEnd
+                | Event::EventId(_)
+                | Event::End => {}
+            }
+        }
+        if window.is_full() && held.is_empty() {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    /// Judges again the rows that waited, in their order.
+    fn settle(&mut self) -> Result<(), JsonError> {
+        let held = mem::take(&mut self.held);
+        for entry in held {
+            match entry {
+                Held::Row(row) if self.held.is_empty() => {
+                    if self.window.is_full() {
+                        continue;
+                    }
+                    let place = Place { layout: self.layout, shown: &mut self.shown };
+                    let (known, out) = (&mut self.known, &mut self.out);
+                    let seen = emit(&mut self.judge, &row, known, place, &mut self.window, out)?;
+                    if seen == Seen::Later {
+                        self.held.push(Held::Row(row));
+                    }
+                }
+                Held::Heartbeat if self.held.is_empty() => self.layout.heartbeat(&mut self.out),
+                entry => self.held.push(entry),
+            }
+        }
+        if self.window.is_full() && self.held.is_empty() {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    /// A page has ended: the next one, or the end of the answer.
+    async fn turn(&mut self) -> Result<(), Cut> {
+        let end = mem::take(&mut self.end);
+        let next = self.pages.next(self.window, self.shown, &end).map_err(|error| broken(&error))?;
+        let Some(part) = next else {
+            self.end = end;
+            self.finish();
+            self.state = State::Done;
+            return Ok(());
+        };
+        let answer = self.asker.ask(part).await.map_err(|_| Cut::Upstream)?;
+        if answer.status() != http::StatusCode::OK {
+            return Err(Cut::Upstream);
+        }
+        self.splitter = Splitter::new(self.layout.upstream(), self.asker.largest_row());
+        self.upstream = Some(answer.into_body());
+        Ok(())
+    }
+
+    /// Writes the end of the frame, once.
+    fn finish(&mut self) {
+        if self.state != State::Reading {
+            return;
+        }
+        if !self.started {
+            self.layout.open(&mut self.out);
+        }
+        let mark = self.out.len();
+        self.layout.before(self.shown == 0, &mut self.out);
+        let seen = self.judge.last(&mut self.out);
+        if self.window.take(seen) {
+            self.layout.after("", &mut self.out);
+        } else {
+            self.out.truncate(mark);
+        }
+        let tail = self.tail();
+        let tail = tail.as_ref().map(|(name, value)| (*name, value.as_str()));
+        self.layout.close(tail, &mut self.out);
+        let page_is_read = self.pages.size().is_some_and(|size| self.end.rows >= size);
+        self.state = if page_is_read { State::Draining } else { State::Done };
+        if self.state == State::Done {
+            self.upstream = None;
+        }
+    }
+
+    /// The member after the rows: where the client may go on.
+    fn tail(&self) -> Option<(&'static str, String)> {
+        match (&self.judge, &self.pages) {
+            (Judge::Changes(rows), _) => {
+                let full = self.window.is_full().then(|| rows.shown.clone());
+                let full = full.filter(|shown| !shown.is_empty());
+                let last = full.or_else(|| {
+                    let last = self.end.last_seq.as_deref().or(rows.last.as_deref());
+                    last.map(|last| rows.sequences.seal(last))
+                });
+                last.map(|last| ("last_seq", last))
+            }
+            (Judge::Find(rows), Pages::Find(pages)) => {
+                let consumed = pages.consumed.saturating_add(self.end.rows);
+                Some(("bookmark", rows.bookmarks.seal(&pages.bookmark, consumed)))
+            }
+            (
+                Judge::Documents(_)
+                | Judge::View(_)
+                | Judge::Reduce(_)
+                | Judge::Find(_)
+                | Judge::BulkGet(_)
+                | Judge::OpenRevs(_),
+                _,
+            ) => None,
+        }
+    }
+}
+
+/// Where a row is written, and how many have been.
+struct Place<'a> {
+    layout: Layout,
+    shown: &'a mut u64,
+}
+
+/// Judges one row and writes it if it is visible and inside the window.
+fn emit(
+    judge: &mut Judge,
+    row: &[u8],
+    known: &mut Known,
+    place: Place<'_>,
+    window: &mut Window,
+    out: &mut Vec<u8>,
+) -> Result<Seen, JsonError> {
+    let mark = out.len();
+    place.layout.before(*place.shown == 0, out);
+    let seen = judge.row(row, known, out)?;
+    if window.take(seen) {
+        *place.shown += 1;
+        place.layout.after(judge.event_id(), out);
+    } else {
+        out.truncate(mark);
+    }
+    Ok(seen)
+}
+
+fn broken(error: &JsonError) -> Cut {
+    tracing::warn!(%error, "an answer could not be judged and was cut");
+    Cut::Filter
+}

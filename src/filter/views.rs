@@ -1,0 +1,73 @@
+//! The rows of a view: the key inside the caller's pin, the row by its rule, the document by itself.
+
+use crate::filter::known::{Known, Lookup, Wanted};
+use crate::filter::rows::ListRow;
+use crate::filter::sight::{Seen, show};
+use crate::json::{JsonError, Kind, Value, string};
+use crate::policy::{Needs, Row, ViewLens};
+
+/// How the rows of a view are shown.
+#[derive(Debug)]
+pub(crate) struct ViewRows {
+    /// Which rows may be seen, and what of them.
+    pub(crate) lens: ViewLens,
+    /// Whether the client asked for `include_docs`.
+    pub(crate) docs: bool,
+}
+
+impl ViewRows {
+    pub(crate) fn row(
+        &self,
+        row: &[u8],
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let parts = ListRow::read(row)?;
+        let (Some(id), Some(key), Some(value)) = (parts.id, parts.key, parts.value) else {
+            return Err(JsonError::Expected("a row of a view"));
+        };
+        if parts.error.is_some() {
+            return Err(JsonError::ErrorInside);
+        }
+        let name = string(id)?;
+        let key_read = Value::parse(key)?;
+        let value_read = if self.lens.needs_value() { Value::parse(value)? } else { Value::Null };
+        let source = match self.lens.needs_document() {
+            Needs::Nothing | Needs::Id => None,
+            Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
+                Lookup::Later => return Ok(Seen::Later),
+                Lookup::Absent => return Ok(Seen::Hidden),
+                Lookup::Found(document) => Some(document.clone()),
+            },
+        };
+        let row = Row { id: Some(&name), key: &key_read, value: &value_read, doc: source.as_ref() };
+        let Some(fields) = self.lens.judge(&row) else {
+            return Ok(Seen::Hidden);
+        };
+        let mark = out.len();
+        for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key)] {
+            out.extend_from_slice(label);
+            out.extend_from_slice(bytes);
+        }
+        out.extend_from_slice(b",\"value\":");
+        fields.cut(value, Kind::Plain, out)?;
+        if self.docs {
+            out.extend_from_slice(b",\"doc\":");
+            let mut read = Vec::new();
+            let seen = match parts.doc.filter(|doc| *doc != b"null") {
+                Some(doc) => show(self.lens.documents(), doc, known, &mut read)?,
+                None => Seen::Hidden,
+            };
+            match seen {
+                Seen::Shown => fields.cut(&read, Kind::Document, out)?,
+                Seen::Hidden => out.extend_from_slice(b"null"),
+                Seen::Later => {
+                    out.truncate(mark);
+                    return Ok(Seen::Later);
+                }
+            }
+        }
+        out.push(b'}');
+        Ok(Seen::Shown)
+    }
+}

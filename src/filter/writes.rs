@@ -1,0 +1,216 @@
+//! Writes: judged, sent on with the revision that was judged, answered as CouchDB answers.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+
+use crate::client::Answered;
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::errors;
+use crate::filter::pages::Part;
+use crate::inspect;
+use crate::inspect::bulk::{Batch, Judged, body};
+use crate::inspect::document::{Refused, Written, judge, judge_forced, stored};
+use crate::inspect::local::Locals;
+use crate::inspect::turns::Turns;
+use crate::json::{Object, Value};
+use crate::policy::WriteRules;
+use crate::refusal::Refusal;
+use crate::route::query::DocumentQuery;
+use crate::route::{Call, DatabaseCall, DocId, LocalId, Method, Query};
+
+/// The longest answer to a write that is read.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// `PUT`, `POST` or `DELETE` of one document.
+pub(crate) async fn document(
+    asker: Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    if_match: Option<&str>,
+    sent: Bytes,
+) -> Result<Answer, Refusal> {
+    let route = asker.permit.route();
+    let query = route.query.document()?;
+    let id = match &route.call {
+        Call::Database { call: DatabaseCall::Document(id), .. } => Some(id),
+        _ => None,
+    };
+    let written = match (route.method, id) {
+        (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
+        _ => Written::read(id, &query, if_match, inspect::value(&sent)?)?,
+    };
+    let deletes = route.method == Method::Delete;
+    let forced = query.new_edits == Some(false);
+    let turn = match forced {
+        true => Some(turns.take(asker.db.as_str(), [written.id.as_str()].into_iter()).await),
+        false => None,
+    };
+    let document = if forced {
+        let id = DocId::parse(&written.id).map_err(|_| Refusal::Internal)?;
+        let leaves = asker.couch.leaves(&asker.db, &id).await?;
+        judge_forced(rules, written, &leaves)
+    } else {
+        let stored = stored(&asker.couch, &asker.db, &written).await?;
+        judge(rules, written, stored.as_ref())
+    };
+    let document = document.map_err(Refused::into_refusal)?;
+    let method = if id.is_some() { Method::Put } else { Method::Post };
+    let query = DocumentQuery { new_edits: query.new_edits, w: query.w, ..Default::default() };
+    let part = Part { method, query: query.pairs(), body: Some(document.to_bytes()) };
+    let upstream = asker.ask(part).await?;
+    drop(turn);
+    let status = upstream.status();
+    if !status.is_success() {
+        return Err(errors::refusal(upstream).await);
+    }
+    // A tombstone is sent by `PUT`; CouchDB answers a `DELETE` with 200.
+    let status = if deletes && status == StatusCode::CREATED { StatusCode::OK } else { status };
+    Ok(Answer::with(status, whole(upstream.into_body()).await?))
+}
+
+/// `_bulk_docs`: denied rows in their place, the rest passed on.
+pub(crate) async fn bulk(
+    asker: Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    locals: &Locals,
+    sent: Bytes,
+) -> Result<Answer, Refusal> {
+    let batch = Batch::read(inspect::value(&sent)?, locals, asker.permit.caller())?;
+    drop(sent);
+    let new_edits = batch.new_edits;
+    let turn = match new_edits {
+        true => None,
+        false => Some(turns.take(asker.db.as_str(), batch.ids()).await),
+    };
+    let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
+    let rows = match body(&judged, new_edits) {
+        None => Vec::new(),
+        Some(body) => {
+            let part = Part { method: Method::Post, query: Query::default(), body: Some(body) };
+            let upstream = asker.ask(part).await?;
+            if !upstream.status().is_success() {
+                return Err(errors::refusal(upstream).await);
+            }
+            let rows = Value::parse(&whole(upstream.into_body()).await?);
+            let rows = rows.ok().and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
+            rows.ok_or(Refusal::BadGateway("the answer of the database can't be read"))?
+        }
+    };
+    drop(turn);
+    let rows = if new_edits { in_place(judged, rows)? } else { appended(judged, rows) };
+    let mut bytes = Value::Array(rows).to_bytes();
+    bytes.push(b'\n');
+    Ok(Answer::with(StatusCode::CREATED, bytes))
+}
+
+/// One row for each document, in the client's order.
+fn in_place(judged: Vec<Judged>, rows: Vec<Value>) -> Result<Vec<Value>, Refusal> {
+    let mut rows = rows.into_iter();
+    let mut all = Vec::with_capacity(judged.len());
+    for judged in judged {
+        all.push(match judged {
+            Judged::Answered(row) => row,
+            Judged::Sent { id, .. } => {
+                let row = rows.next();
+                clean(row.ok_or(Refusal::BadGateway("the database left a document unanswered"))?, &id)
+            }
+        });
+    }
+    Ok(all)
+}
+
+/// Without `new_edits` CouchDB answers errors only.
+fn appended(judged: Vec<Judged>, rows: Vec<Value>) -> Vec<Value> {
+    let mut all: Vec<Value> = rows
+        .into_iter()
+        .map(|row| {
+            let id = row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            clean(row, &id)
+        })
+        .collect();
+    all.extend(judged.into_iter().filter_map(|judged| match judged {
+        Judged::Answered(row) => Some(row),
+        Judged::Sent { .. } => None,
+    }));
+    all
+}
+
+/// A row under the id that the client knows, errors in words of ours.
+fn clean(row: Value, id: &str) -> Value {
+    let Value::Object(mut row) = row else { return Value::Null };
+    row.insert("id", id);
+    let error = row.get("error").and_then(Value::as_str).map(errors::row);
+    if let Some((error, reason)) = error {
+        row.insert("error", error);
+        row.insert("reason", reason);
+    }
+    Value::Object(row)
+}
+
+/// `_local/ID`: read, written or deleted under the caller's private name.
+pub(crate) async fn local(
+    asker: Asker,
+    locals: &Locals,
+    id: &LocalId,
+    sent: Bytes,
+) -> Result<Answer, Refusal> {
+    let permit = &asker.permit;
+    let private = locals.private(permit.caller(), id)?;
+    let body = match permit.route().method {
+        Method::Put | Method::Post => {
+            let Value::Object(mut document) = inspect::value(&sent)? else {
+                return Err(Refusal::BadRequest("Document must be a JSON object"));
+            };
+            document.insert("_id", format!("_local/{}", private.as_str()));
+            Some(Value::Object(document).to_bytes())
+        }
+        Method::Get | Method::Head | Method::Delete | Method::Copy => None,
+    };
+    let outbound = asker.rewrite.local(permit, private, body)?;
+    let upstream = asker.upstream.send(outbound).await?;
+    let status = upstream.status();
+    if !status.is_success() {
+        return Err(errors::refusal(upstream).await);
+    }
+    let bytes = whole(upstream.into_body()).await?;
+    if bytes.is_empty() {
+        return Ok(Answer::with(status, bytes));
+    }
+    let public = format!("_local/{}", id.as_str());
+    let mut answer = Value::parse(&bytes).map_err(|_| Refusal::BadGateway("the answer of the database can't be read"))?;
+    if let Some(object) = answer.as_object_mut() {
+        for name in ["_id", "id"] {
+            if let Some(value) = object.get_mut(name) {
+                *value = Value::from(public.as_str());
+            }
+        }
+    }
+    let mut bytes = answer.to_bytes();
+    bytes.push(b'\n');
+    Ok(Answer::with(status, bytes))
+}
+
+/// The whole of a small answer.
+pub(crate) async fn whole(mut upstream: Answered) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = upstream.frame().await {
+        let frame = frame.map_err(crate::body::Cut::refusal)?;
+        bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+        if bytes.len() > LONGEST {
+            return Err(Refusal::BadGateway("the answer of the database is too long"));
+        }
+    }
+    Ok(bytes)
+}
+
+/// An empty object to build on.
+pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let mut object = Object::new();
+    for (name, value) in members {
+        object.insert(name, value);
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,183 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use proptest::prelude::*;
+
+use super::{Claim, Cookies, Jar, SameSite, SetCookie, find};
+use crate::caller::UserName;
+use crate::config;
+use crate::secret::Secret;
+
+const NOW: u64 = 1_800_000_000;
+
+fn cookies(secret: &str, previous: Option<&str>) -> Cookies {
+    let settings = config::Session {
+        secret: Secret::new(secret),
+        previous: previous.map(Secret::new),
+        lifetime: Duration::from_secs(600),
+    };
+    Cookies::new(
+        &settings,
+        Jar {
+            secure: true,
+            same_site: SameSite::Lax,
+        },
+    )
+}
+
+fn claim(name: &str) -> Claim {
+    Claim {
+        name: UserName::parse(name).unwrap(),
+        began: NOW,
+        issued: NOW,
+    }
+}
+
+fn value(cookie: &SetCookie) -> Vec<u8> {
+    let pair = cookie.as_str().split(';').next().unwrap();
+    pair.strip_prefix("AuthSession=")
+        .unwrap()
+        .as_bytes()
+        .to_vec()
+}
+
+#[test]
+fn a_cookie_tells_the_browser_to_keep_it_to_itself() {
+    let set = cookies("one", None).issue(&claim("alice"), b"hash");
+    let attributes: Vec<&str> = set.as_str().split("; ").skip(1).collect();
+    assert_eq!(
+        attributes,
+        [
+            "Path=/",
+            "Max-Age=600",
+            "Secure",
+            "HttpOnly",
+            "SameSite=Lax"
+        ]
+    );
+    assert_eq!(format!("{set:?}"), "SetCookie(…)");
+    let clear = cookies("one", None).clear();
+    assert!(
+        clear
+            .as_str()
+            .starts_with("AuthSession=; Path=/; Max-Age=0; ")
+    );
+}
+
+#[test]
+fn a_cookie_lives_as_long_as_it_says() {
+    let cookies = cookies("one", None);
+    let set = value(&cookies.issue(&claim("alice"), b"hash"));
+    let read = |at| cookies.read(&set, at);
+    assert_eq!(read(NOW).unwrap().claim, claim("alice"));
+    assert!(read(NOW + 599).is_some());
+    assert!(read(NOW + 600).is_none());
+    assert!(read(NOW - 60).is_some());
+    assert!(read(NOW - 61).is_none());
+    assert!(!cookies.is_due(&read(NOW + 299).unwrap(), NOW + 299));
+    assert!(cookies.is_due(&read(NOW + 300).unwrap(), NOW + 300));
+    assert!(!cookies.is_worn(&claim("alice"), NOW + 7199));
+    assert!(cookies.is_worn(&claim("alice"), NOW + 7200));
+}
+
+#[test]
+fn a_shorter_lifetime_holds_for_cookies_already_out() {
+    let set = value(&cookies("one", None).issue(&claim("alice"), b"hash"));
+    let settings = config::Session {
+        secret: Secret::new("one"),
+        previous: None,
+        lifetime: Duration::from_secs(60),
+    };
+    let shorter = Cookies::new(
+        &settings,
+        Jar {
+            secure: true,
+            same_site: SameSite::Lax,
+        },
+    );
+    assert!(shorter.read(&set, NOW + 59).is_some());
+    assert!(shorter.read(&set, NOW + 60).is_none());
+}
+
+#[test]
+fn a_changed_password_ends_the_session() {
+    let cookies = cookies("one", None);
+    let ticket = cookies
+        .read(&value(&cookies.issue(&claim("alice"), b"hash")), NOW)
+        .unwrap();
+    assert!(cookies.is_of(&ticket, b"hash"));
+    assert!(!cookies.is_of(&ticket, b"other"));
+}
+
+#[test]
+fn the_previous_secret_is_read_and_replaced() {
+    let set = value(&cookies("one", None).issue(&claim("alice"), b"hash"));
+    let after = cookies("two", Some("one"));
+    let ticket = after.read(&set, NOW).unwrap();
+    assert!(after.is_of(&ticket, b"hash"));
+    assert!(after.is_due(&ticket, NOW));
+    assert!(cookies("two", None).read(&set, NOW).is_none());
+}
+
+#[test]
+fn the_first_cookie_counts() {
+    let found = |header: &str| {
+        find(header.as_bytes()).map(|value| String::from_utf8_lossy(value).into_owned())
+    };
+    assert_eq!(
+        found("a=b; AuthSession=x; AuthSession=y").as_deref(),
+        Some("x")
+    );
+    assert_eq!(
+        found("AuthSession=x; Version=1; Path=/; HttpOnly").as_deref(),
+        Some("x")
+    );
+    assert_eq!(found("AuthSession=\"x\"").as_deref(), Some("x"));
+    for header in [
+        "",
+        "AuthSession",
+        "AuthSession=",
+        "XAuthSession=x",
+        "a=AuthSession=x",
+        "authsession=x",
+    ] {
+        assert_eq!(found(header), None, "{header}");
+    }
+}
+
+/// One bit at a time, everywhere.
+#[test]
+fn a_tampered_cookie_is_never_read() {
+    let cookies = cookies("one", None);
+    let set = URL_SAFE_NO_PAD
+        .decode(value(&cookies.issue(&claim("alice"), b"hash")))
+        .unwrap();
+    for at in 0..set.len() * 8 {
+        let mut forged = set.clone();
+        forged[at / 8] ^= 1 << (at % 8);
+        assert!(
+            cookies
+                .read(URL_SAFE_NO_PAD.encode(forged).as_bytes(), NOW)
+                .is_none()
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_cookie_panics(value: Vec<u8>, text in "[A-Za-z0-9_-]*") {
+        prop_assert!(cookies("one", None).read(&value, NOW).is_none());
+        prop_assert!(cookies("one", None).read(text.as_bytes(), NOW).is_none());
+    }
+
+    #[test]
+    fn names_come_through(name in "[a-zäöü:@ .]{1,30}") {
+        if let Ok(name) = UserName::parse(&name) {
+            let claim = Claim { name, began: NOW, issued: NOW };
+            let cookies = cookies("one", None);
+            let ticket = cookies.read(&value(&cookies.issue(&claim, b"")), NOW).unwrap();
+            prop_assert_eq!(ticket.claim, claim);
+        }
+    }
+}

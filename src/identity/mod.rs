@@ -1,0 +1,289 @@
+//! Who asks: what a request proves about its caller.
+//!
+//! Schemes are tried in order, the session cookie and then Basic; each is *not requested*, *recognised*
+//! or *failed*. CouchDB's order is kept: a valid cookie outranks Basic. A failed cookie beside Basic
+//! leaves the word to Basic (a browser sends its old cookie along whether one wants it or not); a failed
+//! attempt with nothing beside it is a `401`, and never an anonymous caller.
+//!
+//! `basic` and `cookie` read what was sent, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
+//! `cache` remembers verified passwords, `throttle` slows down guessing, `present` says to CouchDB who
+//! asks.
+//!
+//! Invariant: a caller has proved his name at the voucher that the name belongs to, with the record
+//! of him that is in force now.
+
+mod basic;
+mod cache;
+mod cookie;
+mod hash;
+pub(crate) mod present;
+mod proof;
+mod throttle;
+mod users;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::caller::{Caller, User, UserName};
+use crate::config;
+use crate::couch::Couch;
+use crate::refusal::Refusal;
+use crate::route::DbName;
+use crate::secret::Secret;
+
+use basic::Credentials;
+use cache::Verified;
+use cookie::{Claim, Cookies};
+use hash::Hasher;
+use throttle::Throttle;
+use users::{Standing, Users};
+
+pub(crate) use cookie::{Jar, SameSite, SetCookie};
+
+/// How long a failed attempt takes at least, so that its time does not tell whether the name exists.
+const FAILURE_FLOOR: Duration = Duration::from_millis(400);
+
+/// Recognises callers.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    administrators: HashSet<String>,
+    users: Users,
+    couch: Couch,
+    cookies: Cookies,
+    hasher: Hasher,
+    throttle: Throttle,
+    verified: Verified,
+    failure_floor: Duration,
+}
+
+/// How a caller was recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Nothing was requested.
+    Nothing,
+    /// By the session cookie.
+    Cookie,
+    /// By name and password.
+    Basic,
+}
+
+/// A caller who is known, or who did not ask to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Recognised {
+    /// Who.
+    pub(crate) caller: Caller,
+    /// By what.
+    pub(crate) scheme: Scheme,
+    /// A cookie to put on the answer: a younger one, or the end of a broken one.
+    pub(crate) renew: Option<SetCookie>,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failed {
+    /// The answer.
+    pub(crate) refusal: Refusal,
+    /// What failed.
+    pub(crate) scheme: Scheme,
+    /// The cookie that ends the broken one, to put on the answer.
+    pub(crate) clear: Option<SetCookie>,
+}
+
+impl From<Failed> for Refusal {
+    fn from(failed: Failed) -> Self {
+        failed.refusal
+    }
+}
+
+/// Why no identity can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// The system has no randomness.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// What a cookie came to.
+enum Ticket {
+    NotRequested,
+    Recognised(Recognised),
+    Failed,
+}
+
+impl Identity {
+    /// As configured; `nodes` is the database of nodes, where it has one.
+    pub(crate) fn new(
+        settings: &config::Identity,
+        nodes: Option<DbName>,
+        couch: Couch,
+        jar: Jar,
+    ) -> Result<Self, IdentityError> {
+        let random = Secret::random().ok_or(IdentityError::Random)?;
+        Ok(Self {
+            administrators: settings.administrators.iter().cloned().collect(),
+            users: Users::new(&settings.vouchers, nodes, couch.clone()),
+            couch,
+            cookies: Cookies::new(&settings.session, jar),
+            hasher: Hasher::new(&settings.bcrypt),
+            throttle: Throttle::new(&settings.login),
+            verified: Verified::new(&random, settings.login.cache),
+            failure_floor: FAILURE_FLOOR,
+        })
+    }
+
+    /// Who asks, by the headers of a request. `peer` is the client's own address.
+    pub(crate) async fn recognise(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Result<Recognised, Failed> {
+        let failed = |refusal, scheme, clear| Failed {
+            refusal,
+            scheme,
+            clear,
+        };
+        let broken = match self.by_cookie(cookie).await {
+            Ok(Ticket::Recognised(recognised)) => return Ok(recognised),
+            Ok(Ticket::NotRequested) => None,
+            Ok(Ticket::Failed) => Some(self.cookies.clear()),
+            Err(refusal) => return Err(failed(refusal, Scheme::Cookie, None)),
+        };
+        let caller = match Credentials::read(authorization) {
+            Ok(Some(Credentials { name, password })) => self
+                .prove(&name, &password, peer)
+                .await
+                .map(|(caller, _)| caller),
+            Ok(None) if broken.is_some() => {
+                return Err(failed(Refusal::WrongCredentials, Scheme::Cookie, broken));
+            }
+            Ok(None) => {
+                let (caller, scheme) = (Caller::Anonymous, Scheme::Nothing);
+                return Ok(Recognised {
+                    caller,
+                    scheme,
+                    renew: None,
+                });
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match caller {
+            Ok(caller) => Ok(Recognised {
+                caller,
+                scheme: Scheme::Basic,
+                renew: broken,
+            }),
+            Err(refusal) => Err(failed(refusal, Scheme::Basic, broken)),
+        }
+    }
+
+    /// Proves a name by its password and opens a session.
+    pub(crate) async fn open(
+        &self,
+        name: &str,
+        password: &Secret,
+        peer: IpAddr,
+    ) -> Result<(Caller, SetCookie), Refusal> {
+        let (caller, standing) = self.prove(name, password, peer).await?;
+        let Some(user) = caller.user() else {
+            return Err(Refusal::WrongCredentials);
+        };
+        let now = now();
+        let claim = Claim {
+            name: user.name.clone(),
+            began: now,
+            issued: now,
+        };
+        let cookie = self.cookies.issue(&claim, &standing.credential());
+        Ok((caller, cookie))
+    }
+
+    /// The same by a Basic header; nothing if there is none.
+    pub(crate) async fn open_basic(
+        &self,
+        authorization: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Result<Option<(Caller, SetCookie)>, Refusal> {
+        match Credentials::read(authorization)? {
+            Some(Credentials { name, password }) => {
+                self.open(&name, &password, peer).await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The cookie that ends a session.
+    pub(crate) fn clear(&self) -> SetCookie {
+        self.cookies.clear()
+    }
+
+    /// Follows the databases that users are in, and forgets what has changed. Does not return.
+    pub(crate) async fn watch(&self) {
+        self.users.watch().await;
+    }
+
+    async fn by_cookie(&self, header: Option<&[u8]>) -> Result<Ticket, Refusal> {
+        let now = now();
+        let Some(value) = header.and_then(cookie::find) else {
+            return Ok(Ticket::NotRequested);
+        };
+        let Some(ticket) = self.cookies.read(value, now) else {
+            return Ok(Ticket::Failed);
+        };
+        let standing = self.users.find(&ticket.claim.name).await?;
+        let vouched = match &standing {
+            Standing::Known(_) => true,
+            // Vouched for by CouchDB's own configuration, of which nothing tells us that it changed.
+            Standing::Unknown => {
+                self.users.asks_couchdb() && !self.cookies.is_worn(&ticket.claim, now)
+            }
+            Standing::Unusable => false,
+        };
+        if !vouched || !self.cookies.is_of(&ticket, &standing.credential()) {
+            return Ok(Ticket::Failed);
+        }
+        let renew = self.cookies.is_due(&ticket, now).then(|| {
+            let claim = Claim {
+                issued: now,
+                ..ticket.claim.clone()
+            };
+            self.cookies.issue(&claim, &standing.credential())
+        });
+        let caller = self.caller(ticket.claim.name, &standing);
+        Ok(Ticket::Recognised(Recognised {
+            caller,
+            scheme: Scheme::Cookie,
+            renew,
+        }))
+    }
+
+    fn caller(&self, name: UserName, standing: &Standing) -> Caller {
+        let administrator = self.administrators.contains(name.as_str());
+        let roles = match standing {
+            Standing::Known(record) => record.roles.clone(),
+            Standing::Unknown | Standing::Unusable => Vec::new(),
+        };
+        let user = Arc::new(User::new(name, roles));
+        if administrator {
+            Caller::Administrator(user)
+        } else {
+            Caller::User(user)
+        }
+    }
+}
+
+/// Seconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one clock of sessions; below it time is an argument"
+)]
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

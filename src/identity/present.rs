@@ -1,0 +1,89 @@
+//! How a caller is presented to CouchDB.
+//!
+//! By proxy authentication he appears as himself, with his roles and one more (`[couchdb] role`), which
+//! `_security.members` can admit; `validate_doc_update` sees who he is. `_admin` is added for the
+//! administrators of our configuration only.
+//!
+//! Anonymous callers are presented by the reserved name [`ANONYMOUS`] with that one role: without any
+//! identity a database that admits the role only would refuse what a rule permits, and as the service
+//! account, an administrator, they would pass every `validate_doc_update`. Nobody can log in by that name.
+//!
+//! Invariant: only these headers tell CouchDB who asks, and they are made of names and roles that were
+//! parsed.
+
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+
+use crate::caller::Caller;
+use crate::config;
+use crate::couch;
+use crate::refusal::Refusal;
+use crate::secret::{Secret, proxy_token};
+
+/// The name by which anonymous callers are presented.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+
+const USER_NAME: HeaderName = HeaderName::from_static("x-auth-couchdb-username");
+const ROLES: HeaderName = HeaderName::from_static("x-auth-couchdb-roles");
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-couchdb-token");
+
+/// Makes the headers that say who asks.
+#[derive(Debug)]
+pub(crate) struct Presenter {
+    role: String,
+    manner: Manner,
+}
+
+#[derive(Debug)]
+enum Manner {
+    Proxy(Secret),
+    Service(HeaderValue),
+}
+
+impl Presenter {
+    /// As configured.
+    pub(crate) fn new(settings: &config::CouchDb) -> Result<Self, couch::CouchError> {
+        let manner = match &settings.present {
+            config::Present::Proxy { secret } => Manner::Proxy(secret.clone()),
+            config::Present::Service => {
+                Manner::Service(couch::basic(&settings.user, &settings.password)?)
+            }
+        };
+        Ok(Self {
+            role: settings.role.clone(),
+            manner,
+        })
+    }
+
+    /// The headers for a caller.
+    pub(crate) fn headers(
+        &self,
+        caller: &Caller,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        let secret = match &self.manner {
+            Manner::Service(account) => return Ok(vec![(AUTHORIZATION, account.clone())]),
+            Manner::Proxy(secret) => secret,
+        };
+        let name = caller.name().unwrap_or(ANONYMOUS);
+        let administrator = caller.is_administrator().then_some("_admin");
+        let roles = caller.roles().iter().map(|role| role.as_str());
+        let roles: Vec<&str> = administrator
+            .into_iter()
+            .chain(roles)
+            .chain([self.role.as_str()])
+            .collect();
+        let mut token = value(&proxy_token(secret, name))?;
+        token.set_sensitive(true);
+        Ok(vec![
+            (USER_NAME, value(name)?),
+            (ROLES, value(&roles.join(","))?),
+            (TOKEN, token),
+        ])
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::Internal)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! A Mango query under a lens.
+
+use crate::inspect::query::{may_name, selector};
+use crate::json::{Object, Value};
+use crate::policy::Lens;
+use crate::refusal::Refusal;
+
+/// How many documents CouchDB returns when it is not told.
+const DEFAULT_LIMIT: u64 = 25;
+
+/// What is asked, and what is to be asked of CouchDB.
+#[derive(Debug)]
+pub(crate) struct Find {
+    /// The query for CouchDB, without `limit`, `skip`, `bookmark` and `fields`.
+    pub(crate) query: Object,
+    /// `limit`
+    pub(crate) limit: u64,
+    /// `skip`
+    pub(crate) skip: u64,
+    /// `bookmark`, as the client has it.
+    pub(crate) bookmark: Option<String>,
+    /// `fields`
+    pub(crate) fields: Option<Value>,
+}
+
+impl Find {
+    /// Reads the body of `_find`. Whatever it names must be open to the caller.
+    pub(crate) fn read(lens: &Lens, body: &Value) -> Result<Self, Refusal> {
+        let body = body.as_object().ok_or(Refusal::BadRequest("the body must be a JSON object"))?;
+        let mut find =
+            Self { query: Object::new(), limit: DEFAULT_LIMIT, skip: 0, bookmark: None, fields: None };
+        for (name, value) in body.iter() {
+            match name {
+                "selector" => {
+                    selector(lens, value)?;
+                    find.query.insert("selector", pushed(lens, value));
+                }
+                "sort" => {
+                    sort(lens, value)?;
+                    find.query.insert("sort", value.clone());
+                }
+                "fields" => find.fields = fields(lens, value)?,
+                "limit" => find.limit = natural(name, value)?,
+                "skip" => find.skip = natural(name, value)?,
+                "bookmark" => find.bookmark = bookmark(value)?,
+                "use_index" if !lens.hides_fields() => {
+                    find.query.insert(name, value.clone());
+                }
+                // An index of its own choosing could order rows by what it must not know.
+                "use_index" => return Err(Refusal::Forbidden("`use_index` is not open to you")),
+                "r" | "stable" | "update" | "stale" | "allow_fallback" => {
+                    find.query.insert(name, value.clone());
+                }
+                // Counts what was looked at, hidden or not.
+                "execution_stats" => {}
+                // Would show leaves that have not been judged.
+                "conflicts" if value.as_bool() == Some(false) => {}
+                _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
+            }
+        }
+        match find.query.get("selector") {
+            Some(_) => Ok(find),
+            None => Err(Refusal::BadRequest("Missing required key: selector")),
+        }
+    }
+}
+
+/// The client's selector and-ed with a selector that no visible document fails.
+fn pushed(lens: &Lens, selector: &Value) -> Value {
+    let Some(ours) = lens.prefilter() else {
+        return selector.clone();
+    };
+    if selector.as_object().is_some_and(Object::is_empty) {
+        // Inside `$and` an empty selector would match empty documents only.
+        return ours;
+    }
+    let mut both = Object::new();
+    both.insert("$and", Value::Array(vec![selector.clone(), ours]));
+    Value::Object(both)
+}
+
+/// `["a", {"b": "desc"}]`
+fn sort(lens: &Lens, sort: &Value) -> Result<(), Refusal> {
+    const SHAPE: Refusal = Refusal::BadRequest("`sort` must be a list of fields");
+    for entry in sort.as_array().ok_or(SHAPE)? {
+        match entry {
+            Value::String(field) => named(lens, field)?,
+            Value::Object(object) => {
+                for (field, _) in object.iter() {
+                    named(lens, field)?;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(SHAPE),
+        }
+    }
+    Ok(())
+}
+
+fn fields(lens: &Lens, fields: &Value) -> Result<Option<Value>, Refusal> {
+    const SHAPE: Refusal = Refusal::BadRequest("`fields` must be a list of texts");
+    let list = match fields {
+        Value::String(word) if word == "all_fields" => return Ok(None),
+        fields => fields.as_array().ok_or(SHAPE)?,
+    };
+    for field in list {
+        named(lens, field.as_str().ok_or(SHAPE)?)?;
+    }
+    // An empty list means all fields.
+    Ok(Some(fields.clone()).filter(|_| !list.is_empty()))
+}
+
+fn named(lens: &Lens, field: &str) -> Result<(), Refusal> {
+    let steps = steps(field);
+    may_name(lens, [steps.iter().map(String::as_str)])
+}
+
+/// Splits `a.b\.c` into `a` and `b.c`, as Mango does.
+pub(crate) fn steps(field: &str) -> Vec<String> {
+    let mut steps = vec![String::new()];
+    let mut letters = field.chars();
+    while let Some(letter) = letters.next() {
+        if letter == '.' {
+            steps.push(String::new());
+            continue;
+        }
+        let Some(step) = steps.last_mut() else { continue };
+        match (letter, letters.clone().next()) {
+            ('\\', Some(next @ ('.' | '\\'))) => {
+                step.push(next);
+                letters.next();
+            }
+            (letter, _) => step.push(letter),
+        }
+    }
+    steps
+}
+
+fn natural(name: &str, value: &Value) -> Result<u64, Refusal> {
+    let number = value.as_number().and_then(crate::json::Number::as_u64);
+    number.ok_or_else(|| Refusal::Malformed(format!("invalid value for `{name}`")))
+}
+
+fn bookmark(value: &Value) -> Result<Option<String>, Refusal> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() || text == "nil" => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(Refusal::BadRequest("Invalid bookmark value."))
+        }
+    }
+}

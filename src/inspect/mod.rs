@@ -1,0 +1,32 @@
+//! What a request's body asks for, judged before anything is sent.
+//!
+//! `query` and `find` say what may be asked, `view` narrows it to a pin; `document` judges one write,
+//! `bulk` a batch of them.
+//!
+//! Invariant: a body is parsed strictly and once; what is sent on is written from what was judged.
+
+pub(crate) mod bulk;
+pub(crate) mod document;
+pub(crate) mod find;
+pub(crate) mod local;
+pub(crate) mod query;
+pub(crate) mod turns;
+pub(crate) mod view;
+
+use crate::json::Value;
+use crate::refusal::Refusal;
+use crate::route::query::QueryError;
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Parse(reason) => Self::BadQuery(reason),
+            QueryError::Bad(reason) => Self::Malformed(reason),
+        }
+    }
+}
+
+/// Reads a body as JSON. Two members of one name are an error: two readers could take different ones.
+pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
+    Value::parse(body).map_err(|error| Refusal::BadJson(format!("invalid UTF-8 JSON: {error}")))
+}

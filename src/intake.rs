@@ -1,0 +1,204 @@
+//! Raw request → `Intake`: what bare hyper leaves open is closed here.
+//!
+//! hyper refuses broken heads by itself (control characters, folded lines, bad or differing lengths, a
+//! head or a number of fields above the limits) and closes after a request with both framings
+//! (RFC 9112 section 6.3). This module refuses what hyper lets through and two readers could read
+//! differently, and keeps only the header fields on its list.
+//!
+//! Invariant: an `Intake` has exactly one meaning: one method of the list, one host, one target, each
+//! header at most once, and a body whose end is known. No field of the client that is not on the list goes
+//! any further.
+
+mod head;
+mod inbound;
+mod inflate;
+#[cfg(test)]
+mod tests;
+
+pub use inbound::Inbound;
+
+use crate::body::{self, Cut};
+use crate::config::{Limits, Network};
+use crate::refusal::{Limit, Refusal};
+use http::header::{CONTENT_ENCODING, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, Request, Version};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The other end of a client's connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// As the socket says.
+    pub address: SocketAddr,
+    /// Over TLS.
+    pub tls: bool,
+    /// The server name of the TLS handshake.
+    pub server_name: Option<Arc<str>>,
+}
+
+/// What accepting a request needs from the configuration.
+#[derive(Debug)]
+pub struct Door {
+    limits: Limits,
+    names: Vec<String>,
+    trusted: Vec<Network>,
+    run: u32,
+    requests: AtomicU64,
+}
+
+/// A request with exactly one meaning.
+#[derive(Debug)]
+pub struct Intake {
+    /// `GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `COPY` or `OPTIONS`.
+    pub method: &'static str,
+    /// `/path?query` as sent, visible ASCII; `*` for `OPTIONS *`.
+    pub target: String,
+    /// The host, with its port if one was sent, in lower case.
+    pub host: String,
+    /// The fields on the list; each at most once, visible ASCII.
+    pub headers: HeaderMap,
+    /// The body, bounded; empty for methods whose body means nothing.
+    pub body: Inbound,
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// The client's address, behind trusted proxies.
+    pub address: IpAddr,
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
+    pub version: Version,
+    /// For the log, and for CouchDB's.
+    pub request_id: String,
+}
+
+impl Door {
+    /// A door for one start of the program.
+    pub fn new(limits: &Limits, names: &[String], trusted: &[Network]) -> Self {
+        let mut run = [0; 4];
+        // Request ids are names, not secrets: without randomness they are merely the same after a restart.
+        let _ = aws_lc_rs::rand::fill(&mut run);
+        Self {
+            limits: *limits,
+            names: names.to_vec(),
+            trusted: trusted.to_vec(),
+            run: u32::from_ne_bytes(run),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
+    /// Trusted proxies name their requests themselves; nobody else may write into our log.
+    fn request_id(&self, parts: &Parts, trusted: bool) -> String {
+        let sent = parts
+            .headers
+            .get("x-request-id")
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| trusted && (1..=64).contains(&id.len()))
+            .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+        sent.map_or_else(
+            || {
+                let number = self.requests.fetch_add(1, Ordering::Relaxed);
+                format!("{:08x}{number:08x}", self.run)
+            },
+            str::to_owned,
+        )
+    }
+
+    /// The rightmost address that no trusted proxy vouches away.
+    fn client_address(&self, parts: &Parts, socket: IpAddr) -> IpAddr {
+        let forwarded = parts.headers.get_all("x-forwarded-for");
+        let mut hops: Vec<&str> = forwarded
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .collect();
+        let mut address = socket.to_canonical();
+        while self.trusts(address) {
+            match hops.pop().map(str::parse::<IpAddr>) {
+                Some(Ok(hop)) => address = hop.to_canonical(),
+                Some(Err(_)) | None => break,
+            }
+        }
+        address
+    }
+}
+
+impl Intake {
+    /// Takes a request in, or says why not. Nothing of the body is read yet.
+    pub fn accept(raw: Request<Incoming>, peer: Peer, door: &Door) -> Result<Self, Refusal> {
+        let (parts, incoming) = raw.into_parts();
+        let declared = incoming.size_hint().exact();
+        let read = move |error| broken(&error);
+        let body = (declared != Some(0)).then(|| body::boxed(incoming.map_err(read)));
+        Self::from_parts(&parts, body, declared, peer, door)
+    }
+
+    /// The same for a body of any make.
+    fn from_parts(
+        parts: &Parts,
+        raw: Option<body::Body>,
+        declared: Option<u64>,
+        peer: Peer,
+        door: &Door,
+    ) -> Result<Self, Refusal> {
+        let limits = &door.limits;
+        head::check_size(parts, limits)?;
+        let method = head::method(&parts.method)?;
+        head::check_framing(parts)?;
+        let host = head::host(parts, &door.names)?;
+        let target = head::target(parts, method, limits)?;
+        let headers = head::keep(&parts.headers)?;
+        let gzip = head::is_gzip(&parts.headers.get_all(CONTENT_ENCODING))?;
+        let has_body = matches!(method, "POST" | "PUT");
+        let body = match raw.filter(|_| has_body) {
+            Some(raw) => {
+                if declared.is_some_and(|declared| declared > limits.body as u64) {
+                    return Err(Refusal::TooLarge(Limit::Body));
+                }
+                let declared = declared.filter(|_| !gzip);
+                let streams = parts.version == Version::HTTP_2;
+                Inbound::new(raw, declared, limits, inbound::Shape { streams, gzip })
+            }
+            None => Inbound::empty(),
+        };
+        let trusted = door.trusts(peer.address.ip());
+        Ok(Self {
+            method,
+            target,
+            host,
+            headers,
+            body,
+            address: door.client_address(parts, peer.address.ip()),
+            version: parts.version,
+            request_id: door.request_id(parts, trusted),
+            peer,
+        })
+    }
+
+    /// The value of a field, if it was sent and is on the list.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A connection that ended within the body, or a body that can't be read: the same to us, not to the log.
+fn broken(error: &hyper::Error) -> Cut {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            let kind = io.kind();
+            let read = kind == ErrorKind::InvalidInput || kind == ErrorKind::InvalidData;
+            return if read { Cut::ClientBroken } else { Cut::ClientGone };
+        }
+        source = cause.source();
+    }
+    Cut::ClientBroken
+}

@@ -1,0 +1,284 @@
+//! The body of a client's request: bounded in bytes and in time, inflated, without trailers.
+//!
+//! Invariant: a body that ends without an error is whole. Never more than the limit is handed on, and never
+//! more than a few KiB beyond a chunk are held.
+
+use super::inflate::Inflate;
+use crate::body::{self, Body, Cut, Idle};
+use crate::config::Limits;
+use crate::refusal::{Limit, Refusal};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After the first idle time has been used up, a client must have sent this many bytes a second on
+/// average, else one byte now and then would hold a connection for ever.
+const MIN_BYTES_PER_SECOND: u32 = 512;
+
+/// How a body arrives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// As a stream of HTTP/2.
+    pub(super) streams: bool,
+    /// Coded with gzip.
+    pub(super) gzip: bool,
+}
+
+/// The body of a request. Nothing is read until it is collected or streamed.
+#[derive(Debug)]
+pub struct Inbound {
+    flow: Option<Box<Flow>>,
+    meter: Arc<AtomicU64>,
+}
+
+/// A body on its way in.
+struct Flow {
+    raw: Body,
+    shape: Shape,
+    inflate: Option<Inflate>,
+    declared: Option<u64>,
+    limit: u64,
+    raw_bytes: u64,
+    given: u64,
+    patience: Patience,
+    meter: Arc<AtomicU64>,
+}
+
+/// How long a client may keep us waiting, at once and in all.
+struct Patience {
+    idle: Idle,
+    limit: Duration,
+    since: Option<Instant>,
+    waited: Duration,
+}
+
+impl Inbound {
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            flow: None,
+            meter: Arc::default(),
+        }
+    }
+
+    pub(super) fn new(raw: Body, declared: Option<u64>, limits: &Limits, shape: Shape) -> Self {
+        let meter: Arc<AtomicU64> = Arc::default();
+        let flow = Flow {
+            raw,
+            shape,
+            inflate: shape.gzip.then(Inflate::new),
+            declared,
+            limit: limits.body as u64,
+            raw_bytes: 0,
+            given: 0,
+            patience: Patience {
+                idle: Idle::new(limits.body_idle),
+                limit: limits.body_idle,
+                since: None,
+                waited: Duration::ZERO,
+            },
+            meter: Arc::clone(&meter),
+        };
+        Self {
+            flow: Some(Box::new(flow)),
+            meter,
+        }
+    }
+
+    /// Whether there is no body.
+    pub fn is_empty(&self) -> bool {
+        self.flow.is_none()
+    }
+
+    /// The length, where it is known before the end.
+    pub fn declared(&self) -> Option<u64> {
+        match &self.flow {
+            Some(flow) => flow.declared,
+            None => Some(0),
+        }
+    }
+
+    /// Counts the bytes as they are received.
+    pub fn meter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.meter)
+    }
+
+    /// The whole body, if it is not longer than `limit`, nor than the limit of all bodies.
+    pub async fn collect(self, limit: usize) -> Result<Bytes, Refusal> {
+        let Some(mut flow) = self.flow else {
+            return Ok(Bytes::new());
+        };
+        let limit = flow.limit.min(limit as u64);
+        if flow.declared.is_some_and(|declared| declared > limit) {
+            return Err(Refusal::TooLarge(Limit::Body));
+        }
+        flow.limit = limit;
+        let mut first = Bytes::new();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = flow.frame().await {
+            let Ok(data) = frame.map_err(Cut::refusal)?.into_data() else {
+                continue;
+            };
+            // Most bodies come in one piece, which is then not copied.
+            if first.is_empty() {
+                first = data;
+                continue;
+            }
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(if whole.is_empty() { first } else { whole.freeze() })
+    }
+
+    /// The body as it arrives. Its errors are `Cut::Client…`, and abort the request to CouchDB.
+    pub fn stream(self) -> Body {
+        match self.flow {
+            Some(flow) => body::boxed(flow),
+            None => body::empty(),
+        }
+    }
+}
+
+impl Flow {
+    /// The next bytes as sent.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        loop {
+            match Pin::new(&mut self.raw).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.patience.moved();
+                    // Security: trailers could add a header after the check (leaks A14).
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    self.raw_bytes += data.len() as u64;
+                    self.meter.fetch_add(data.len() as u64, Ordering::Relaxed);
+                    if self.raw_bytes > self.limit {
+                        return Poll::Ready(Some(Err(Cut::ClientTooLarge)));
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Poll::Ready(Some(Err(cut))) => return Poll::Ready(Some(Err(cut))),
+                Poll::Ready(None) => return Poll::Ready(self.end().err().map(Err)),
+                Poll::Pending => {
+                    ready!(self.patience.poll_exhausted(cx, self.raw_bytes));
+                    return Poll::Ready(Some(Err(Cut::ClientSlow)));
+                }
+            }
+        }
+    }
+
+    /// Is this really the end?
+    fn end(&self) -> Result<(), Cut> {
+        // Security: hyper ends a stream's body without an error when the client resets it with
+        // `NO_ERROR`; half a body must not count as a whole one
+        // (`a_reset_without_error_does_not_complete_a_body`).
+        let reset = self.shape.streams && !self.raw.is_end_stream();
+        let short = self.declared.is_some_and(|declared| declared != self.raw_bytes);
+        if reset || short {
+            return Err(Cut::ClientBroken);
+        }
+        Ok(())
+    }
+
+    /// The next bytes as meant.
+    fn poll_plain(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        loop {
+            let Some(inflate) = &mut self.inflate else {
+                return self.poll_raw(cx);
+            };
+            match inflate.take() {
+                Ok(Some(plain)) => return Poll::Ready(Some(Ok(plain))),
+                Ok(None) => {}
+                Err(cut) => return Poll::Ready(Some(Err(cut))),
+            }
+            if inflate.is_finished() {
+                return Poll::Ready(None);
+            }
+            match ready!(self.poll_raw(cx)) {
+                Some(Ok(data)) => {
+                    if let Some(inflate) = &mut self.inflate {
+                        inflate.feed(data);
+                    }
+                }
+                Some(Err(cut)) => return Poll::Ready(Some(Err(cut))),
+                None => {
+                    if let Some(inflate) = &mut self.inflate
+                        && let Err(cut) = inflate.finish()
+                    {
+                        return Poll::Ready(Some(Err(cut)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl http_body::Body for Flow {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let flow = self.get_mut();
+        let frame = match ready!(flow.poll_plain(cx)) {
+            Some(Ok(data)) => {
+                flow.given += data.len() as u64;
+                if flow.given > flow.limit {
+                    Some(Err(Cut::ClientTooLarge))
+                } else {
+                    Some(Ok(Frame::data(data)))
+                }
+            }
+            Some(Err(cut)) => Some(Err(cut)),
+            None => None,
+        };
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.declared {
+            Some(declared) => SizeHint::with_exact(declared.saturating_sub(self.given)),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow")
+            .field("shape", &self.shape)
+            .field("declared", &self.declared)
+            .field("raw_bytes", &self.raw_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Patience {
+    fn moved(&mut self) {
+        self.idle.moved();
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    fn poll_exhausted(&mut self, cx: &mut Context<'_>, received: u64) -> Poll<()> {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+            let earned = Duration::from_secs(received / u64::from(MIN_BYTES_PER_SECOND));
+            if self.waited > self.limit + earned {
+                return Poll::Ready(());
+            }
+        }
+        self.idle.poll_expired(cx)
+    }
+}

@@ -1,0 +1,192 @@
+//! Intake without a network: fields, bodies, time. The raw bytes are in `tests/edge`.
+
+use super::{Door, Inbound, Intake, Peer, inbound::Shape};
+use crate::body::{self, Body, Cut};
+use crate::config::{Config, Limits};
+use crate::refusal::{Limit, Refusal};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use http::Request;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use proptest::prelude::{any, prop_assert_eq, proptest};
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+fn peer() -> Peer {
+    Peer {
+        address: "10.0.0.1:4000".parse().unwrap(),
+        tls: true,
+        server_name: None,
+    }
+}
+
+fn accept(request: &Request<()>, trusted: &str) -> Result<Intake, Refusal> {
+    let text = format!(
+        "[listen]\naddress='127.0.0.1:1'\n[couchdb]\nnodes=['http://h']\nuser='u'\npassword='p'\n\
+         present='service'\n[identity.session]\nsecret='0123456789abcdef'\n[policies]\n\
+         directory='p'\n[trusted]\nproxies=[{trusted}]\n"
+    );
+    let config = Config::parse(&text, Path::new("x")).unwrap();
+    let door = Door::new(&config.limits, &[], &config.trusted);
+    let (parts, ()) = request.clone().into_parts();
+    Intake::from_parts(&parts, None, Some(0), peer(), &door)
+}
+
+fn pieces(pieces: Vec<Bytes>) -> Body {
+    let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
+    body::boxed(StreamBody::new(stream::iter(frames)))
+}
+
+fn inbound(raw: Body, declared: Option<u64>, gzip: bool) -> Inbound {
+    let limits = Limits {
+        body: 1000,
+        ..Limits::default()
+    };
+    let streams = false;
+    Inbound::new(raw, declared, &limits, Shape { streams, gzip })
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn identity_headers_do_not_pass_in_any_spelling() {
+    let request = Request::get("/db")
+        .header("host", "h")
+        .header("X-Auth-CouchDB-UserName", "admin")
+        .header("x_auth_couchdb_roles", "_admin")
+        .header("X-AUTH-COUCHDB_TOKEN", "t")
+        .header("accept", "application/json")
+        .body(())
+        .unwrap();
+    let intake = accept(&request, "").unwrap();
+    let names: Vec<_> = intake.headers.keys().map(http::HeaderName::as_str).collect();
+    assert_eq!(names, ["accept"]);
+}
+
+#[test]
+fn only_trusted_proxies_say_who_the_client_is() {
+    let request = Request::get("/db")
+        .header("host", "h")
+        .header("x-request-id", "evil")
+        .header("x-forwarded-for", "6.6.6.6, 5.5.5.5, 10.0.0.9")
+        .body(())
+        .unwrap();
+    let open = accept(&request, "").unwrap();
+    assert_eq!(open.address.to_string(), "10.0.0.1");
+    assert_ne!(open.request_id, "evil");
+    let behind = accept(&request, "'10.0.0.0/8'").unwrap();
+    // What stands left of the first untrusted address may be invented by it.
+    assert_eq!(behind.address.to_string(), "5.5.5.5");
+    assert_eq!(behind.request_id, "evil");
+}
+
+#[test]
+fn request_ids_differ() {
+    let request = Request::get("/").header("host", "h").body(()).unwrap();
+    let door = Door::new(&Limits::default(), &[], &[]);
+    let ids = [0, 1].map(|_| {
+        let (parts, ()) = request.clone().into_parts();
+        Intake::from_parts(&parts, None, Some(0), peer(), &door).unwrap().request_id
+    });
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn a_body_is_collected_up_to_the_limit() {
+    let body = || inbound(pieces(vec!["ab".into(), "cd".into()]), None, false);
+    assert_eq!(body().collect(4).await.unwrap(), "abcd");
+    assert_eq!(body().collect(3).await, Err(Refusal::TooLarge(Limit::Body)));
+    let declared = inbound(pieces(vec![]), Some(10), false);
+    assert_eq!(declared.collect(9).await, Err(Refusal::TooLarge(Limit::Body)));
+}
+
+#[tokio::test]
+async fn a_body_shorter_than_it_said_is_not_whole() {
+    let body = inbound(pieces(vec!["ab".into()]), Some(3), false);
+    assert_eq!(body.collect(9).await, Err(Cut::ClientBroken.refusal()));
+}
+
+#[tokio::test]
+async fn trailers_are_dropped() {
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-auth-couchdb-username", "admin".parse().unwrap());
+    let frames = [Ok(Frame::data(Bytes::from("a"))), Ok(Frame::trailers(trailers))];
+    let raw = body::boxed(StreamBody::new(stream::iter(frames)));
+    let mut body = inbound(raw, None, false).stream();
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_bomb_is_stopped_at_the_limit() {
+    let bomb = gzip(&vec![0; 10_000_000]);
+    assert!(bomb.len() > 1000, "else it would not be split");
+    let limits = Limits {
+        body: 100_000,
+        ..Limits::default()
+    };
+    let shape = Shape { streams: false, gzip: true };
+    let body = Inbound::new(pieces(vec![bomb.into()]), None, &limits, shape);
+    let meter = body.meter();
+    assert_eq!(body.collect(100_000).await, Err(Refusal::TooLarge(Limit::Body)));
+    assert!(meter.load(std::sync::atomic::Ordering::Relaxed) <= 100_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_stops_sending_is_too_slow() {
+    let begun = stream::once(async { Ok(Frame::data(Bytes::from("a"))) });
+    let raw = body::boxed(StreamBody::new(begun.chain(stream::pending())));
+    let start = tokio::time::Instant::now();
+    let refused = inbound(raw, None, false).collect(9).await;
+    assert_eq!(refused, Err(Refusal::ClientSlow));
+    assert_eq!(start.elapsed().as_secs(), Limits::default().body_idle.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_drips_is_too_slow() {
+    let drops = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        Some((Ok(Frame::data(Bytes::from("a"))), ()))
+    });
+    let raw = body::boxed(StreamBody::new(Box::pin(drops)));
+    let start = tokio::time::Instant::now();
+    assert_eq!(inbound(raw, None, false).collect(999).await, Err(Refusal::ClientSlow));
+    assert!(start.elapsed() <= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_us_is_not_slow() {
+    let raw = pieces(vec!["a".into(), "b".into()]);
+    let mut body = inbound(raw, None, false).stream();
+    body.frame().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(body.frame().await.unwrap().is_ok());
+}
+
+proptest! {
+    /// The network cuts where it likes; the body must not notice.
+    #[test]
+    fn cuts_do_not_matter_to_gzip(text: Vec<u8>, at: proptest::sample::Index) {
+        let coded = gzip(&text);
+        let (left, right) = coded.split_at(at.index(coded.len() + 1));
+        let raw = pieces(vec![Bytes::copy_from_slice(left), Bytes::copy_from_slice(right)]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let plain = runtime.block_on(inbound(raw, None, true).collect(1000)).unwrap();
+        prop_assert_eq!(&plain[..], &text[..]);
+    }
+
+    /// A head is taken in with one meaning, or refused; it never panics.
+    #[test]
+    fn no_head_panics(host in any::<Vec<u8>>(), name in "[a-z_-]{1,20}", value: Vec<u8>) {
+        let request = Request::get("/").header("host", host).header(name, value).body(());
+        if let Ok(request) = request {
+            let _ = accept(&request, "");
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Writing back through what was cut out: hidden fields return to their place, and what a writer changed is named.
+//!
+//! Laws: restore(stored, cut(stored)) = stored; cut(restore(stored, sent)) = sent.
+//! Invariant: a write through hidden fields never destroys, moves or sets one.
+
+use std::collections::HashMap;
+
+use super::fields::{Fields, Kind, Visibility};
+use super::object::Object;
+use super::path::FieldPath;
+use super::spot::{Spot, is_own};
+use super::value::Value;
+
+/// Why a document as sent cannot be put over the stored one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HiddenFieldSent {
+    /// The document as sent has a field that the writer does not see.
+    #[error("the field `{0}` may not be sent")]
+    Sent(String),
+    /// The document as sent leaves out or replaces something that has hidden fields inside.
+    #[error("the field `{0}` may not be removed or replaced")]
+    Destroyed(String),
+}
+
+impl Fields {
+    /// Puts the hidden fields of the stored document back into the document as sent.
+    pub fn restore(&self, stored: &Value, sent: Value) -> Result<Value, HiddenFieldSent> {
+        restore(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
+    }
+
+    /// Is a hidden field in the document as sent? For documents that are created.
+    pub fn refuse_hidden(&self, sent: &Value) -> Result<(), HiddenFieldSent> {
+        refuse_hidden(&self.spot(Kind::Document), sent, &mut Vec::new())
+    }
+
+    /// The concrete places, as deep as can be told, at which two documents differ; CouchDB's own members aside.
+    /// Documents are objects: where one is not, the place is `**`.
+    pub fn changed(&self, stored: &Value, new: &Value) -> Vec<FieldPath> {
+        let mut found = Vec::new();
+        differ(Some(stored), Some(new), &mut Vec::new(), &mut found);
+        found
+    }
+}
+
+fn place(trail: &[String]) -> String {
+    FieldPath::concrete(trail)
+        .unwrap_or_else(FieldPath::everything)
+        .to_string()
+}
+
+/// Runs `work` one step down.
+fn within<T>(trail: &mut Vec<String>, step: &str, work: impl FnOnce(&mut Vec<String>) -> T) -> T {
+    trail.push(step.to_owned());
+    let result = work(trail);
+    trail.pop();
+    result
+}
+
+fn refuse_hidden(
+    spot: &Spot<'_>,
+    sent: &Value,
+    trail: &mut Vec<String>,
+) -> Result<(), HiddenFieldSent> {
+    match sent {
+        Value::Object(object) => object
+            .iter()
+            .try_for_each(|(key, value)| refuse_member(spot, key, value, trail)),
+        Value::Array(elements) => {
+            let mut elements = elements.iter().enumerate();
+            elements.try_for_each(|(index, value)| {
+                refuse_member(spot, &index.to_string(), value, trail)
+            })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)
+            if spot.shows_scalar() =>
+        {
+            Ok(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            Err(HiddenFieldSent::Sent(place(trail)))
+        }
+    }
+}
+
+fn refuse_member(
+    spot: &Spot<'_>,
+    step: &str,
+    sent: &Value,
+    trail: &mut Vec<String>,
+) -> Result<(), HiddenFieldSent> {
+    within(trail, step, |trail| match spot.fate(step) {
+        Visibility::Visible => Ok(()),
+        Visibility::Hidden => Err(HiddenFieldSent::Sent(place(trail))),
+        Visibility::Partly => refuse_hidden(&spot.below(step), sent, trail),
+    })
+}
+
+/// How much of a stored value is shown in fact.
+fn extent(spot: &Spot<'_>, stored: &Value) -> Visibility {
+    let whole = match stored {
+        Value::Object(object) => object
+            .iter()
+            .all(|(key, value)| extent_of(spot, key, value) == Visibility::Visible),
+        Value::Array(elements) => elements.iter().enumerate().all(|(index, value)| {
+            extent_of(spot, &index.to_string(), value) == Visibility::Visible
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)
+            if !spot.shows_scalar() =>
+        {
+            return Visibility::Hidden;
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    if whole {
+        Visibility::Visible
+    } else {
+        Visibility::Partly
+    }
+}
+
+fn extent_of(spot: &Spot<'_>, step: &str, stored: &Value) -> Visibility {
+    match spot.fate(step) {
+        Visibility::Partly => extent(&spot.below(step), stored),
+        fate @ (Visibility::Hidden | Visibility::Visible) => fate,
+    }
+}
+
+fn restore(
+    spot: &Spot<'_>,
+    stored: &Value,
+    sent: Value,
+    trail: &mut Vec<String>,
+) -> Result<Value, HiddenFieldSent> {
+    if extent(spot, stored) == Visibility::Visible {
+        return refuse_hidden(spot, &sent, trail).map(|()| sent);
+    }
+    match (stored, sent) {
+        (Value::Object(stored), Value::Object(sent)) => {
+            restore_object(spot, stored, sent, trail).map(Value::Object)
+        }
+        (Value::Array(stored), Value::Array(sent)) => {
+            restore_array(spot, stored, sent, trail).map(Value::Array)
+        }
+        _ => Err(HiddenFieldSent::Destroyed(place(trail))),
+    }
+}
+
+/// What was sent for one stored member or element.
+fn restore_member(
+    spot: &Spot<'_>,
+    step: &str,
+    stored: &Value,
+    sent: Value,
+    trail: &mut Vec<String>,
+) -> Result<Value, HiddenFieldSent> {
+    within(trail, step, |trail| match spot.fate(step) {
+        Visibility::Visible => Ok(sent),
+        Visibility::Hidden => Err(HiddenFieldSent::Sent(place(trail))),
+        Visibility::Partly => restore(&spot.below(step), stored, sent, trail),
+    })
+}
+
+fn restore_object(
+    spot: &Spot<'_>,
+    stored: &Object,
+    sent: Object,
+    trail: &mut Vec<String>,
+) -> Result<Object, HiddenFieldSent> {
+    let places: HashMap<String, usize> = sent
+        .iter()
+        .enumerate()
+        .map(|(at, (key, _))| (key.to_owned(), at))
+        .collect();
+    let mut sent: Vec<(String, Option<Value>)> = sent
+        .into_iter()
+        .map(|(key, value)| (key, Some(value)))
+        .collect();
+    let mut whole = Object::new();
+    for (key, value) in stored.iter() {
+        let new = places
+            .get(key)
+            .and_then(|at| sent.get_mut(*at))
+            .and_then(|(_, value)| value.take());
+        match (new, extent_of(spot, key, value)) {
+            (Some(new), _) => whole.append(key, restore_member(spot, key, value, new, trail)?),
+            (None, Visibility::Hidden) => whole.append(key, value.clone()),
+            (None, Visibility::Visible) => (),
+            (None, Visibility::Partly) => {
+                return Err(within(trail, key, |trail| {
+                    HiddenFieldSent::Destroyed(place(trail))
+                }));
+            }
+        }
+    }
+    for (key, value) in sent {
+        if let Some(value) = value {
+            refuse_member(spot, &key, &value, trail)?;
+            whole.append(&key, value);
+        }
+    }
+    Ok(whole)
+}
+
+fn restore_array(
+    spot: &Spot<'_>,
+    stored: &[Value],
+    sent: Vec<Value>,
+    trail: &mut Vec<String>,
+) -> Result<Vec<Value>, HiddenFieldSent> {
+    let extents = stored.iter().enumerate().map(|(index, value)| {
+        let step = index.to_string();
+        let extent = extent_of(spot, &step, value);
+        (step, value, extent)
+    });
+    let extents: Vec<(String, &Value, Visibility)> = extents.collect();
+    // Elements have no names: only an array of the same length says which is which.
+    if extents
+        .iter()
+        .filter(|(_, _, extent)| *extent != Visibility::Hidden)
+        .count()
+        != sent.len()
+    {
+        return Err(HiddenFieldSent::Destroyed(place(trail)));
+    }
+    let mut sent = sent.into_iter();
+    let mut whole = Vec::with_capacity(stored.len());
+    for (step, value, extent) in extents {
+        let new = if extent == Visibility::Hidden {
+            None
+        } else {
+            sent.next()
+        };
+        whole.push(match new {
+            None => value.clone(),
+            Some(new) => restore_member(spot, &step, value, new, trail)?,
+        });
+    }
+    Ok(whole)
+}
+
+/// What is new or gone is named by its leaves, so that adding `{"a":{"b":1}}` counts as a change of `a.b` alone.
+fn differ(
+    stored: Option<&Value>,
+    new: Option<&Value>,
+    trail: &mut Vec<String>,
+    found: &mut Vec<FieldPath>,
+) {
+    match (stored, new) {
+        (Some(stored), Some(new)) if stored == new => (),
+        (Some(Value::Object(stored)), Some(Value::Object(new))) => {
+            differ_in_objects(stored, new, trail, found)
+        }
+        (Some(Value::Object(one)), None) | (None, Some(Value::Object(one))) if !one.is_empty() => {
+            differ_in_objects(one, &Object::new(), trail, found);
+        }
+        (Some(Value::Array(stored)), Some(Value::Array(new))) => {
+            differ_in_arrays(stored, new, trail, found)
+        }
+        (Some(Value::Array(one)), None) | (None, Some(Value::Array(one))) if !one.is_empty() => {
+            differ_in_arrays(one, &[], trail, found);
+        }
+        _ => found.push(FieldPath::concrete(trail.iter()).unwrap_or_else(FieldPath::everything)),
+    }
+}
+
+fn differ_in_objects(
+    stored: &Object,
+    new: &Object,
+    trail: &mut Vec<String>,
+    found: &mut Vec<FieldPath>,
+) {
+    let (olds, news) = (stored.lookup(), new.lookup());
+    let gone = stored
+        .iter()
+        .map(|(key, value)| (key, Some(value), news.get(key)));
+    let fresh = new
+        .iter()
+        .filter(|(key, _)| olds.get(key).is_none())
+        .map(|(key, value)| (key, None, Some(value)));
+    for (key, stored, new) in gone.chain(fresh) {
+        if !(trail.is_empty() && is_own(key)) {
+            within(trail, key, |trail| differ(stored, new, trail, found));
+        }
+    }
+}
+
+fn differ_in_arrays(
+    stored: &[Value],
+    new: &[Value],
+    trail: &mut Vec<String>,
+    found: &mut Vec<FieldPath>,
+) {
+    for index in 0..stored.len().max(new.len()) {
+        within(trail, &index.to_string(), |trail| {
+            differ(stored.get(index), new.get(index), trail, found)
+        });
+    }
+}

@@ -1,0 +1,158 @@
+//! A place in a value on the way down, with all that the fields say about what lies below.
+//!
+//! Invariant: where a union of rules cannot be told yet, the answer is `Partly`, never `Visible`.
+
+use super::fields::{Clause, Fields, Kind, Visibility};
+use super::object::Object;
+use super::path::{Fate, Tails};
+use super::value::Value;
+
+/// CouchDB's own members are not the document's to hide, and not a writer's to change.
+pub(super) fn is_own(name: &str) -> bool {
+    name.starts_with('_') && name != "_attachments"
+}
+
+/// A place in a value, with all that the paths say about what lies below.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spot<'f> {
+    /// A document's root, where CouchDB's own members live.
+    own: bool,
+    /// Some clause shows all that lies here.
+    all: bool,
+    except: Vec<Tails<'f>>,
+    only: Vec<Tails<'f>>,
+    hidden: Tails<'f>,
+}
+
+impl<'f> Spot<'f> {
+    pub(super) fn root(fields: &'f Fields, kind: Kind) -> Self {
+        let mut spot = Self {
+            own: kind == Kind::Document,
+            ..Self::default()
+        };
+        let hidden = Tails::of(fields.hidden());
+        if hidden.ended {
+            return spot;
+        }
+        spot.hidden = hidden;
+        for clause in fields.clauses() {
+            match clause {
+                Clause::All => spot.all = true,
+                Clause::Except(paths) => spot.except(Tails::of(paths)),
+                Clause::Only(paths) => spot.only(Tails::of(paths)),
+            }
+        }
+        spot
+    }
+
+    /// A clause that hides all here is left away.
+    fn except(&mut self, tails: Tails<'f>) {
+        if tails.is_empty() && !tails.ended {
+            self.all = true;
+        } else if !tails.ended {
+            self.except.push(tails);
+        }
+    }
+
+    fn only(&mut self, tails: Tails<'f>) {
+        if tails.ended {
+            self.all = true;
+        } else if !tails.is_empty() {
+            self.only.push(tails);
+        }
+    }
+
+    /// How much is shown of the member or element of this name.
+    #[inline]
+    pub(super) fn fate(&self, name: &str) -> Visibility {
+        if self.own && is_own(name) {
+            return Visibility::Visible;
+        }
+        let hidden = self.hidden.fate(name);
+        if hidden == Fate::Ended {
+            return Visibility::Hidden;
+        }
+        let all = if self.all {
+            Visibility::Visible
+        } else {
+            Visibility::Hidden
+        };
+        let except = self.except.iter().map(|tails| match tails.fate(name) {
+            Fate::Away => Visibility::Visible,
+            Fate::Onward => Visibility::Partly,
+            Fate::Ended => Visibility::Hidden,
+        });
+        let only = self.only.iter().map(|tails| match tails.fate(name) {
+            Fate::Away => Visibility::Hidden,
+            Fate::Onward => Visibility::Partly,
+            Fate::Ended => Visibility::Visible,
+        });
+        let shown = except.chain(only).fold(all, Ord::max);
+        if hidden == Fate::Onward {
+            shown.min(Visibility::Partly)
+        } else {
+            shown
+        }
+    }
+
+    /// The place one step down, where [`Self::fate`] is `Partly`.
+    pub(super) fn below(&self, name: &str) -> Self {
+        let mut below = Self {
+            all: self.all,
+            hidden: self.hidden.step(name),
+            ..Self::default()
+        };
+        for tails in &self.except {
+            below.except(tails.step(name));
+        }
+        for tails in &self.only {
+            below.only(tails.step(name));
+        }
+        below
+    }
+
+    /// Is a scalar shown that stands at this very place? Paths to show that lead on from here do not show it.
+    pub(super) fn shows_scalar(&self) -> bool {
+        self.all || !self.except.is_empty()
+    }
+
+    /// Is all of an object or array here shown, whatever is in it?
+    pub(super) fn shows_all(&self) -> bool {
+        self.all && self.hidden.is_empty()
+    }
+
+    /// What is shown of a value at this place, if any of it is.
+    pub(super) fn cut(&self, value: &Value) -> Option<Value> {
+        match value {
+            Value::Object(object) => {
+                let mut shown = Object::new();
+                for (key, value) in object.iter() {
+                    if let Some(value) = self.cut_member(key, value) {
+                        shown.append(key, value);
+                    }
+                }
+                Some(shown.into())
+            }
+            Value::Array(elements) => {
+                let shown = elements.iter().enumerate();
+                Some(Value::Array(
+                    shown
+                        .filter_map(|(index, value)| self.cut_member(&index.to_string(), value))
+                        .collect(),
+                ))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                self.shows_scalar().then(|| value.clone())
+            }
+        }
+    }
+
+    /// What is shown of the member or element of this name.
+    pub(super) fn cut_member(&self, name: &str, value: &Value) -> Option<Value> {
+        match self.fate(name) {
+            Visibility::Hidden => None,
+            Visibility::Partly => self.below(name).cut(value),
+            Visibility::Visible => Some(value.clone()),
+        }
+    }
+}

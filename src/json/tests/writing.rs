@@ -1,0 +1,105 @@
+//! The lens: what was hidden comes back, what was not seen cannot be set or destroyed.
+
+use super::*;
+
+fn value(text: &str) -> Value {
+    Value::parse(text.as_bytes()).unwrap()
+}
+
+fn check(hide: &str, stored: &str, sent: &str) -> Result<String, HiddenFieldSent> {
+    let fields = Fields::except(hide.split(' ').map(|path| FieldPath::parse(path).unwrap()));
+    fields
+        .restore(&value(stored), value(sent))
+        .map(|whole| whole.to_string())
+}
+
+#[test]
+fn hidden_fields_return_to_their_place() {
+    let stored = r#"{"_rev":"1","a":{"p":1,"x":2},"s":0,"l":[{"p":1,"x":1},{"p":2,"x":2}]}"#;
+    let sent = r#"{"_rev":"1","n":1,"a":{"x":3},"l":[{"x":1},{"x":5}]}"#;
+    let whole = r#"{"_rev":"1","a":{"p":1,"x":3},"s":0,"l":[{"p":1,"x":1},{"p":2,"x":5}],"n":1}"#;
+    assert_eq!(check("a.p s l.*.p", stored, sent).unwrap(), whole);
+}
+
+#[test]
+fn what_would_set_or_destroy_hidden_fields_is_refused() {
+    let stored = r#"{"a":{"p":1,"x":2},"l":[{"p":1},{"x":2}]}"#;
+    let sent = |place: &str| Err(HiddenFieldSent::Sent(place.to_owned()));
+    let lost = |place: &str| Err(HiddenFieldSent::Destroyed(place.to_owned()));
+    assert_eq!(
+        check("**.p", stored, r#"{"a":{"p":1},"l":[{},{}]}"#),
+        sent("a.p")
+    );
+    assert_eq!(
+        check("**.p", stored, r#"{"a":{},"l":[{},{}],"n":{"p":1}}"#),
+        sent("n.p")
+    );
+    assert_eq!(check("**.p", stored, r#"{"a":{},"l":[{}]}"#), lost("l"));
+    assert_eq!(check("**.p", stored, r#"{"l":[{},{}]}"#), lost("a"));
+    assert_eq!(check("**.p", stored, r#"{"a":1,"l":[{},{}]}"#), lost("a"));
+    assert!(check("q", stored, r#"{"l":[]}"#).is_ok());
+}
+
+fn changes(stored: &str, new: &str) -> Vec<String> {
+    Fields::all()
+        .changed(&value(stored), &value(new))
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn changes_are_named_by_their_leaves() {
+    assert_eq!(
+        changes(
+            r#"{"_rev":"1","a":1,"b":{"c":1}}"#,
+            r#"{"_rev":"2","b":{"c":1},"a":1.0}"#
+        ),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        changes(
+            r#"{"a":{"b":1,"c":[1,2]}}"#,
+            r#"{"a":{"b":2,"c":[1,2,{"d":1}]},"x.y":{}}"#
+        ),
+        ["a.b", "a.c.2.d", "x\\.y"]
+    );
+    assert_eq!(
+        changes(r#"{"a":{"b":1},"_attachments":{"f":{}}}"#, r#"{"a":5}"#),
+        ["a", "_attachments.f"]
+    );
+    assert_eq!(changes("1", "2"), ["**"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #[test]
+    fn sending_back_what_was_shown_changes_nothing(stored in document(), fields in fields()) {
+        let shown = fields.cut_value(&stored, Kind::Document);
+        prop_assert_eq!(fields.restore(&stored, shown), Ok(stored));
+    }
+
+    #[test]
+    fn what_is_shown_after_a_write_is_what_was_sent(stored in document(), other in document(), fields in fields()) {
+        let sent = fields.cut_value(&other, Kind::Document);
+        if let Ok(whole) = fields.restore(&stored, sent.clone()) {
+            prop_assert_eq!(fields.cut_value(&whole, Kind::Document), sent);
+            for path in fields.hidden() {
+                if let Some(place) = path.names().filter(|_| !path.to_string().contains(['0', '1', '_'])) {
+                    prop_assert_eq!(whole.at(&place), stored.at(&place));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn documents_without_changes_are_equal(stored in document(), new in document()) {
+        let own = |value: &Value| {
+            let mut value = value.clone();
+            value.as_object_mut().unwrap().remove("_id");
+            value
+        };
+        prop_assert_eq!(Fields::all().changed(&stored, &new).is_empty(), own(&stored) == own(&new));
+        prop_assert!(Fields::all().changed(&stored, &stored).is_empty());
+    }
+}

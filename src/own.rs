@@ -1,0 +1,208 @@
+//! What couchwarden answers by itself of CouchDB's server level, for callers who are no administrators, and
+//! the road to the node service.
+//!
+//! Invariant: names of databases are shown only where the caller may do something; versions never.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
+use http::StatusCode;
+
+use crate::couch::Couch;
+use crate::filter::answer::Answer;
+use crate::filter::writes::object;
+use crate::inspect;
+use crate::json::Value;
+use crate::node::Nodes;
+use crate::policy::{Permit, Policy};
+use crate::refusal::Refusal;
+use crate::route::{DbName, NodeCall, Query, ServerCall};
+
+/// As many ids as CouchDB gives at once.
+const MOST_UUIDS: u64 = 1_000;
+/// As many databases as CouchDB tells of at once (`max_db_number_for_dbs_info_req`).
+const MOST_DATABASES: usize = 100;
+const NO_CACHE: HeaderValue = HeaderValue::from_static("must-revalidate, no-cache");
+
+/// Answers of the server level.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    uuid: String,
+}
+
+impl Own {
+    /// `uuid` is part of PouchDB's replication ids: it must never change.
+    pub(crate) fn new(uuid: String) -> Self {
+        Self { uuid }
+    }
+
+    pub(crate) async fn server(
+        &self,
+        couch: &Couch,
+        policy: &Policy,
+        permit: &Permit,
+        call: &ServerCall,
+        body: Bytes,
+    ) -> Result<Answer, Refusal> {
+        let query = &permit.route().query;
+        match call {
+            ServerCall::Welcome => Ok(self.welcome()),
+            ServerCall::Up => {
+                couch.up().await?;
+                Ok(Answer::json(b"{\"status\":\"ok\",\"seeds\":{}}\n".to_vec()))
+            }
+            ServerCall::Uuids => uuids(query),
+            ServerCall::AllDbs => all_dbs(couch, policy, permit).await,
+            ServerCall::DbsInfo => self.dbs_info(couch, policy, permit, &body).await,
+            ServerCall::Favicon
+            | ServerCall::Session
+            | ServerCall::ActiveTasks
+            | ServerCall::DbUpdates
+            | ServerCall::Membership
+            | ServerCall::ClusterSetup
+            | ServerCall::Replicate
+            | ServerCall::SchedulerJobs(_)
+            | ServerCall::SchedulerDocs(..)
+            | ServerCall::SearchAnalyze
+            | ServerCall::NouveauAnalyze
+            | ServerCall::ReloadQueryServers
+            | ServerCall::Reshard(_)
+            | ServerCall::ClusterNode { .. }
+            | ServerCall::Utils(_) => Err(Refusal::NoEndpoint),
+        }
+    }
+
+    /// `GET /`: JSON with a `couchdb` member and a stable `uuid`, which is what clients look for.
+    fn welcome(&self) -> Answer {
+        let vendor = object([("name", Value::from("couchwarden"))]);
+        let members =
+            [("couchdb", "Welcome".into()), ("uuid", self.uuid.as_str().into()), ("vendor", vendor)];
+        json(&object(members))
+    }
+
+    /// What a replicator needs to know of a database, and no count.
+    pub(crate) async fn info(&self, couch: &Couch, db: &DbName) -> Result<Answer, Refusal> {
+        match couch.info(db).await? {
+            Some(info) => Ok(json(&cut(&info))),
+            None => Err(Refusal::NoDatabase),
+        }
+    }
+
+    async fn dbs_info(
+        &self,
+        couch: &Couch,
+        policy: &Policy,
+        permit: &Permit,
+        body: &Bytes,
+    ) -> Result<Answer, Refusal> {
+        let keys: Vec<String> = if body.is_empty() {
+            visible(couch, policy, permit).await?
+        } else {
+            let body = inspect::value(body)?;
+            let keys = body.get("keys").and_then(Value::as_array);
+            let keys = keys.ok_or(Refusal::BadRequest("`keys` member must exist."))?;
+            keys.iter().filter_map(|key| key.as_str().map(str::to_owned)).collect()
+        };
+        if keys.len() > MOST_DATABASES {
+            return Err(Refusal::BadRequest("too many keys"));
+        }
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            let info = match DbName::parse(&key) {
+                Ok(db) if policy.may_do_something(permit.caller(), &key) => couch.info(&db).await?,
+                Ok(_) | Err(_) => None,
+            };
+            let answer = match &info {
+                Some(info) => ("info", cut(info)),
+                None => ("error", "not_found".into()),
+            };
+            rows.push(object([("key", key.into()), answer]));
+        }
+        Ok(json(&Value::Array(rows)))
+    }
+}
+
+fn cut(info: &Value) -> Value {
+    let kept = ["db_name", "instance_start_time", "props", "cluster", "disk_format_version"];
+    object(kept.into_iter().filter_map(|name| Some((name, info.get(name)?.clone()))))
+}
+
+fn uuids(query: &Query) -> Result<Answer, Refusal> {
+    let count = match query.value("count") {
+        Some(count) => count.parse().map_err(|_| Refusal::BadRequest("invalid `count`"))?,
+        None => 1,
+    };
+    if count > MOST_UUIDS {
+        return Err(Refusal::Forbidden("count parameter too large"));
+    }
+    let ids = (0..count).map(|_| inspect::document::new_id().map(Value::from));
+    let ids = ids.collect::<Option<Vec<_>>>().ok_or(Refusal::Internal)?;
+    Ok(json(&object([("uuids", Value::Array(ids))])).header(CACHE_CONTROL, NO_CACHE))
+}
+
+/// `/_all_dbs`, cut to the databases in which the caller may do something.
+async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answer, Refusal> {
+    let range = permit.route().query.view()?;
+    let text = |key: &Option<String>| match key {
+        Some(key) => inspect::view::json("key", key).map(|key| key.as_str().map(str::to_owned)),
+        None => Ok(None),
+    };
+    let (start, end) = (text(&range.startkey)?, text(&range.endkey)?);
+    let mut names = visible(couch, policy, permit).await?;
+    if range.descending {
+        names.reverse();
+    }
+    let after = |name: &String, key: &String| if range.descending { name <= key } else { name >= key };
+    let before = |name: &String, key: &String| {
+        let inside = if range.descending { name >= key } else { name <= key };
+        inside && (range.inclusive_end || name != key)
+    };
+    let shown = names
+        .into_iter()
+        .filter(|name| start.as_ref().is_none_or(|key| after(name, key)))
+        .filter(|name| end.as_ref().is_none_or(|key| before(name, key)))
+        .skip(usize::try_from(range.skip).unwrap_or(usize::MAX))
+        .take(range.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+    Ok(json(&Value::Array(shown.map(Value::from).collect())))
+}
+
+async fn visible(
+    couch: &Couch,
+    policy: &Policy,
+    permit: &Permit,
+) -> Result<Vec<String>, Refusal> {
+    let mut names = couch.all_dbs().await?;
+    names.retain(|name| policy.may_do_something(permit.caller(), name));
+    Ok(names)
+}
+
+/// `/node`.
+pub(crate) async fn node(
+    nodes: &Nodes,
+    permit: &Permit,
+    call: &NodeCall,
+    if_none_match: Option<&str>,
+) -> Result<Answer, Refusal> {
+    let query = &permit.route().query;
+    let answer = match call {
+        NodeCall::List => nodes.list(permit.caller(), query).await?,
+        NodeCall::One(id) => nodes.read(permit.caller(), id, query, if_none_match).await?,
+    };
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    let tag = answer.etag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+    Ok(match (status, tag) {
+        (StatusCode::NOT_MODIFIED, Some(tag)) => Answer::not_modified(tag),
+        (status, Some(tag)) => Answer::with(status, answer.body).header(ETAG, tag),
+        (status, None) => Answer::with(status, answer.body),
+    })
+}
+
+fn json(value: &Value) -> Answer {
+    let mut bytes = value.to_bytes();
+    bytes.push(b'\n');
+    Answer::json(bytes)
+}
+
+/// Thirty-two hexadecimal digits made of a key.
+pub(crate) fn uuid(bytes: &[u8]) -> String {
+    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,424 @@
+//! One request, start to finish. Read this file first.
+//!
+//! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN,
+    SET_COOKIE,
+};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::body::{Body, empty};
+use crate::caller::Caller;
+use crate::cors::Cors;
+use crate::couch::Couch;
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::design::Designs;
+use crate::filter::diff::{Diff, missing};
+use crate::filter::feeds::ChangesLens;
+use crate::filter::{errors, feeds, find, lists, single, writes};
+use crate::identity::{Failed, Identity, Recognised, Scheme};
+use crate::inspect::local::Locals;
+use crate::inspect::turns::Turns;
+use crate::intake::{Door, Intake, Peer};
+use crate::json::Value;
+use crate::node::Nodes;
+use crate::observe::Record;
+use crate::own::Own;
+use crate::policy::{Lens, Permit, Plan, Policy, Verdict};
+use crate::refusal::Refusal;
+use crate::rewrite::Rewrite;
+use crate::route::{Call, DatabaseCall, DbName, DesignCall, Method, Route, RouteError, ServerCall};
+use crate::secret::Seal;
+use crate::session::Session;
+use crate::upstream::Upstream;
+
+/// Everything that a request meets on its way.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub(crate) door: Door,
+    pub(crate) cors: Cors,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) session: Session,
+    /// The rules in force; a request keeps those that it began with.
+    pub(crate) policy: ArcSwap<Policy>,
+    pub(crate) nodes: Option<Nodes>,
+    pub(crate) own: Own,
+    pub(crate) couch: Couch,
+    pub(crate) upstream: Upstream,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) designs: Designs,
+    pub(crate) turns: Turns,
+    pub(crate) locals: Locals,
+    pub(crate) seal: Arc<Seal>,
+    /// The longest request body that is judged, in bytes.
+    pub(crate) body: usize,
+    /// The longest row that is judged, in bytes.
+    pub(crate) row: usize,
+}
+
+/// What surrounds an answer: who asked, and the cookie that he gets.
+struct Arrival {
+    caller: Caller,
+    cookie: Option<String>,
+}
+
+impl Pipeline {
+    /// Answers one request: the road, and around it CORS, cookies and the log.
+    pub(crate) async fn handle(&self, raw: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let method = raw.method().as_str().to_owned();
+        let version = raw.version();
+        let address = peer.address.ip();
+        let intake = match Intake::accept(raw, peer, &self.door) {
+            Ok(intake) => intake,
+            Err(refusal) => {
+                let mut record = Record::begin(&method, address, version, "");
+                record.verdict("refuse");
+                return record.attach(Answer::refusal(&refusal).into_response());
+            }
+        };
+        let mut record =
+            Record::begin(intake.method, intake.address, version, &intake.request_id);
+        record.received_by(intake.body.meter());
+        if let Some(headers) = self.cors.preflight(intake.method, &intake.headers) {
+            record.kind("preflight");
+            let answer = Answer::of(StatusCode::NO_CONTENT, headers, empty());
+            return record.attach(answer.into_response());
+        }
+        let origin = intake.header(&ORIGIN).map(str::to_owned);
+        let mut cookie = None;
+        let answer = match self.journey(intake, &mut record, &mut cookie).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                record.verdict("refuse");
+                Answer::refusal(&refusal)
+            }
+        };
+        let mut response = answer.into_response();
+        if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
+            response.headers_mut().insert(SET_COOKIE, cookie);
+        }
+        self.cors.dress(origin.as_deref(), response.headers_mut());
+        record.attach(response)
+    }
+
+    /// The whole journey. Every stage is named here and nowhere else.
+    async fn journey(
+        &self,
+        intake: Intake,
+        record: &mut Record,
+        cookie: &mut Option<String>,
+    ) -> Result<Answer, Refusal> {
+        let route = self.route(&intake);
+        if let Ok(route) = &route {
+            record.kind(route.kind());
+            if let Some(db) = route.db() {
+                record.db(db.as_str());
+            }
+            if opens_session(route) {
+                return self.session(route.method, intake, cookie).await;
+            }
+        }
+        let (authorization, jar) = (text(&intake, &AUTHORIZATION), text(&intake, &COOKIE));
+        let recognised = self.recognise(authorization, jar, intake.address, cookie).await;
+        if let Ok(Route { call: Call::Server(ServerCall::Session), .. }) = &route {
+            let answer = self.session.read(&recognised)?;
+            return Ok(session_answer(answer, cookie));
+        }
+        let Recognised { caller, .. } = self.own_origin(&intake, recognised?)?;
+        record.caller(caller.name().unwrap_or_default());
+        let route = route.map_err(|error| unknown(&caller, error))?;
+        let policy = self.policy.load_full();
+        let caller = match (&self.nodes, policy.uses_attributes()) {
+            (Some(nodes), true) => nodes.endow(caller).await?,
+            (Some(_) | None, _) => caller,
+        };
+        let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
+        self.serve(&policy, permit, judged, intake).await
+    }
+
+    fn route(&self, intake: &Intake) -> Result<Route, RouteError> {
+        let destination = http::header::HeaderName::from_static("destination");
+        Route::parse(intake.method, &intake.target, intake.header(&destination))
+    }
+
+    async fn recognise(
+        &self,
+        authorization: Option<String>,
+        jar: Option<String>,
+        address: IpAddr,
+        cookie: &mut Option<String>,
+    ) -> Result<Recognised, Failed> {
+        let authorization = authorization.as_deref().map(str::as_bytes);
+        let jar = jar.as_deref().map(str::as_bytes);
+        let recognised = self.identity.recognise(authorization, jar, address).await;
+        *cookie = match &recognised {
+            Ok(recognised) => recognised.renew.as_ref(),
+            Err(failed) => failed.clear.as_ref(),
+        }
+        .map(|cookie| cookie.as_str().to_owned());
+        recognised
+    }
+
+    /// Security: a page of another origin may not write with the cookie that a browser adds by itself.
+    /// (`a_foreign_page_cannot_write_with_the_cookie`)
+    fn own_origin(&self, intake: &Intake, recognised: Recognised) -> Result<Recognised, Refusal> {
+        let writes = !matches!(intake.method, "GET" | "HEAD");
+        let by_cookie = recognised.scheme == Scheme::Cookie;
+        let tls = intake.peer.tls;
+        if writes && by_cookie && self.cors.is_foreign(&intake.headers, tls, &intake.host) {
+            return Err(Refusal::Forbidden("this origin may not use the session"));
+        }
+        Ok(recognised)
+    }
+
+    async fn decide(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        route: Route,
+        record: &mut Record,
+    ) -> Result<(Permit, Option<String>), Refusal> {
+        let named = route.query.value("rev").map(str::to_owned);
+        let mut judged = None;
+        let decided = match policy.decide(caller, route) {
+            Verdict::Permit(permit) => Ok(permit),
+            Verdict::Deny(denial) => Err(denial),
+            Verdict::Ask(question) => {
+                let (Some(db), Some(id)) = (question.db().cloned(), question.document().cloned())
+                else {
+                    return Err(Refusal::Internal);
+                };
+                let stored = match &named {
+                    Some(rev) => {
+                        let wanted = [(id.as_str(), Some(rev.as_str()))];
+                        let found = self.couch.read_revisions(&db, &wanted).await?;
+                        found.into_iter().flatten().next()
+                    }
+                    None => self.couch.read(&db, &id).await?,
+                };
+                let rev = stored.as_ref().and_then(|stored| stored.get("_rev"));
+                judged = rev.and_then(Value::as_str).map(str::to_owned);
+                question.settle(stored.as_ref())
+            }
+        };
+        match decided {
+            Ok(permit) => {
+                record.verdict("permit");
+                record.rules(&permit.rules().join(","));
+                Ok((permit, judged))
+            }
+            Err(denial) => {
+                record.verdict("deny");
+                record.rules(denial.rule.as_deref().unwrap_or_default());
+                Err(denial.refusal)
+            }
+        }
+    }
+
+    /// Carries a permit out.
+    async fn serve(
+        &self,
+        policy: &Policy,
+        permit: Permit,
+        judged: Option<String>,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        if matches!(permit.plan(), Plan::Own) {
+            return self.own(policy, permit, intake).await;
+        }
+        if matches!(permit.plan(), Plan::Verbatim | Plan::Attachment(_)) {
+            // Of an attachment's document the revision that was judged, not the one that is newest by now.
+            return self.pass(permit, judged, intake).await;
+        }
+        let (if_match, if_none_match) = (text(&intake, &IF_MATCH), text(&intake, &IF_NONE_MATCH));
+        let body = intake.body.collect(self.body).await?;
+        self.filtered(permit, body, if_match.as_deref(), if_none_match.as_deref()).await
+    }
+
+    /// Carries out a permit whose body or answer is judged.
+    async fn filtered(
+        &self,
+        permit: Permit,
+        body: Bytes,
+        if_match: Option<&str>,
+        if_none_match: Option<&str>,
+    ) -> Result<Answer, Refusal> {
+        let method = permit.route().method;
+        let seal = Arc::clone(&self.seal);
+        match permit.plan().clone() {
+            Plan::Verbatim | Plan::Attachment(_) | Plan::Own => Err(Refusal::Internal),
+            Plan::Info => {
+                let db = database(&permit)?;
+                self.own.info(&self.couch, &db).await
+            }
+            Plan::Document(lens) => {
+                single::document(self.asker(permit)?, lens, if_none_match).await
+            }
+            Plan::Documents(lens) => {
+                let body = optional(method, body);
+                lists::documents(self.asker(permit)?, lens, body).await
+            }
+            Plan::Changes { rows, docs } => {
+                let body = optional(method, body);
+                feeds::changes(self.asker(permit)?, ChangesLens { rows, docs }, seal, body).await
+            }
+            Plan::Find(lens) => {
+                find::find(self.asker(permit)?, lens, seal, body).await
+            }
+            Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
+            Plan::BulkGet(lens) => {
+                single::bulk_get(self.asker(permit)?, lens, body).await
+            }
+            Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
+            Plan::View(lens) => {
+                let body = optional(method, body);
+                let Call::Database { call: DatabaseCall::Design { ddoc, call }, .. } =
+                    permit.route().call.clone()
+                else {
+                    return Err(Refusal::Internal);
+                };
+                let DesignCall::View(view) = call else { return Err(Refusal::Internal) };
+                let asker = self.asker(permit)?;
+                lists::view(asker, *lens, (&ddoc, &view), &self.designs, body).await
+            }
+            Plan::Write(rules) => {
+                let asker = self.asker(permit)?;
+                writes::document(asker, &rules, &self.turns, if_match, body).await
+            }
+            Plan::BulkWrite(rules) => {
+                let asker = self.asker(permit)?;
+                writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
+            }
+            Plan::Local => {
+                let Call::Database { call: DatabaseCall::Local(id), .. } =
+                    permit.route().call.clone()
+                else {
+                    return Err(Refusal::Internal);
+                };
+                let asker = self.asker(permit)?;
+                writes::local(asker, &self.locals, &id, body).await
+            }
+        }
+    }
+
+    /// No lens: both bodies stream through untouched.
+    async fn pass(&self, permit: Permit, rev: Option<String>, intake: Intake) -> Result<Answer, Refusal> {
+        let administrator = permit.caller().is_administrator();
+        let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
+        let answer = self.upstream.send(outbound).await?;
+        let failed = answer.status().is_client_error() || answer.status().is_server_error();
+        if failed && !administrator {
+            return Err(errors::refusal(answer).await);
+        }
+        Ok(Answer::verbatim(answer, administrator))
+    }
+
+    async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
+        let kind = match &permit.route().call {
+            Call::Database { call: DatabaseCall::MissingRevs, .. } => Diff::MissingRevs,
+            _ => Diff::RevsDiff,
+        };
+        missing(self.asker(permit)?, lens, kind, body).await
+    }
+
+    fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
+        Ok(Asker {
+            upstream: self.upstream.clone(),
+            rewrite: self.rewrite.clone(),
+            couch: self.couch.clone(),
+            db: database(&permit)?,
+            permit,
+            row: self.row,
+        })
+    }
+
+    /// Our own services.
+    async fn own(
+        &self,
+        policy: &Policy,
+        permit: Permit,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        match &permit.route().call {
+            Call::Server(call) => {
+                let body = intake.body.collect(self.body).await?;
+                self.own.server(&self.couch, policy, &permit, call, body).await
+            }
+            Call::Node(call) => match &self.nodes {
+                Some(nodes) => {
+                    let if_none_match = text(&intake, &IF_NONE_MATCH);
+                    drop(intake);
+                    crate::own::node(nodes, &permit, call, if_none_match.as_deref()).await
+                }
+                None => Err(Refusal::NoEndpoint),
+            },
+            Call::NodeSession | Call::Warden(_) => Err(Refusal::NotImplemented("not built yet")),
+            Call::Database { .. } => Err(Refusal::Internal),
+        }
+    }
+
+    async fn session(
+        &self,
+        method: Method,
+        intake: Intake,
+        cookie: &mut Option<String>,
+    ) -> Result<Answer, Refusal> {
+        if method == Method::Delete {
+            return Ok(session_answer(self.session.logout(), cookie));
+        }
+        let content_type = text(&intake, &CONTENT_TYPE);
+        let authorization = text(&intake, &AUTHORIZATION);
+        let address = intake.address;
+        let body = intake.body.collect(64 * 1024).await?;
+        let authorization = authorization.as_deref().map(str::as_bytes);
+        let answer =
+            self.session.login(content_type.as_deref(), &body, authorization, address).await?;
+        Ok(session_answer(answer, cookie))
+    }
+}
+
+/// Logging in and out needs no identity: a stale cookie must keep nobody from it.
+fn opens_session(route: &Route) -> bool {
+    let session = matches!(route.call, Call::Server(ServerCall::Session));
+    session && matches!(route.method, Method::Post | Method::Delete)
+}
+
+fn session_answer(answer: crate::session::Answer, cookie: &mut Option<String>) -> Answer {
+    if let Some(made) = answer.set_cookie {
+        *cookie = Some(made.as_str().to_owned());
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    Answer::with(status, answer.body)
+}
+
+/// What is not in the grammar, by who asks: to a stranger everything is closed alike.
+fn unknown(caller: &Caller, error: RouteError) -> Refusal {
+    match (caller, error) {
+        (Caller::Anonymous, _) => Refusal::Unauthorized,
+        (_, RouteError::UnknownEndpoint) => Refusal::NoEndpoint,
+        (_, RouteError::Method(allowed)) => Refusal::Method(allowed),
+        (_, RouteError::Ambiguous(reason)) => Refusal::BadRequest(reason),
+        (_, RouteError::IllegalDatabase) => Refusal::IllegalDatabase,
+    }
+}
+
+fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
+    intake.header(name).map(str::to_owned)
+}
+
+fn database(permit: &Permit) -> Result<DbName, Refusal> {
+    permit.route().db().cloned().ok_or(Refusal::Internal)
+}
+
+/// A body counts with `POST` only.
+fn optional(method: Method, body: Bytes) -> Option<Bytes> {
+    (method == Method::Post && !body.is_empty()).then_some(body)
+}

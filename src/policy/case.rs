@@ -1,0 +1,290 @@
+//! One judgement in one database: what the rules that apply make of each need.
+//!
+//! Invariant: a plan without a lens is given only where the rules leave nothing to filter.
+
+use std::sync::Arc;
+
+use crate::json::Visibility;
+use crate::route::List;
+use crate::route::Method;
+use crate::route::Route;
+
+use super::Policy;
+use super::action::{Actions, Mask, Simple};
+use super::grants::Grants;
+use super::lens::{Lens, Needs};
+use super::need::attachment;
+use super::plan::Plan;
+use super::view::ViewLens;
+use super::write::WriteRules;
+
+/// What can follow from the rules of a database.
+pub(super) enum Outcome {
+    Plan(Plan, Vec<Arc<str>>),
+    /// The document of the attachment decides.
+    Ask(Lens, Vec<Arc<str>>),
+    /// Not permitted, or forbidden by this rule.
+    Deny(Option<Arc<str>>),
+    /// Hidden, which is as absent.
+    Missing,
+    /// Not judged yet.
+    Unjudged,
+}
+
+/// One judgement in one database.
+pub(super) struct Case<'c> {
+    pub(super) policy: &'c Policy,
+    pub(super) db: &'c str,
+    pub(super) route: &'c Route,
+    pub(super) grants: Grants,
+}
+
+impl Case<'_> {
+    /// Is this permitted to the caller at all, and not forbidden outright? Else the rule that forbids it.
+    pub(super) fn open(
+        &self,
+        named: impl Fn(&Actions) -> bool + Copy,
+        by_document: bool,
+    ) -> Result<(), Option<Arc<str>>> {
+        if let Some(rule) = self.grants.barred(named, by_document) {
+            return Err(Some(Arc::clone(&rule.name)));
+        }
+        if self.grants.permitted(named) {
+            Ok(())
+        } else {
+            Err(None)
+        }
+    }
+
+    pub(super) fn plan(&self, plan: Plan, named: impl Fn(&Actions) -> bool) -> Outcome {
+        Outcome::Plan(plan, self.grants.names(named))
+    }
+
+    pub(super) fn simple(&self, simple: Simple) -> Outcome {
+        let named = |actions: &Actions| actions.simple.has(simple);
+        match self.open(named, false) {
+            Ok(()) => self.plan(Plan::Verbatim, named),
+            Err(rule) => Outcome::Deny(rule),
+        }
+    }
+
+    pub(super) fn info(&self, known: bool) -> Outcome {
+        let named = |actions: &Actions| actions.simple.has(Simple::Info);
+        match self.open(named, false) {
+            Ok(()) => self.plan(Plan::Verbatim, named),
+            Err(_) if known => Outcome::Plan(Plan::Info, Vec::new()),
+            Err(rule) => Outcome::Deny(rule),
+        }
+    }
+
+    pub(super) fn reads(&self) -> Lens {
+        Lens::new(&self.grants, Simple::Read, Mask::of(Simple::Read))
+    }
+
+    /// A plan with the lens of an action, or `Verbatim` where it is clear for the documents that can come.
+    pub(super) fn through(
+        &self,
+        action: Simple,
+        plain: bool,
+        design: bool,
+        plan: impl Fn(Lens) -> Plan,
+    ) -> Outcome {
+        let named = |actions: &Actions| actions.simple.has(action);
+        if let Err(rule) = self.open(named, true) {
+            return Outcome::Deny(rule);
+        }
+        let read = if action == Simple::Design {
+            Simple::Read
+        } else {
+            action
+        };
+        let forbidding = if action == Simple::Find {
+            Mask::of(action).and(Simple::Read)
+        } else {
+            Mask::of(read)
+        };
+        let lens = Lens::new(&self.grants, read, forbidding);
+        let clear = (!plain || lens.is_clear_for(false)) && (!design || lens.is_clear_for(true));
+        self.plan(if clear { Plan::Verbatim } else { plan(lens) }, named)
+    }
+
+    pub(super) fn document(&self, design: bool) -> Outcome {
+        let action = if design { Simple::Design } else { Simple::Read };
+        self.through(action, !design, design, Plan::Document)
+    }
+
+    pub(super) fn documents(&self, list: List) -> Outcome {
+        match list {
+            List::All => self.through(Simple::Read, true, true, Plan::Documents),
+            List::Design => self.through(Simple::Design, false, true, Plan::Documents),
+            List::Local => Outcome::Unjudged,
+        }
+    }
+
+    /// Design documents are not found by `_find`; what may not be read may not be found.
+    pub(super) fn find(&self, plan: impl Fn(Lens) -> Plan) -> Outcome {
+        let reading = |actions: &Actions| actions.simple.has(Simple::Read);
+        match self.grants.barred(reading, true) {
+            Some(rule) => Outcome::Deny(Some(Arc::clone(&rule.name))),
+            None => self.through(Simple::Find, true, false, plan),
+        }
+    }
+
+    /// Sequences carry the fingerprint, so nobody but an administrator is served untouched.
+    pub(super) fn changes(&self, administrator: bool) -> Outcome {
+        let named = |actions: &Actions| actions.simple.has(Simple::Changes);
+        if let Err(rule) = self.open(named, true) {
+            return Outcome::Deny(rule);
+        }
+        let rows = Lens::new(&self.grants, Simple::Changes, Mask::of(Simple::Changes));
+        let docs = self.reads();
+        if administrator && rows.is_clear() && docs.is_clear() {
+            return self.plan(Plan::Verbatim, named);
+        }
+        self.plan(Plan::Changes { rows, docs }, named)
+    }
+
+    /// Which actions make a replicator of a caller.
+    fn replicates(actions: &Actions) -> bool {
+        actions.simple.touches(Mask::REPLICATE)
+    }
+
+    pub(super) fn replicating(&self, plan: Plan) -> Outcome {
+        let free = [
+            Simple::Changes,
+            Simple::Read,
+            Simple::Create,
+            Simple::Update,
+            Simple::Delete,
+        ]
+        .into_iter()
+        .any(|simple| {
+            self.grants.has(simple)
+                && self
+                    .grants
+                    .barred(|actions| actions.simple.has(simple), true)
+                    .is_none()
+        });
+        if free {
+            self.plan(plan, Self::replicates)
+        } else {
+            Outcome::Deny(None)
+        }
+    }
+
+    pub(super) fn revs_diff(&self) -> Outcome {
+        let lens = self.reads();
+        self.replicating(if lens.is_clear() {
+            Plan::Verbatim
+        } else {
+            Plan::RevsDiff(lens)
+        })
+    }
+
+    pub(super) fn view(&self, ddoc: &str, view: &str) -> Outcome {
+        let named = |actions: &Actions| actions.view(ddoc, view);
+        if let Err(rule) = self.open(named, true) {
+            return Outcome::Deny(rule);
+        }
+        let lens = ViewLens::new(&self.grants, ddoc, view);
+        let clear = lens.is_clear() && lens.documents().is_clear();
+        self.plan(
+            if clear {
+                Plan::Verbatim
+            } else {
+                Plan::View(Box::new(lens))
+            },
+            named,
+        )
+    }
+
+    pub(super) fn rules(&self) -> WriteRules {
+        WriteRules::new(&self.grants, self.policy.decision_fields(self.db))
+    }
+
+    /// What can be told before the document is seen: is any of the actions that it may need permitted?
+    pub(super) fn may_write(&self, design: Option<bool>) -> bool {
+        let free = |simple: &Simple| {
+            self.grants.has(*simple)
+                && self
+                    .grants
+                    .barred(|actions| actions.simple.has(*simple), true)
+                    .is_none()
+        };
+        let plain: &[Simple] = match (design, self.route.method) {
+            (Some(true), _) => &[],
+            (_, Method::Delete) => &[Simple::Delete],
+            _ => &[Simple::Create, Simple::Update, Simple::Delete],
+        };
+        plain.iter().any(free) || (design != Some(false) && free(&Simple::DesignWrite))
+    }
+
+    pub(super) fn write(&self, design: Option<bool>) -> Outcome {
+        if !self.may_write(design) {
+            return Outcome::Deny(None);
+        }
+        let rules = self.rules();
+        let clear = match design {
+            Some(design) => rules.is_clear_for(design),
+            None => rules.is_clear_for(false) && rules.is_clear_for(true),
+        };
+        let writes =
+            |actions: &Actions| actions.simple.touches(Mask::WRITE.and(Simple::DesignWrite));
+        self.plan(
+            if clear {
+                Plan::Verbatim
+            } else {
+                Plan::Write(Box::new(rules))
+            },
+            writes,
+        )
+    }
+
+    /// A batch is never refused as a whole: a replicator would give up.
+    pub(super) fn bulk_write(&self, known: bool) -> Outcome {
+        if !known && !self.may_write(None) {
+            return Outcome::Deny(None);
+        }
+        let rules = self.rules();
+        let clear = rules.is_clear_for(false) && rules.is_clear_for(true);
+        let writes =
+            |actions: &Actions| actions.simple.touches(Mask::WRITE.and(Simple::DesignWrite));
+        self.plan(
+            if clear {
+                Plan::Verbatim
+            } else {
+                Plan::BulkWrite(Box::new(rules))
+            },
+            writes,
+        )
+    }
+
+    pub(super) fn attachment(&self, design: bool) -> Outcome {
+        let named = |actions: &Actions| {
+            actions
+                .simple
+                .has(if design { Simple::Design } else { Simple::Read })
+        };
+        if let Err(rule) = self.open(named, true) {
+            return Outcome::Deny(rule);
+        }
+        let lens = self.reads();
+        if lens.is_clear_for(design) {
+            return self.plan(Plan::Verbatim, named);
+        }
+        let Some((id, name)) = attachment(self.route) else {
+            return Outcome::Missing;
+        };
+        if lens.needs(design) == Needs::Document {
+            return Outcome::Ask(lens, self.grants.names(named));
+        }
+        let shown = lens.judge(id.as_str(), None);
+        if shown.is_some_and(|fields| {
+            fields.at(&["_attachments", name.as_str()]) == Visibility::Visible
+        }) {
+            self.plan(Plan::Attachment(lens), named)
+        } else {
+            Outcome::Missing
+        }
+    }
+}

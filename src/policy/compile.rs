@@ -1,0 +1,170 @@
+//! One `[[rule]]`: read, checked and made ready to match.
+//!
+//! What could only be an oversight is a mistake: a rule that does nothing, a condition that none of its actions
+//! heeds, a capture that nothing binds.
+//!
+//! Invariant: every check runs even after others have failed.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::json::FieldPath;
+use crate::json::Fields;
+
+use super::action::Actions;
+use super::draft::Draft;
+use super::load::PolicySettings;
+use super::pattern::{Names, Variable};
+use super::rule::Rule;
+use super::shape;
+use super::table::{Entry, File, Table};
+
+/// Reads one rule. `None` if it has a mistake that leaves nothing to go on with; mistakes are in the file.
+pub(super) fn rule<'t>(
+    file: &mut File<'t>,
+    mut table: Table<'t>,
+    settings: &PolicySettings,
+    known: &mut HashMap<String, String>,
+) -> Option<Rule> {
+    let before = file.mistakes.len();
+    let mut draft = Draft {
+        at: table.at.clone(),
+        names: Names::default(),
+        bound: BTreeSet::new(),
+        used: Vec::new(),
+    };
+    let name = name(file, &mut table, &draft, known);
+    let entries: HashMap<&str, Entry<'t>> = KEYS
+        .iter()
+        .filter_map(|key| Some((*key, table.take(key)?)))
+        .collect();
+    file.end(table);
+    let callers = draft.callers(file, entries.get("callers"));
+    let permit = actions(file, entries.get("permit"));
+    let forbid = actions(file, entries.get("forbid"));
+    let databases = draft.databases(file, entries.get("databases"));
+    let documents = draft.selector(file, entries.get("documents"));
+    let rows = draft.selector(file, entries.get("rows"));
+    let keys = entries.get("keys").map(|entry| draft.keys(file, entry));
+    let reduce = entries.get("reduce").is_some_and(|entry| file.flag(entry));
+    let administrators = entries
+        .get("administrators")
+        .is_some_and(|entry| file.flag(entry));
+    let hide = entries.get("hide").map(|entry| paths(file, entry));
+    let show = entries.get("show").map(|entry| paths(file, entry));
+    let change = entries.get("change").map(|entry| paths(file, entry));
+    let hides_only = permit.is_empty() && forbid.is_empty();
+    let spelt = |keys: &[&str]| canonical(&entries, keys);
+    shape::check(file, &draft.at, &entries, &permit, &forbid);
+    draft.check(file, settings);
+    let own = draft
+        .names
+        .iter()
+        .filter(|(_, variable)| !matches!(variable, Variable::Capture(_)));
+    let rule = Rule {
+        name: name.unwrap_or_default().into(),
+        own: own
+            .map(|(number, variable)| (number, variable.clone()))
+            .collect(),
+        used: draft.used.iter().map(|(number, _)| *number).collect(),
+        names: draft.names,
+        databases,
+        callers,
+        administrators,
+        fields: match (&hide, show) {
+            (_, Some(show)) => Fields::only(show),
+            (Some(hide), None) => Fields::except(hide.clone()),
+            (None, None) => Fields::all(),
+        },
+        hides: if hides_only {
+            hide.unwrap_or_default()
+        } else {
+            Vec::new()
+        },
+        permit,
+        forbid,
+        documents,
+        rows,
+        keys,
+        reduce,
+        change,
+        canonical: spelt(&["documents", "hide", "show"]),
+        canonical_rows: spelt(&["keys", "rows", "reduce"]),
+    };
+    (file.mistakes.len() == before).then_some(rule)
+}
+
+/// One spelling for each meaning: JSON, without the spaces and comments of the file.
+fn canonical(entries: &HashMap<&str, Entry<'_>>, keys: &[&str]) -> String {
+    let mut quiet = File::new("", "");
+    let known = keys
+        .iter()
+        .filter_map(|key| Some((*key, quiet.json(&entries.get(key)?.value)?)));
+    known
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .collect()
+}
+
+const KEYS: [&str; 12] = [
+    "databases",
+    "callers",
+    "administrators",
+    "permit",
+    "forbid",
+    "documents",
+    "rows",
+    "keys",
+    "reduce",
+    "hide",
+    "show",
+    "change",
+];
+
+fn name<'t>(
+    file: &mut File<'t>,
+    table: &mut Table<'t>,
+    draft: &Draft,
+    known: &mut HashMap<String, String>,
+) -> Option<String> {
+    let Some(entry) = table.take("name") else {
+        file.mistake(&draft.at, "the rule has no `name`");
+        return None;
+    };
+    let name = file.text(&entry)?.text;
+    let word = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    if !name.chars().all(word) {
+        file.mistake(
+            &entry.at,
+            "a `name` has letters, digits, `-`, `_` and `.` only",
+        );
+    }
+    if known.insert(name.clone(), name.clone()).is_some() {
+        file.mistake(
+            &entry.at,
+            format!("there is another rule of the name `{name}`"),
+        );
+    }
+    Some(name)
+}
+
+fn actions<'t>(file: &mut File<'t>, entry: Option<&Entry<'t>>) -> Actions {
+    let mut actions = Actions::default();
+    if let Some(entry) = entry {
+        for word in file.texts(entry, false) {
+            if !actions.add(&word.text) {
+                file.mistake(&word.at, format!("there is no action `{}`", word.text));
+            }
+        }
+    }
+    actions
+}
+
+fn paths<'t>(file: &mut File<'t>, entry: &Entry<'t>) -> Vec<FieldPath> {
+    let mut paths = Vec::new();
+    for text in file.texts(entry, false) {
+        match FieldPath::parse(&text.text) {
+            Ok(path) => paths.push(path),
+            Err(error) => file.mistake(&text.at, error.to_string()),
+        }
+    }
+    paths
+}

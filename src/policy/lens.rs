@@ -1,0 +1,320 @@
+//! Lenses: which documents of one database a caller sees, and which fields of them.
+//!
+//! A document is visible if one permitting rule matches it and no forbidding rule does. A field is hidden if
+//! every rule that makes the document visible hides it, or a hiding rule that matches it does.
+//!
+//! Invariant: what is not known of a document never makes it visible, and never shows a field of it.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use crate::json::FieldPath;
+use crate::json::Fields;
+use crate::json::Value;
+
+use super::action::{Mask, Simple};
+use super::binding::Truth;
+use super::fingerprint::{Fingerprint, Part};
+use super::grants::{Applied, Grants};
+use super::matching::Target;
+
+/// What must be known of a document to tell whether it is visible, and which fields of it are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Nothing: every one is, alike.
+    Nothing,
+    /// Its id.
+    Id,
+    /// The whole stored document.
+    Document,
+}
+
+/// Which documents of one database a caller sees, and which fields of them.
+#[derive(Debug, Clone)]
+pub struct Lens {
+    pub(super) permits: Vec<Clause>,
+    pub(super) forbids: Vec<Clause>,
+    pub(super) hides: Vec<Applied>,
+    /// An administrator sees everything that no rule takes from him.
+    pub(super) everything: bool,
+}
+
+/// A rule, and whether it is about documents, design documents, or both.
+#[derive(Debug, Clone)]
+pub(super) struct Clause {
+    pub(super) applied: Applied,
+    pub(super) plain: bool,
+    pub(super) design: bool,
+}
+
+static ALL: LazyLock<Fields> = LazyLock::new(Fields::all);
+
+impl Lens {
+    /// Through the rules for this action. Design documents are seen through those for `design`; what may not
+    /// be read may not be found either, hence `forbidding`.
+    pub(super) fn new(grants: &Grants, action: Simple, forbidding: Mask) -> Self {
+        let clause = |applied: &Applied, plain: bool, design: bool| {
+            (plain || design).then(|| Clause {
+                applied: applied.clone(),
+                plain,
+                design,
+            })
+        };
+        let mut lens = Self {
+            permits: grants
+                .permits
+                .iter()
+                .filter_map(|applied| {
+                    let simple = applied.rule.permit.simple;
+                    clause(applied, simple.has(action), simple.has(Simple::Design))
+                })
+                .collect(),
+            forbids: grants
+                .forbids
+                .iter()
+                .filter_map(|applied| {
+                    let simple = applied.rule.forbid.simple;
+                    clause(
+                        applied,
+                        simple.touches(forbidding),
+                        simple.has(Simple::Design),
+                    )
+                })
+                .collect(),
+            hides: grants.hides.clone(),
+            everything: grants.administrator,
+        };
+        lens.simplify();
+        lens
+    }
+
+    /// Where one rule shows everything, the others that permit add nothing.
+    fn simplify(&mut self) {
+        for design in [false, true] {
+            let whole = self
+                .permits
+                .iter()
+                .position(|clause| clause.is(design) && clause.applied.rule.is_clear());
+            for (index, clause) in self.permits.iter_mut().enumerate() {
+                if whole.is_some_and(|whole| whole != index) {
+                    *(if design {
+                        &mut clause.design
+                    } else {
+                        &mut clause.plain
+                    }) = false;
+                }
+            }
+        }
+        self.permits.retain(|clause| clause.plain || clause.design);
+    }
+
+    /// Is everything visible, whole?
+    pub fn is_clear(&self) -> bool {
+        self.is_clear_for(false) && self.is_clear_for(true)
+    }
+
+    /// The same for documents that are (not) design documents.
+    pub(super) fn is_clear_for(&self, design: bool) -> bool {
+        self.hides.is_empty()
+            && !self.forbids.iter().any(|clause| clause.is(design))
+            && (self.everything
+                || self
+                    .permits
+                    .iter()
+                    .any(|clause| clause.is(design) && clause.applied.rule.is_clear()))
+    }
+
+    /// Is nothing visible at all?
+    pub(super) fn is_blind(&self) -> bool {
+        self.permits.is_empty() && !self.everything
+    }
+
+    /// Is any field of any document hidden?
+    pub fn hides_fields(&self) -> bool {
+        let cuts = |clause: &Clause| !clause.applied.rule.fields.is_all();
+        !self.hides.is_empty() || self.permits.iter().any(cuts)
+    }
+
+    /// What must be known of a document.
+    pub fn needs_document(&self) -> Needs {
+        let alike = self.alike() || self.is_clear();
+        self.needs(false)
+            .max(self.needs(true))
+            .max(if alike { Needs::Nothing } else { Needs::Id })
+    }
+
+    /// The same for documents that are (not) design documents: `Nothing` when all of them fare alike.
+    pub(super) fn needs(&self, design: bool) -> Needs {
+        let clauses = self
+            .permits
+            .iter()
+            .chain(&self.forbids)
+            .filter(|clause| clause.is(design));
+        let conditions = clauses.map(|clause| &clause.applied).chain(&self.hides);
+        conditions
+            .filter_map(|applied| applied.rule.documents.as_ref())
+            .fold(Needs::Nothing, |most, selector| {
+                most.max(if selector.only_id() {
+                    Needs::Id
+                } else {
+                    Needs::Document
+                })
+            })
+    }
+
+    /// Do design documents fare as all others?
+    fn alike(&self) -> bool {
+        self.permits
+            .iter()
+            .chain(&self.forbids)
+            .all(|clause| clause.plain && clause.design)
+    }
+
+    /// Which fields of this document are visible; `None`: it is not. `document` is the full stored document.
+    pub fn judge(&self, id: &str, document: Option<&Value>) -> Option<Cow<'_, Fields>> {
+        let name;
+        let target = match document {
+            Some(document) => Target::Value(document),
+            None => {
+                name = Value::String(id.to_owned());
+                Target::Id(&name)
+            }
+        };
+        let design = id.starts_with("_design/");
+        let holds = |applied: &Applied| applied.truth(applied.rule.documents.as_ref(), target);
+        if self
+            .forbids
+            .iter()
+            .any(|clause| clause.is(design) && holds(&clause.applied) != Truth::No)
+        {
+            return None;
+        }
+        let mut fields = self.everything.then(|| Cow::Borrowed(&*ALL));
+        for clause in self.permits.iter().filter(|clause| clause.is(design)) {
+            if holds(&clause.applied).is_yes() {
+                let shown = &clause.applied.rule.fields;
+                fields = Some(match fields {
+                    None => Cow::Borrowed(shown),
+                    Some(fields) => Cow::Owned(fields.into_owned().union(shown.clone())),
+                });
+            }
+        }
+        let mut fields = fields?;
+        for applied in self
+            .hides
+            .iter()
+            .filter(|applied| holds(applied) != Truth::No)
+        {
+            fields = Cow::Owned(
+                fields
+                    .into_owned()
+                    .hiding(applied.rule.hides.iter().cloned()),
+            );
+        }
+        Some(fields)
+    }
+
+    /// May a query name this path? Only if no document of the database hides anything at, above or below it.
+    pub fn may_name(&self, path: &[&str]) -> bool {
+        self.hides.iter().all(|applied| {
+            shows(
+                &Fields::all().hiding(applied.rule.hides.iter().cloned()),
+                path,
+            )
+        }) && (self.everything
+            || [false, true]
+                .into_iter()
+                .all(|design| self.may_name_in(path, design)))
+    }
+
+    /// Rules for all documents show what they show in each; of the others each could be the only one.
+    fn may_name_in(&self, path: &[&str], design: bool) -> bool {
+        let clauses = || {
+            self.permits
+                .iter()
+                .filter(|clause| clause.is(design))
+                .map(|clause| &clause.applied.rule)
+        };
+        let always = clauses()
+            .filter(|rule| rule.documents.is_none())
+            .map(|rule| rule.fields.clone());
+        match always.reduce(Fields::union) {
+            Some(fields) => shows(&fields, path),
+            None => clauses().all(|rule| shows(&rule.fields, path)),
+        }
+    }
+
+    /// The fields by which its rules decide.
+    pub fn selector_fields(&self) -> Vec<FieldPath> {
+        let clauses = self
+            .permits
+            .iter()
+            .chain(&self.forbids)
+            .map(|clause| &clause.applied);
+        let selectors = clauses
+            .chain(&self.hides)
+            .filter_map(|applied| applied.rule.documents.as_ref());
+        let mut fields: Vec<FieldPath> = selectors
+            .flat_map(super::Selector::named_fields)
+            .filter_map(FieldPath::concrete)
+            .collect();
+        fields.sort();
+        fields.dedup();
+        fields
+    }
+
+    /// A selector for CouchDB that matches every visible document, and others; `None`: no useful one.
+    pub fn prefilter(&self) -> Option<Value> {
+        if self.everything {
+            return None;
+        }
+        super::prefilter::any(self.permits.iter().map(|clause| &clause.applied))
+    }
+
+    /// Two lenses with the same fingerprint show the same.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.parts(""))
+    }
+
+    /// What the fingerprint covers.
+    pub(super) fn parts(&self, prefix: &str) -> Vec<Part> {
+        let kinds =
+            |clause: &Clause| format!("{}{}", u8::from(clause.plain), u8::from(clause.design));
+        let permits = self
+            .permits
+            .iter()
+            .map(|clause| (format!("permit {}", kinds(clause)), &clause.applied));
+        let forbids = self
+            .forbids
+            .iter()
+            .map(|clause| (format!("forbid {}", kinds(clause)), &clause.applied));
+        let hides = self
+            .hides
+            .iter()
+            .map(|applied| ("hide".to_owned(), applied));
+        let mut parts: Vec<Part> = permits
+            .chain(forbids)
+            .chain(hides)
+            .map(|(effect, applied)| Part::rule(&format!("{prefix}{effect}"), applied))
+            .collect();
+        if self.everything {
+            parts.push(Part::plain(&format!("{prefix}everything")));
+        }
+        parts
+    }
+}
+
+impl Clause {
+    pub(super) fn is(&self, design: bool) -> bool {
+        if design { self.design } else { self.plain }
+    }
+}
+
+/// The empty path is the whole document.
+pub(super) fn shows(fields: &Fields, path: &[&str]) -> bool {
+    if path.is_empty() {
+        fields.is_all()
+    } else {
+        fields.may_name(path)
+    }
+}

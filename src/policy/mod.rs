@@ -1,0 +1,197 @@
+//! Policy: who may do what. Rules come from files; `decide` turns a caller and a route into a verdict.
+//!
+//! `load` reads rules, `pattern` and `binding` match callers, `need` says what each route needs, `grants`
+//! which rules apply, `verdict` and `case` what follows; `lens`, `view` and `write` are what plans carry; `selector`,
+//! `matching` and `collate` are CouchDB's Mango.
+//!
+//! Invariant: pure, and closed by default: without a rule that permits it, nothing is permitted to anyone but
+//! an administrator. Any forbidding rule beats every permitting one; the order of rules never matters.
+
+mod action;
+mod binding;
+mod callers;
+mod case;
+mod change;
+mod collate;
+mod compile;
+mod constant;
+mod describe;
+mod draft;
+mod fingerprint;
+mod fixed;
+mod grants;
+mod lens;
+mod load;
+mod matching;
+mod need;
+mod negation;
+mod normal;
+mod pattern;
+mod plan;
+mod prefilter;
+mod rule;
+mod selector;
+mod shape;
+mod split;
+mod table;
+mod untouched;
+mod verdict;
+mod view;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::caller::Caller;
+use crate::json::FieldPath;
+use crate::route::Route;
+
+pub use collate::collate;
+pub use fingerprint::Fingerprint;
+pub use lens::{Lens, Needs};
+pub use load::{Mistake, PolicySettings};
+pub use plan::{Denial, Permit, Plan, Question, Verdict};
+pub use selector::{Selector, SelectorError};
+pub use view::{Row, ViewLens};
+pub use write::{Denied, WriteRules};
+
+use fingerprint::Part;
+use grants::{Grants, Interest};
+use rule::Rule;
+
+/// All rules, ready to decide. Immutable; a reload makes a new one.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Sorted by name.
+    rules: Vec<Arc<Rule>>,
+    /// Rules that name their databases in full, by these names.
+    by_name: HashMap<Box<str>, Vec<usize>>,
+    /// Rules whose databases are patterns.
+    by_pattern: Vec<usize>,
+    /// Rules about the server.
+    on_server: Vec<usize>,
+    /// Does any rule bind administrators? Most policies have none.
+    binds_administrators: bool,
+}
+
+impl Policy {
+    /// Reads policy files: (name for messages, text). All mistakes are reported at once.
+    pub fn load(
+        files: &[(String, String)],
+        settings: &PolicySettings,
+    ) -> Result<Self, Vec<Mistake>> {
+        load::load(files, settings).map(Self::new)
+    }
+
+    fn new(mut rules: Vec<Rule>) -> Self {
+        rules.sort_by(|a, b| a.name.cmp(&b.name));
+        let rules: Vec<Arc<Rule>> = rules.into_iter().map(Arc::new).collect();
+        let mut policy = Self {
+            binds_administrators: rules.iter().any(|rule| rule.administrators),
+            ..Self::default()
+        };
+        for (index, rule) in rules.iter().enumerate() {
+            let names: Option<Vec<&str>> = rule
+                .databases
+                .iter()
+                .map(pattern::Template::literal)
+                .collect();
+            match names {
+                Some(names) => {
+                    for name in names {
+                        let known = policy.by_name.entry(name.into()).or_default();
+                        if known.last() != Some(&index) {
+                            known.push(index);
+                        }
+                    }
+                }
+                None => policy.by_pattern.push(index),
+            }
+            if !rule.permit.servers.is_empty() || !rule.forbid.servers.is_empty() {
+                policy.on_server.push(index);
+            }
+        }
+        policy.rules = rules;
+        policy
+    }
+
+    /// May this caller take this route, and how?
+    pub fn decide(&self, caller: &Caller, route: Route) -> Verdict {
+        verdict::decide(self, caller, route)
+    }
+
+    /// May the caller do anything at all in this database? If not, it does not exist for him.
+    pub fn may_do_something(&self, caller: &Caller, db: &str) -> bool {
+        self.grants(caller, db, &Interest::ANYTHING).anything()
+    }
+
+    /// Does any rule ask for a value of the caller's own node (`{node:…}`)?
+    pub fn uses_attributes(&self) -> bool {
+        self.rules
+            .iter()
+            .flat_map(|rule| &rule.own)
+            .any(|(_, variable)| matches!(variable, pattern::Variable::Node(_)))
+    }
+
+    /// Of all rules.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(
+            &self
+                .rules
+                .iter()
+                .map(|rule| Part::plain(&format!("{rule:?}")))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Is there no rule?
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The rules whose databases could be this one.
+    fn about(&self, db: &str) -> impl Iterator<Item = &Arc<Rule>> {
+        let named = self.by_name.get(db).map(Vec::as_slice).unwrap_or_default();
+        named
+            .iter()
+            .chain(&self.by_pattern)
+            .filter_map(|index| self.rules.get(*index))
+    }
+
+    fn grants(&self, caller: &Caller, db: &str, interest: &Interest<'_>) -> Grants {
+        if caller.is_administrator() && !self.binds_administrators {
+            return Grants {
+                administrator: true,
+                ..Grants::default()
+            };
+        }
+        Grants::collect(self.about(db), caller, db, interest)
+    }
+
+    /// The rules about the server that bind the caller.
+    fn about_server(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.on_server
+            .iter()
+            .filter_map(|index| self.rules.get(*index))
+    }
+
+    /// The fields by which any rule decides in this database, whomever it is about: tombstones keep them.
+    fn decision_fields(&self, db: &str) -> Vec<FieldPath> {
+        let near = |rule: &&Arc<Rule>| rule.databases.iter().any(|pattern| pattern.could_match(db));
+        let selectors = self
+            .about(db)
+            .filter(near)
+            .filter_map(|rule| rule.documents.as_ref());
+        let paths = selectors.flat_map(Selector::named_fields);
+        let kept = paths.filter(|path| path.first().is_some_and(|name| !name.starts_with('_')));
+        let mut fields: Vec<FieldPath> = kept.filter_map(FieldPath::concrete).collect();
+        fields.sort();
+        fields.dedup();
+        fields
+    }
+}

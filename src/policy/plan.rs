@@ -1,0 +1,252 @@
+//! What a verdict is made of: permits with their plans, denials, questions.
+//!
+//! Invariant: only this module's parent makes a [`Permit`]; whoever holds one knows that policy has judged the
+//! very route that is in it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::caller::Caller;
+use crate::json::Value;
+use crate::json::Visibility;
+use crate::refusal::Refusal;
+use crate::route::AttachmentName;
+use crate::route::DbName;
+use crate::route::DocId;
+use crate::route::Route;
+
+use super::fingerprint::Fingerprint;
+use super::lens::Lens;
+use super::view::ViewLens;
+use super::write::WriteRules;
+
+/// What policy says of a route.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each request and taken apart at once"
+)]
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may be done, as the plan says.
+    Permit(Permit),
+    /// It may not.
+    Deny(Denial),
+    /// The stored document must be seen first.
+    Ask(Box<Question>),
+}
+
+/// Proof that policy has judged this very route. Only policy can make one.
+///
+/// ```compile_fail,E0451
+/// # use couchwarden::policy::{Permit, Plan};
+/// let forged = Permit { route: todo!(), caller: todo!(), plan: Plan::Verbatim, rules: Vec::new() };
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    route: Route,
+    caller: Caller,
+    plan: Plan,
+    rules: Vec<Arc<str>>,
+}
+
+/// What must happen to request and response.
+#[derive(Debug, Clone)]
+pub enum Plan {
+    /// Streams untouched both ways.
+    Verbatim,
+    /// couchwarden answers by itself.
+    Own,
+    /// One document (or its revisions), seen through a lens.
+    Document(Lens),
+    /// `_all_docs` and `_design_docs`.
+    Documents(Lens),
+    /// `_changes`: which rows, and what `include_docs` shows of their documents.
+    Changes {
+        /// Through the rules with `changes`.
+        rows: Lens,
+        /// Through the rules with `read`.
+        docs: Lens,
+    },
+    /// `_find`
+    Find(Lens),
+    /// `_explain`
+    Explain(Lens),
+    /// `_bulk_get`
+    BulkGet(Lens),
+    /// `_revs_diff` and `_missing_revs`
+    RevsDiff(Lens),
+    /// The rows of a view.
+    View(Box<ViewLens>),
+    /// Database info: what a replicator needs of it.
+    Info,
+    /// PUT, POST or DELETE of one document.
+    Write(Box<WriteRules>),
+    /// `_bulk_docs`: each document is judged by itself.
+    BulkWrite(Box<WriteRules>),
+    /// A checkpoint, under a name of the caller's own.
+    Local,
+    /// An attachment whose document is visible.
+    Attachment(Lens),
+}
+
+/// Why a route may not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The answer.
+    pub refusal: Refusal,
+    /// The rule that forbids it, if one does; for the log.
+    pub rule: Option<Arc<str>>,
+}
+
+/// An attachment is asked for, and its document decides.
+#[derive(Debug)]
+pub struct Question {
+    pub(super) permit: Permit,
+    pub(super) lens: Lens,
+}
+
+impl Permit {
+    pub(super) fn new(route: Route, caller: Caller, plan: Plan, rules: Vec<Arc<str>>) -> Self {
+        Self {
+            route,
+            caller,
+            plan,
+            rules,
+        }
+    }
+
+    /// The route that was judged.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Who asked.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What must happen.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The rules that permitted it, for the log.
+    pub fn rules(&self) -> &[Arc<str>] {
+        &self.rules
+    }
+
+    /// All of it. What comes out proves nothing any more.
+    pub fn into_parts(self) -> (Route, Caller, Plan, Vec<Arc<str>>) {
+        (self.route, self.caller, self.plan, self.rules)
+    }
+
+    /// The fingerprint of what this permit shows; `None` where nothing depends on rules.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.plan {
+            Plan::Changes { rows, docs } => Some(Fingerprint::of(
+                &[rows.parts("rows "), docs.parts("docs ")].concat(),
+            )),
+            Plan::Document(lens)
+            | Plan::Documents(lens)
+            | Plan::Find(lens)
+            | Plan::Explain(lens)
+            | Plan::BulkGet(lens)
+            | Plan::RevsDiff(lens)
+            | Plan::Attachment(lens) => Some(lens.fingerprint()),
+            Plan::View(lens) => Some(lens.fingerprint()),
+            Plan::Verbatim
+            | Plan::Own
+            | Plan::Info
+            | Plan::Write(_)
+            | Plan::BulkWrite(_)
+            | Plan::Local => None,
+        }
+    }
+}
+
+impl Question {
+    /// The database.
+    pub fn db(&self) -> Option<&DbName> {
+        self.permit.route.db()
+    }
+
+    /// The document to fetch: the revision that the route's query names, else the winner.
+    pub fn document(&self) -> Option<&DocId> {
+        Some(self.asked()?.0)
+    }
+
+    /// The route that waits for the answer.
+    pub fn route(&self) -> &Route {
+        &self.permit.route
+    }
+
+    /// Who asked.
+    pub fn caller(&self) -> &Caller {
+        &self.permit.caller
+    }
+
+    fn asked(&self) -> Option<(&DocId, &AttachmentName)> {
+        super::need::attachment(&self.permit.route)
+    }
+
+    /// Decides by the stored document; `None`: there is none. The permit's route is pinned to its revision, so
+    /// that the attachment of another one can't be served.
+    pub fn settle(mut self, stored: Option<&Value>) -> Result<Permit, Denial> {
+        let missing = || Denial {
+            refusal: Refusal::Missing,
+            rule: None,
+        };
+        let stored = stored.ok_or_else(missing)?;
+        let (id, name) = self.asked().ok_or_else(missing)?;
+        let same = stored
+            .get("_id")
+            .and_then(Value::as_str)
+            .is_none_or(|own| own == id.as_str());
+        let fields = self
+            .lens
+            .judge(id.as_str(), Some(stored))
+            .filter(|_| same)
+            .ok_or_else(missing)?;
+        if fields.at(&["_attachments", name.as_str()]) != Visibility::Visible {
+            return Err(missing());
+        }
+        let rev = stored
+            .get("_rev")
+            .and_then(Value::as_str)
+            .ok_or_else(missing)?;
+        self.permit.route.query.set("rev", rev);
+        Ok(self.permit)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permit(permit) => write!(f, "permit{}", permit.plan),
+            Self::Deny(denial) => write!(f, "{}", denial.refusal.status()),
+            Self::Ask(_) => f.write_str("ask"),
+        }
+    }
+}
+
+/// What follows `permit` in the golden matrix.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verbatim => Ok(()),
+            Self::Own => f.write_str(", own"),
+            Self::Document(lens)
+            | Self::Documents(lens)
+            | Self::Find(lens)
+            | Self::Explain(lens)
+            | Self::BulkGet(lens)
+            | Self::RevsDiff(lens)
+            | Self::Attachment(lens) => write!(f, ", lens {lens}"),
+            Self::Changes { rows, docs } => write!(f, ", changes {rows}, docs {docs}"),
+            Self::View(lens) => write!(f, ", rows {lens}"),
+            Self::Info => f.write_str(", info"),
+            Self::Write(rules) | Self::BulkWrite(rules) => write!(f, ", write {rules}"),
+            Self::Local => f.write_str(", local"),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Writes: the stored and the new document are both judged, hidden fields go back to their place, and a delete
+//! keeps what the rules decide by.
+//!
+//! One rule must permit the whole step under one set of captures: the document that is there and the document
+//! that will be, so that nobody takes a document or pushes one out of his scope. A document that the caller
+//! neither sees nor may write is answered as an absent one.
+//!
+//! Invariant: a field that the caller does not see is neither destroyed nor set by him.
+
+use crate::json::FieldPath;
+use crate::json::Fields;
+use crate::json::Object;
+use crate::json::Value;
+
+use super::action::{Mask, Simple};
+use super::binding::{Binding, Truth};
+use super::change::{keep, may_change, may_leave};
+use super::fixed::fixed_fields;
+use super::grants::{Applied, Grants};
+use super::lens::Lens;
+use super::matching::Target;
+
+/// What a caller may write in one database.
+#[derive(Debug, Clone)]
+pub struct WriteRules {
+    pub(super) permits: Vec<Applied>,
+    pub(super) forbids: Vec<Applied>,
+    reads: Lens,
+    pub(super) hides: Vec<Applied>,
+    decision_fields: Vec<FieldPath>,
+    pub(super) everything: bool,
+}
+
+/// Why a write is denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// A delete of what is not there for the caller.
+    #[error("missing")]
+    Missing,
+    /// A write over what is not there for the caller: as if someone had just written it.
+    #[error("Document update conflict.")]
+    Conflict,
+    /// The caller may not do this to a document that he knows.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+/// A write of one document, taken apart.
+struct Step<'w> {
+    action: Simple,
+    stored: Option<&'w Value>,
+}
+
+impl WriteRules {
+    pub(super) fn new(grants: &Grants, decision_fields: Vec<FieldPath>) -> Self {
+        let writes = Mask::WRITE.and(Simple::DesignWrite);
+        let permits = grants
+            .permits
+            .iter()
+            .filter(|applied| applied.rule.permit.simple.touches(writes));
+        let forbids = grants
+            .forbids
+            .iter()
+            .filter(|applied| applied.rule.forbid.simple.touches(writes));
+        Self {
+            permits: permits.cloned().collect(),
+            forbids: forbids.cloned().collect(),
+            reads: Lens::new(grants, Simple::Read, Mask::of(Simple::Read)),
+            hides: grants.hides.clone(),
+            decision_fields,
+            everything: grants.administrator,
+        }
+    }
+
+    /// Is no write permitted at all?
+    pub fn is_empty(&self) -> bool {
+        self.permits.is_empty() && !self.everything
+    }
+
+    /// What the caller sees of the documents that he writes.
+    pub fn reads(&self) -> &Lens {
+        &self.reads
+    }
+
+    /// What a tombstone keeps, because a rule of this database decides by it.
+    pub fn decision_fields(&self) -> &[FieldPath] {
+        &self.decision_fields
+    }
+
+    /// May every such document be created, updated and deleted, whatever is in it?
+    pub(super) fn is_clear_for(&self, design: bool) -> bool {
+        let actions: &[Simple] = if design {
+            &[Simple::DesignWrite]
+        } else {
+            &[Simple::Create, Simple::Update, Simple::Delete]
+        };
+        let sees_whole =
+            self.reads.is_clear_for(design) || (self.reads.is_blind() && self.hides.is_empty());
+        let free = |action: &Simple| {
+            let forbidden = self
+                .forbids
+                .iter()
+                .any(|applied| applied.rule.forbid.simple.has(*action));
+            let permitted = self.permits.iter().any(|applied| {
+                let rule = &applied.rule;
+                rule.permit.simple.has(*action) && rule.is_clear() && rule.change.is_none()
+            });
+            !forbidden && (permitted || self.everything)
+        };
+        sees_whole && self.decision_fields.is_empty() && actions.iter().all(free)
+    }
+
+    /// Judges one write. `stored`: the revision that is replaced; `None` where there is none, or where a
+    /// tombstone is written over by a new document. `new`: the document as sent, with its `_id`, and with
+    /// `_deleted` for a delete. Gives the document to send on.
+    pub fn judge(&self, stored: Option<&Value>, new: Value) -> Result<Value, Denied> {
+        let id = new.get("_id").and_then(Value::as_str).unwrap_or_default();
+        let design = id.starts_with("_design/");
+        if id.starts_with('_') && !design {
+            return Err(forbidden(
+                "document ids that begin with an underscore are reserved",
+            ));
+        }
+        let deletes = match new.get("_deleted") {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(_) => return Err(forbidden("`_deleted` must be true or false")),
+        };
+        let (action, stored) = match (stored, deletes) {
+            (Some(stored), true) => (Simple::Delete, Some(stored)),
+            (Some(stored), false) if !is_tombstone(stored) => (Simple::Update, Some(stored)),
+            (None, true) => (Simple::Delete, None),
+            (Some(_) | None, false) => (Simple::Create, None),
+        };
+        let step = Step {
+            action: if design { Simple::DesignWrite } else { action },
+            stored,
+        };
+        match (stored, deletes) {
+            (Some(stored), true) => self.delete(&step, stored, new),
+            (Some(stored), false) => self.update(&step, stored, new),
+            (None, true) => self.bury(&step, new),
+            (None, false) => self.create(&step, new),
+        }
+    }
+
+    /// May a document be written of which this is another leaf? Fields are compared with the leaf that is
+    /// replaced only.
+    pub fn covers(&self, leaf: &Value, deletes: bool) -> Result<(), Denied> {
+        let id = leaf.get("_id").and_then(Value::as_str).unwrap_or_default();
+        let design = id.starts_with("_design/");
+        let action = match (design, deletes) {
+            (true, _) => Simple::DesignWrite,
+            (false, true) => Simple::Delete,
+            (false, false) => Simple::Update,
+        };
+        let step = Step {
+            action,
+            stored: Some(leaf),
+        };
+        if self.fields(&step, leaf).is_none() {
+            return Err(if deletes {
+                Denied::Missing
+            } else {
+                Denied::Conflict
+            });
+        }
+        self.permit(&step, leaf, |_, _| Ok(()))
+    }
+
+    fn create(&self, step: &Step<'_>, new: Value) -> Result<Value, Denied> {
+        let fields = self.fields(step, &new).unwrap_or_else(Fields::all);
+        fields
+            .refuse_hidden(&new)
+            .map_err(|error| forbidden(&error.to_string()))?;
+        self.permit(step, &new, |applied, binding| {
+            let Some(change) = &applied.rule.change else {
+                return Ok(());
+            };
+            let mut may_set = change.clone();
+            may_set.extend(
+                applied
+                    .rule
+                    .documents
+                    .iter()
+                    .flat_map(|selector| fixed_fields(selector, &new, binding)),
+            );
+            may_change(&may_set, &Value::Object(Object::new()), &new)
+        })?;
+        Ok(new)
+    }
+
+    fn update(&self, step: &Step<'_>, stored: &Value, new: Value) -> Result<Value, Denied> {
+        let Some(fields) = self.fields(step, stored) else {
+            return Err(self.as_absent(new, Denied::Conflict));
+        };
+        let whole = fields
+            .restore(stored, new)
+            .map_err(|error| forbidden(&error.to_string()))?;
+        self.permit(step, &whole, |applied, _| match &applied.rule.change {
+            Some(change) => may_change(change, stored, &whole),
+            None => Ok(()),
+        })?;
+        Ok(whole)
+    }
+
+    /// The tombstone has no more than was sent, and all that rules decide by as it was stored.
+    fn delete(&self, step: &Step<'_>, stored: &Value, new: Value) -> Result<Value, Denied> {
+        let Some(fields) = self.fields(step, stored) else {
+            return Err(Denied::Missing);
+        };
+        fields
+            .refuse_hidden(&new)
+            .map_err(|error| forbidden(&error.to_string()))?;
+        self.permit(step, stored, |applied, _| match &applied.rule.change {
+            Some(change) => may_leave(change, stored, &new),
+            None => Ok(()),
+        })?;
+        Ok(self.tombstone(stored, new))
+    }
+
+    /// A tombstone where nothing is: nothing but itself can be judged.
+    fn bury(&self, step: &Step<'_>, new: Value) -> Result<Value, Denied> {
+        let fields = self.fields(step, &new).ok_or(Denied::Missing)?;
+        fields
+            .refuse_hidden(&new)
+            .map_err(|error| forbidden(&error.to_string()))?;
+        self.permit(step, &new, |applied, _| match &applied.rule.change {
+            Some(change) => may_change(change, &Value::Object(Object::new()), &new),
+            None => Ok(()),
+        })?;
+        Ok(new)
+    }
+
+    /// What would be said if nothing were there; where a document would be made, its id is taken.
+    fn as_absent(&self, new: Value, taken: Denied) -> Denied {
+        match self.judge(None, new) {
+            Ok(_) => taken,
+            Err(denied) => denied,
+        }
+    }
+
+    /// What the caller sees of a document that he writes; `None`: for him it is not there.
+    fn fields(&self, step: &Step<'_>, document: &Value) -> Option<Fields> {
+        let id = document
+            .get("_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if let Some(fields) = self.reads.judge(id, Some(document)) {
+            return Some(fields.into_owned());
+        }
+        // Who may write without reading sees what his rules for writing show.
+        let target = Target::Value(document);
+        let holds = |applied: &&Applied| {
+            applied
+                .truth(applied.rule.documents.as_ref(), target)
+                .is_yes()
+        };
+        let permits = self
+            .permits
+            .iter()
+            .filter(|applied| applied.rule.permit.simple.has(step.action))
+            .filter(holds);
+        let shown = permits
+            .map(|applied| applied.rule.fields.clone())
+            .reduce(Fields::union)?;
+        let hides = self
+            .hides
+            .iter()
+            .filter(|applied| applied.truth(applied.rule.documents.as_ref(), target) != Truth::No);
+        Some(hides.fold(shown, |fields, applied| {
+            fields.hiding(applied.rule.hides.iter().cloned())
+        }))
+    }
+
+    /// Does no rule forbid the step, and one permit it, under one set of captures, with its change of fields?
+    fn permit(
+        &self,
+        step: &Step<'_>,
+        new: &Value,
+        change: impl Fn(&Applied, &Binding) -> Result<(), Denied>,
+    ) -> Result<(), Denied> {
+        let targets = [step.stored.unwrap_or(new), new].map(Target::Value);
+        let forbids = self
+            .forbids
+            .iter()
+            .filter(|applied| applied.rule.forbid.simple.has(step.action));
+        for applied in forbids {
+            if targets
+                .iter()
+                .any(|target| applied.truth(applied.rule.documents.as_ref(), *target) != Truth::No)
+            {
+                return Err(forbidden("you may not write this document"));
+            }
+        }
+        let mut denied = forbidden("you may not write this document");
+        if self.everything {
+            return Ok(());
+        }
+        for applied in self
+            .permits
+            .iter()
+            .filter(|applied| applied.rule.permit.simple.has(step.action))
+        {
+            for binding in applied.bindings.as_deref().unwrap_or_default() {
+                let selector = applied.rule.documents.as_ref();
+                let fits = |target: &Target<'_>| {
+                    selector.is_none_or(|selector| selector.truth(*target, binding).is_yes())
+                };
+                if targets.iter().all(fits) {
+                    match change(applied, binding) {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => denied = reason,
+                    }
+                }
+            }
+        }
+        Err(denied)
+    }
+
+    fn tombstone(&self, stored: &Value, mut new: Value) -> Value {
+        if let (Some(stored), Some(new)) = (stored.as_object(), new.as_object_mut()) {
+            for path in &self.decision_fields {
+                keep(&path.names().unwrap_or_default(), stored, new);
+            }
+        }
+        new
+    }
+}
+
+pub(super) fn forbidden(reason: &str) -> Denied {
+    Denied::Forbidden(reason.to_owned())
+}
+
+fn is_tombstone(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
+}

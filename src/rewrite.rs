@@ -1,0 +1,175 @@
+//! The request that CouchDB gets: built anew from the route that was judged.
+//!
+//! Invariant: method, path and query are rendered from the permit's route; headers travel by allow list;
+//! the identity is ours. No byte of the client's request line or of an unlisted header passes.
+
+use std::sync::Arc;
+
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{RANGE, REFERER};
+use http::{HeaderMap, HeaderValue, Request};
+
+use crate::body::{Body, empty, full};
+use crate::client::Kind;
+use crate::identity::present::Presenter;
+use crate::intake::Intake;
+use crate::policy::Permit;
+use crate::refusal::Refusal;
+use crate::route::{Call, DatabaseCall, LocalId, Method, Query, Route};
+
+/// What a client's headers may say to CouchDB when nothing is changed on the way.
+const PASSED: [HeaderName; 7] =
+    [ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RANGE, IF_RANGE, REFERER];
+const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
+const DESTINATION: HeaderName = HeaderName::from_static("destination");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A request for CouchDB that carries a permit's proof.
+///
+/// ```compile_fail,E0451
+/// let forged = couchwarden::rewrite::Outbound { request: todo!(), kind: todo!() };
+/// ```
+#[derive(Debug)]
+pub struct Outbound {
+    request: Request<Body>,
+    kind: Kind,
+}
+
+impl Outbound {
+    pub(crate) fn into_parts(self) -> (Request<Body>, Kind) {
+        (self.request, self.kind)
+    }
+}
+
+/// A request of the same call with another method, query or body.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(crate) method: Method,
+    pub(crate) query: Query,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// Builds what is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Rewrite {
+    present: Arc<Presenter>,
+}
+
+impl Rewrite {
+    pub(crate) fn new(present: Presenter) -> Self {
+        Self { present: Arc::new(present) }
+    }
+
+    /// The client's own request, body and all, for a permit without a lens.
+    /// `rev` pins the revision that was judged.
+    pub(crate) fn verbatim(
+        &self,
+        permit: &Permit,
+        rev: Option<&str>,
+        intake: Intake,
+    ) -> Result<Outbound, Refusal> {
+        let mut route = permit.route().clone();
+        if let Some(rev) = rev {
+            route.query.set("rev", rev);
+        }
+        let mut request = self.begin(permit, &route)?;
+        let headers = request.headers_mut();
+        for name in PASSED.iter().chain([&FULL_COMMIT]) {
+            if let Some(value) = intake.headers.get(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(destination) = route.destination() {
+            headers.insert(DESTINATION, text(&destination)?);
+        }
+        // CouchDB makes the `Location` of a new document from these.
+        headers.insert(FORWARDED_HOST, text(&intake.host)?);
+        let scheme = if intake.peer.tls { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        if !intake.body.is_empty() {
+            if let Some(length) = intake.body.declared() {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            *request.body_mut() = intake.body.stream();
+        }
+        Ok(Outbound { request, kind: kind(&route) })
+    }
+
+    /// The same call with another method, query or body; the answer is asked for as plain JSON.
+    pub(crate) fn changed(&self, permit: &Permit, change: Change) -> Result<Outbound, Refusal> {
+        let route = Route {
+            call: permit.route().call.clone(),
+            method: change.method,
+            query: change.query,
+        };
+        self.json(permit, &route, change.body)
+    }
+
+    /// A checkpoint under the name that belongs to this caller alone.
+    pub(crate) fn local(
+        &self,
+        permit: &Permit,
+        private: LocalId,
+        body: Option<Vec<u8>>,
+    ) -> Result<Outbound, Refusal> {
+        let Call::Database { db, call: DatabaseCall::Local(_) } = &permit.route().call else {
+            return Err(Refusal::Internal);
+        };
+        let call = Call::Database { db: db.clone(), call: DatabaseCall::Local(private) };
+        let Route { method, query, .. } = permit.route();
+        let route = Route { call, method: *method, query: query.clone() };
+        self.json(permit, &route, body)
+    }
+
+    fn json(
+        &self,
+        permit: &Permit,
+        route: &Route,
+        body: Option<Vec<u8>>,
+    ) -> Result<Outbound, Refusal> {
+        let mut request = self.begin(permit, route)?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, JSON);
+        if let Some(body) = body {
+            headers.insert(CONTENT_TYPE, JSON);
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            *request.body_mut() = full(body);
+        }
+        Ok(Outbound { request, kind: kind(route) })
+    }
+
+    fn begin(&self, permit: &Permit, route: &Route) -> Result<Request<Body>, Refusal> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.present.headers(permit.caller())? {
+            headers.insert(name, value);
+        }
+        let mut request = Request::builder()
+            .method(method(route.method))
+            .uri(route.render())
+            .body(empty())
+            .map_err(|_| Refusal::Internal)?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+}
+
+fn kind(route: &Route) -> Kind {
+    if route.is_feed() { Kind::Feed } else { Kind::Request }
+}
+
+fn method(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Copy => "COPY",
+    }
+}
+
+fn text(value: &str) -> Result<HeaderValue, Refusal> {
+    HeaderValue::from_str(value).map_err(|_| Refusal::Internal)
+}

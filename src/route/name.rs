@@ -1,0 +1,345 @@
+//! The names in a route: legal by construction, decoded, each with one spelling in a URL.
+//!
+//! A name is made by `parse` from decoded text. What CouchDB would not accept is refused here, and so is
+//! what no path could carry with one meaning: control characters, and `.` and `..` as a whole name.
+//!
+//! Invariant: every name of these types survives `render` and `parse` unchanged.
+
+use std::fmt;
+
+use super::RouteError;
+
+/// CouchDB's own databases; the last component of a name such as `x/_users` may be one too.
+const SYSTEM_DATABASES: [&str; 6] = [
+    "_dbs",
+    "_global_changes",
+    "_metadata",
+    "_nodes",
+    "_replicator",
+    "_users",
+];
+
+/// The longest database name (`[couchdb] max_database_name_length`), in bytes.
+const MAX_DATABASE_NAME: usize = 238;
+
+/// Refuses what no name may hold.
+fn plain(text: &str) -> Result<(), RouteError> {
+    if text.is_empty() {
+        return Err(RouteError::Ambiguous("a name is empty"));
+    }
+    segment(text)
+}
+
+/// Refuses what no path segment may hold.
+fn segment(text: &str) -> Result<(), RouteError> {
+    if matches!(text, "." | "..") {
+        return Err(RouteError::Ambiguous("dot segments are not resolved"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(RouteError::Ambiguous(
+            "control characters are not allowed in names",
+        ));
+    }
+    Ok(())
+}
+
+/// The name of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DbName(Box<str>);
+
+impl DbName {
+    /// By the rule of `couch_db:validate_dbname`, without what only CouchDB's files have: a suffix
+    /// `.couch` or `.1234567890`, and the names of shards (`shards/00000000-7fffffff/…`).
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        let legal = SYSTEM_DATABASES.contains(&text)
+            || (text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text.bytes().all(is_database_byte)
+                && !is_shard(text));
+        if legal && text.len() <= MAX_DATABASE_NAME {
+            Ok(Self(text.into()))
+        } else {
+            Err(RouteError::IllegalDatabase)
+        }
+    }
+
+    /// The decoded name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Is it one of CouchDB's own (`_users`, `x/_replicator`)? CouchDB treats these in its own way.
+    pub fn is_system(&self) -> bool {
+        let last = self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last);
+        SYSTEM_DATABASES.contains(&last)
+    }
+}
+
+fn is_database_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'$' | b'(' | b')' | b'+' | b'/' | b'-')
+}
+
+/// `mem3:dbname` reads `shards/XXXXXXXX-XXXXXXXX/name` as `name`: two readings of one name.
+fn is_shard(text: &str) -> bool {
+    let range = text
+        .strip_prefix("shards/")
+        .and_then(|rest| rest.split_once('/'));
+    range.is_some_and(|(range, _)| range.len() == 17 && range.as_bytes().get(8) == Some(&b'-'))
+}
+
+/// The id of a document: any text but those that begin with `_`, or `_design/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DocId(Box<str>);
+
+impl DocId {
+    /// By the rule of `couch_doc:validate_docid`, without `_local/…` (that is [`LocalId`]).
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        plain(text)?;
+        match text.strip_prefix("_design/") {
+            Some(name) => plain(name)?,
+            None if text.starts_with('_') => {
+                return Err(RouteError::Ambiguous(
+                    "Only reserved document ids may start with underscore.",
+                ));
+            }
+            None => {}
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Is it a design document?
+    pub fn is_design(&self) -> bool {
+        self.0.starts_with("_design/")
+    }
+
+    /// The name of the design document, if it is one.
+    pub fn design(&self) -> Option<DesignName> {
+        self.0
+            .strip_prefix("_design/")
+            .map(|name| DesignName(name.into()))
+    }
+}
+
+/// The name of a design document, without `_design/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DesignName(Box<str>);
+
+impl DesignName {
+    /// Any text that is not empty.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        plain(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded name, without `_design/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of the document, with `_design/`.
+    pub fn id(&self) -> DocId {
+        DocId(format!("_design/{}", self.0).into())
+    }
+}
+
+/// The name of a view, a show, list or update function, or a search index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionName(Box<str>);
+
+impl FunctionName {
+    /// Any text that is not empty.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        plain(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of an attachment: it may have slashes, but no empty and no dot component.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttachmentName(Box<str>);
+
+impl AttachmentName {
+    /// By the rule of `chttpd_db:validate_attachment_name`: no `_` at the start.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        text.split('/').try_for_each(plain)?;
+        if text.starts_with('_') {
+            return Err(RouteError::Ambiguous(
+                "attachment names do not start with an underscore",
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded name, components joined with `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The id of a local document, without `_local/`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalId(Box<str>);
+
+impl LocalId {
+    /// Any text that is not empty.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        plain(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded id, without `_local/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The id of a node, which is the id of its document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(Box<str>);
+
+impl NodeId {
+    /// Any document id that does not begin with `_`.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        plain(text)?;
+        if text.starts_with('_') {
+            return Err(RouteError::Ambiguous(
+                "node ids do not start with an underscore",
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Any other decoded segment of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(Box<str>);
+
+impl Text {
+    /// Any text; an empty one stands at the end of a path with a trailing slash that matters.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        segment(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The decoded text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A revision: `N-text`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rev {
+    generation: u64,
+    whole: Box<str>,
+}
+
+impl Rev {
+    /// As `couch_doc:parse_rev`: 32 characters after the dash are hexadecimal, of any case, and mean
+    /// the same in lower case. The number has no sign and no leading zero.
+    pub fn parse(text: &str) -> Result<Self, RouteError> {
+        const INVALID: RouteError = RouteError::Ambiguous("Invalid rev format");
+        let (number, suffix) = text.split_once('-').ok_or(INVALID)?;
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        if !digits || (number.len() > 1 && number.starts_with('0')) || plain(suffix).is_err() {
+            return Err(INVALID);
+        }
+        let generation: u64 = number.parse().map_err(|_| INVALID)?;
+        let digest = generation != 0 && suffix.len() == 32;
+        if digest && !suffix.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(INVALID);
+        }
+        let whole = if digest {
+            text.to_ascii_lowercase().into()
+        } else {
+            text.into()
+        };
+        Ok(Self { generation, whole })
+    }
+
+    /// The number before the dash.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What stands after the dash.
+    pub fn digest(&self) -> &str {
+        self.whole.split_once('-').map_or("", |(_, digest)| digest)
+    }
+
+    /// The whole revision, as CouchDB writes it.
+    pub fn as_str(&self) -> &str {
+        &self.whole
+    }
+}
+
+impl fmt::Display for DbName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DocId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DesignName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for AttachmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for LocalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Rev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.whole)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! From a configuration to a running couchwarden: every part is put together here.
+
+use std::fs;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+
+use crate::client::{Client, ClientError};
+use crate::config::{Config, Mistake};
+use crate::cors::Cors;
+use crate::couch::{Couch, CouchError};
+use crate::filter::design::Designs;
+use crate::identity::present::Presenter;
+use crate::identity::{Identity, IdentityError, Jar, SameSite};
+use crate::inspect::local::Locals;
+use crate::inspect::turns::Turns;
+use crate::intake::Door;
+use crate::node::{Nodes, Settings};
+use crate::own::{Own, uuid};
+use crate::pipeline::Pipeline;
+use crate::policy::{Policy, PolicySettings};
+use crate::rewrite::Rewrite;
+use crate::route::DbName;
+use crate::secret::Seal;
+use crate::server::{Server, ServerError};
+use crate::session::Session;
+use crate::upstream::Upstream;
+
+/// Why couchwarden does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Configuration or policies have mistakes; all of them.
+    #[error("{}", lines(.0))]
+    Mistakes(Vec<Mistake>),
+    /// The client for CouchDB can't be made.
+    #[error("the way to CouchDB can't be prepared: {0}")]
+    Client(#[from] ClientError),
+    /// The service account can't be told to CouchDB.
+    #[error("the service account can't be used: {0}")]
+    Couch(#[from] CouchError),
+    /// Identities can't be established.
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    /// Certificates can't be used.
+    #[error("{0}")]
+    Server(#[from] ServerError),
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads the policies of a configuration.
+///
+/// # Errors
+///
+/// All mistakes of all files.
+pub fn check(config: &Config) -> Result<Policy, Vec<Mistake>> {
+    let files = policy_files(&config.policies)?;
+    let settings = PolicySettings { attributes: config.nodes.attributes.clone() };
+    Policy::load(&files, &settings).map_err(|mistakes| {
+        let ours = mistakes.into_iter();
+        ours.map(|mistake| Mistake {
+            file: mistake.file,
+            line: mistake.line,
+            message: mistake.message,
+        })
+        .collect()
+    })
+}
+
+fn policy_files(directory: &Path) -> Result<Vec<(String, String)>, Vec<Mistake>> {
+    let unreadable = |path: &Path, error: &std::io::Error| {
+        let message = format!("can't be read: {error}");
+        vec![Mistake { file: path.display().to_string(), line: 0, message }]
+    };
+    let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(directory, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
+            files.push((path.display().to_string(), text));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Serves until `stop` resolves, then drains.
+///
+/// # Errors
+///
+/// Whatever keeps it from starting; once it runs, requests fail one by one.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), StartError> {
+    let server = Server::new(&config.listen, &config.limits)?;
+    let pipeline = Arc::new(assemble(&config)?);
+    let identity = Arc::clone(&pipeline.identity);
+    let reloading = reload(Arc::clone(&pipeline), config);
+    let handle = move |request, peer| {
+        let pipeline = Arc::clone(&pipeline);
+        async move { pipeline.handle(request, peer).await }
+    };
+    // The watchers never return; they end with the server.
+    tokio::select! {
+        _ = server.run(listener, stop, handle) => {}
+        () = identity.watch() => {}
+        () = reloading => {}
+    }
+    Ok(())
+}
+
+/// On `SIGHUP` the policies are read again; with mistakes the rules in force stay.
+async fn reload(pipeline: Arc<Pipeline>, config: Config) {
+    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let Ok(mut hangup) = hangup else { return std::future::pending().await };
+    while hangup.recv().await.is_some() {
+        match check(&config) {
+            Ok(policy) => {
+                tracing::info!(rules = policy.len(), "policies reloaded");
+                pipeline.policy.store(Arc::new(policy));
+            }
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    tracing::error!(%mistake, "the policies stay as they were");
+                }
+            }
+        }
+    }
+}
+
+fn assemble(config: &Config) -> Result<Pipeline, StartError> {
+    let policy = check(config).map_err(StartError::Mistakes)?;
+    let client = Client::new(&config.couchdb, &config.limits)?;
+    let couchdb = &config.couchdb;
+    let couch =
+        Couch::new(client.clone(), &couchdb.user, &couchdb.password, config.limits.body)?;
+    let database = config.nodes.database.as_deref().and_then(|name| DbName::parse(name).ok());
+    let same_site = if config.cors.is_empty() { SameSite::Lax } else { SameSite::None };
+    let jar = Jar { secure: !config.listen.insecure, same_site };
+    let identity =
+        Arc::new(Identity::new(&config.identity, database.clone(), couch.clone(), jar)?);
+    let secret = &config.identity.session.secret;
+    let nodes = database.map(|database| {
+        let settings = Settings {
+            database,
+            listing: config.nodes.listing,
+            attributes: config.nodes.attributes.clone(),
+        };
+        Nodes::new(couch.clone(), settings, secret.derive("node etag"))
+    });
+    Ok(Pipeline {
+        door: Door::new(&config.limits, &config.listen.names, &config.trusted),
+        cors: Cors::new(&config.cors),
+        session: Session::new(Arc::clone(&identity)),
+        identity,
+        policy: ArcSwap::from_pointee(policy),
+        nodes,
+        own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
+        couch,
+        upstream: Upstream::new(client),
+        rewrite: Rewrite::new(Presenter::new(couchdb)?),
+        designs: Designs::new(),
+        turns: Turns::new(),
+        locals: Locals::new(secret.derive("checkpoints")),
+        seal: Arc::new(Seal::new(secret, "tokens")),
+        body: config.limits.body,
+        row: config.limits.row,
+    })
+}

@@ -1,0 +1,78 @@
+//! Certificates and the socket. Whole connections are in `tests/edge`.
+
+use super::socket::Paced;
+use super::{cert, tls};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Instant;
+
+#[test]
+fn development_certificates_can_be_served_and_are_not_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = cert::make(directory.path(), &["db.example.com".to_owned()]).unwrap();
+    for path in &paths {
+        let key = path.extension().unwrap() == "key";
+        let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077 == 0, key, "{path:?}");
+    }
+    assert!(tls::server_config(directory.path()).is_ok());
+    let again = cert::make(directory.path(), &[]).unwrap_err();
+    assert!(again.to_string().ends_with("ca.crt` exists already"), "{again}");
+}
+
+#[test]
+fn a_directory_without_certificates_says_how_to_make_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = tls::server_config(directory.path()).unwrap_err();
+    assert!(error.to_string().contains("couchwarden cert"), "{error}");
+}
+
+#[test]
+fn a_certificate_with_the_key_of_another_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    cert::make(directory.path(), &[]).unwrap();
+    let ca = directory.path().join("ca.key");
+    std::fs::copy(ca, directory.path().join("default.key")).unwrap();
+    assert!(tls::server_config(directory.path()).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_progress_fails_in_time() {
+    let (ours, _theirs) = tokio::io::duplex(16);
+    let mut socket = Paced::new(ours, Duration::from_secs(60));
+    let start = Instant::now();
+    let error = socket.write_all(&[0; 100]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_that_goes_on_reading_is_served() {
+    let (ours, mut theirs) = tokio::io::duplex(16);
+    let mut socket = Paced::new(ours, Duration::from_secs(60));
+    let reader = async {
+        let mut buffer = [0; 10];
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(50)).await;
+            theirs.read_exact(&mut buffer).await.unwrap();
+        }
+    };
+    let (written, ()) = tokio::join!(socket.write_all(&[0; 100]), reader);
+    assert!(written.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_a_little_for_what_is_still_sent() {
+    let (ours, mut theirs) = tokio::io::duplex(16);
+    let mut socket = Paced::new(ours, Duration::from_secs(60));
+    let start = Instant::now();
+    let sender = async {
+        // More than fits: it is taken, and thrown away.
+        theirs.write_all(&[0; 1000]).await.unwrap();
+        assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0);
+    };
+    let (closed, ()) = tokio::join!(socket.shutdown(), sender);
+    assert!(closed.is_ok());
+    assert_eq!(start.elapsed().as_secs(), 1);
+}

@@ -1,0 +1,211 @@
+//! What keeps the layering: layers, purity, tidiness and the one-door rules, read from the source text.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that can't read the tree has failed")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Layers from the ground up; a module may name only modules of its own or lower layers.
+const LAYERS: &[&[&str]] = &[
+    &["refusal", "body", "caller", "secret"],
+    &["route", "json"],
+    &["policy"],
+    &["config", "observe"],
+    &["client"],
+    &["couch"],
+    &["intake"],
+    &["identity"],
+    &["inspect"],
+    &["rewrite"],
+    &["upstream"],
+    &["filter"],
+    &["node", "session", "cors"],
+    &["own"],
+    &["pipeline"],
+    &["server"],
+    &["serve"],
+];
+
+/// Decisions: no IO, no clock, no network.
+const PURE: &[&str] = &["route", "json", "policy", "node/merge.rs", "inspect/view.rs", "inspect/query.rs"];
+const IMPURE: &[&str] =
+    &["tokio", "hyper", "std::net", "std::fs", "std::env", "SystemTime::now", "Instant::now"];
+
+struct Source {
+    /// Relative to `src`, with slashes.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The module of the first level that the file belongs to.
+    fn module(&self) -> &str {
+        let first = self.path.split('/').next().unwrap_or_default();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.contains("/tests/")
+    }
+
+    /// The lines that are code.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("the entry is there").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let relative = path.strip_prefix(root()).expect("inside src");
+                let text = fs::read_to_string(&path).expect("the file can be read");
+                found.push(Source { path: relative.to_string_lossy().replace('\\', "/"), text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+/// Every module a line reaches for. Grouped imports and re-exports would hide a name, so they come out as
+/// `?`, which is in no layer and fails.
+fn named_modules(line: &str) -> impl Iterator<Item = String> {
+    line.split("crate::").skip(1).map(|rest| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+        if name.is_empty() { "?".to_owned() } else { name }
+    })
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|layer| layer.contains(&module))
+}
+
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn a_module_names_only_modules_below_it() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        if ["lib.rs", "main.rs"].contains(&source.path.as_str()) || source.is_test() {
+            continue;
+        }
+        let Some(own) = layer(source.module()) else {
+            faults.push(format!("{}: not in the list of layers", source.path));
+            continue;
+        };
+        for (at, line) in source.code() {
+            for named in named_modules(line) {
+                if named == source.module() {
+                    continue;
+                }
+                match layer(&named) {
+                    Some(layer) if layer < own => {}
+                    Some(_) => faults.push(format!("{}:{at}: names `{named}`, which is not below it", source.path)),
+                    None => faults.push(format!("{}:{at}: names `{named}`, which is in no layer", source.path)),
+                }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn decisions_do_no_io_and_know_no_clock() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        if !PURE.iter().any(|pure| source.path.starts_with(pure)) {
+            continue;
+        }
+        for (at, line) in source.code() {
+            for word in IMPURE.iter().filter(|word| line.contains(*word)) {
+                faults.push(format!("{}:{at}: `{word}` in a pure module", source.path));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_short() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let first = source.text.lines().next().unwrap_or_default();
+        if !first.starts_with("//!") && source.path != "lib.rs" && !source.is_test() {
+            faults.push(format!("{}: does not begin with `//!`", source.path));
+        }
+        let lines = source.text.lines().count();
+        if lines > 400 && !source.is_test() {
+            faults.push(format!("{}: {lines} lines", source.path));
+        }
+        for (at, line) in source.code() {
+            for word in ["super::super", "#[ignore", "should_panic"] {
+                if line.contains(word) && !source.path.starts_with("route/query/") {
+                    faults.push(format!("{}:{at}: `{word}`", source.path));
+                }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn the_map_lists_every_module() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map is there");
+    let modules: BTreeSet<String> =
+        sources().iter().map(|source| source.module().to_owned()).collect();
+    let faults: Vec<String> = modules
+        .iter()
+        .filter(|module| !["lib", "main"].contains(&module.as_str()))
+        .filter(|module| !map.contains(&format!("| `{module}")))
+        .map(|module| format!("ARCHITECTURE.md does not list `{module}`"))
+        .collect();
+    assert_none(&faults);
+}
+
+/// A word, and the only files that may use it.
+const DOORS: &[(&str, &[&str])] = &[
+    ("legacy::Client", &["client.rs", "client/"]),
+    ("env::var", &["config/"]),
+    ("Outbound {", &["rewrite.rs"]),
+    ("Permit {", &["policy/"]),
+    ("StatusCode::FORBIDDEN", &[]),
+    ("StatusCode::NOT_FOUND", &[]),
+    ("StatusCode::UNAUTHORIZED", &[]),
+    ("from_str_radix(", &["route/"]),
+];
+
+#[test]
+fn there_is_one_door_for_each_danger() {
+    let mut faults = Vec::new();
+    for source in sources().iter().filter(|source| !source.is_test()) {
+        for (at, line) in source.code() {
+            for (word, files) in DOORS {
+                if line.contains(word) && !files.iter().any(|file| source.path.starts_with(file)) {
+                    faults.push(format!("{}:{at}: `{word}`", source.path));
+                }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn the_tree_has_sources() {
+    if sources().len() < 40 {
+        panic!("the walk over `src` finds too little to prove anything");
+    }
+}

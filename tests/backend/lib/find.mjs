@@ -1,0 +1,59 @@
+// Mango: `_find`, `_explain` and `_index`, by PouchDB's own implementation.
+
+import { requireDatabaseAdmin } from './access.mjs';
+import { Refusal } from './exchange.mjs';
+import { inOrder } from './read.mjs';
+
+const DEFAULT_LIMIT = 25;
+const WARNING = 'No matching index found, create an index to optimize query time.';
+
+export async function find(exchange, database) {
+  exchange.allow('POST');
+  const { bookmark, ...query } = await exchange.object();
+  if (!query.selector) throw new Refusal(400, 'missing_required_key', 'Missing required key: selector');
+  const { skip = 0, limit = DEFAULT_LIMIT } = query;
+  const start = skip + readBookmark(bookmark);
+  const { docs, warning } = await database.pouch.find({ ...query, skip: start, limit }).catch(unusable);
+  const next = docs.length > 0 ? writeBookmark(start + docs.length - skip) : 'nil';
+  exchange.begin(200);
+  const tail = [['bookmark', next], ...(warning ? [['warning', WARNING]] : [])].map(([name, value]) => `"${name}": ${JSON.stringify(value)}`).join(',\r\n');
+  exchange.response.end(`{"docs":[\r\n${docs.map((each) => JSON.stringify(inOrder(each))).join(',\r\n')}\r\n],\r\n${tail}}\n`);
+}
+
+/** PouchDB throws plain errors at a sort that no index serves. */
+function unusable(error) {
+  if (!/^Cannot sort on/.test(error.message)) throw error;
+  throw new Refusal(400, 'no_usable_index', 'No index exists for this sort, try indexing by the sort fields.');
+}
+
+const writeBookmark = (position) => Buffer.from(`from:${position}`).toString('base64url');
+
+function readBookmark(bookmark) {
+  if (!bookmark || bookmark === 'nil') return 0;
+  const [, position] = /^from:(\d+)$/.exec(Buffer.from(bookmark, 'base64url').toString()) ?? [];
+  if (position === undefined) throw new Refusal(400, 'invalid_bookmark', `Invalid bookmark value: ${bookmark}`);
+  return Number(position);
+}
+
+export async function explain(exchange, database) {
+  exchange.allow('POST');
+  const query = await exchange.object();
+  exchange.answer(200, { ...await database.pouch.explain({ limit: DEFAULT_LIMIT, ...query }), dbname: database.name });
+}
+
+export async function indexes(exchange, database, [, ...path]) {
+  exchange.allow('GET', 'HEAD', 'POST', 'DELETE');
+  if (exchange.reads) return exchange.answer(200, await database.pouch.getIndexes());
+  requireDatabaseAdmin(exchange.user, database.security);
+  const answer = exchange.method === 'POST' ? await database.pouch.createIndex(await exchange.object()) : await drop(database, path);
+  database.touch();
+  exchange.answer(200, answer);
+}
+
+async function drop(database, path) {
+  const [ddoc, type, name] = path[0] === '_design' ? [`_design/${path[1]}`, ...path.slice(2)] : path;
+  const index = { ddoc: ddoc.startsWith('_design/') ? ddoc : `_design/${ddoc}`, type, name };
+  const { indexes: known } = await database.pouch.getIndexes();
+  if (!known.some((each) => each.ddoc === index.ddoc && each.name === name)) throw new Refusal(404, 'not_found', 'missing');
+  return database.pouch.deleteIndex(index);
+}

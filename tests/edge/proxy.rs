@@ -1,0 +1,161 @@
+//! The real server on a free port, with the shortest handler that can stand between intake and client.
+//! `forward` is where the pipeline can be put instead.
+
+use couchwarden::body::{self, Body};
+use couchwarden::client::{Client, Kind};
+use couchwarden::config::{Config, Limits};
+use couchwarden::intake::{Door, Intake, Peer};
+use couchwarden::refusal::Refusal;
+use couchwarden::server::{self, Server};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A running server; it stops when this is dropped.
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    directory: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    ended: Option<tokio::task::JoinHandle<server::Drained>>,
+}
+
+/// Short where a case waits for it, and long enough for a busy machine.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        body: 4096,
+        body_idle: Duration::from_millis(1500),
+        head_time: Duration::from_secs(5),
+        grace: Duration::from_secs(2),
+        ..Limits::default()
+    }
+}
+
+impl Proxy {
+    /// Forwards whatever intake lets through.
+    pub(crate) async fn forwarding(upstream: SocketAddr) -> Self {
+        let config = config(upstream);
+        let client = Client::new(&config.couchdb, &limits()).unwrap();
+        let door = Arc::new(Door::new(&limits(), &config.listen.names, &[]));
+        Self::start(limits(), move |request, peer| {
+            forward(request, peer, client.clone(), Arc::clone(&door))
+        })
+        .await
+    }
+
+    pub(crate) async fn start<H, F>(limits: Limits, handle: H) -> Self
+    where
+        H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let directory = tempfile::tempdir().unwrap();
+        server::cert::make(directory.path(), &["other.example".to_owned()]).unwrap();
+        let mut listen = config("127.0.0.1:1".parse().unwrap()).listen;
+        listen.certificates = directory.path().to_owned();
+        let server = Server::new(&listen, &limits).unwrap();
+        let listener = server::bind(listen.address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        let ended = tokio::spawn(server.run(listener, stopped, handle));
+        Self {
+            address,
+            directory,
+            stop: Some(stop),
+            ended: Some(ended),
+        }
+    }
+
+    /// A connection with this protocol chosen.
+    pub(crate) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = self.directory.path().join("ca.crt");
+        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = connector.connect(name, tcp).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
+        stream
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub(crate) async fn stop(mut self) -> server::Drained {
+        drop(self.stop.take());
+        self.ended.take().unwrap().await.unwrap()
+    }
+}
+
+pub(crate) fn config(upstream: SocketAddr) -> Config {
+    let text = format!(
+        r#"
+[listen]
+address = "127.0.0.1:0"
+names = ["localhost", "127.0.0.1"]
+[couchdb]
+nodes = ["http://{upstream}"]
+user = "warden"
+password = "errand"
+present = "service"
+[identity.session]
+secret = "0123456789abcdef"
+[policies]
+directory = "policies"
+"#
+    );
+    Config::parse(&text, Path::new("couchwarden.toml")).unwrap()
+}
+
+async fn forward(
+    request: Request<Incoming>,
+    peer: Peer,
+    client: Client,
+    door: Arc<Door>,
+) -> Response<Body> {
+    match try_forward(request, peer, client, &door).await {
+        Ok(response) => response,
+        Err(refusal) => Response::builder()
+            .status(refusal.status())
+            .body(body::full(refusal.reason().to_owned()))
+            .unwrap(),
+    }
+}
+
+async fn try_forward(
+    request: Request<Incoming>,
+    peer: Peer,
+    client: Client,
+    door: &Door,
+) -> Result<Response<Body>, Refusal> {
+    let intake = Intake::accept(request, peer, door)?;
+    if intake.target == "*" {
+        return Ok(Response::new(body::empty()));
+    }
+    let mut outbound = Request::builder()
+        .method(intake.method)
+        .uri(intake.target)
+        .body(intake.body.stream())
+        .unwrap();
+    *outbound.headers_mut() = intake.headers;
+    let answer = client.send(outbound, Kind::Request).await?;
+    Ok(answer.map(body::boxed))
+}
