@@ -92,14 +92,13 @@ impl Pipeline {
             let answer = Answer::of(StatusCode::NO_CONTENT, headers, empty());
             return record.attach(answer.into_response());
         }
+        // Until policy has spoken.
+        record.verdict("refuse");
         let origin = intake.header(&ORIGIN).map(str::to_owned);
         let mut cookie = None;
         let answer = match self.journey(intake, &mut record, &mut cookie).await {
             Ok(answer) => answer,
-            Err(refusal) => {
-                record.verdict("refuse");
-                Answer::refusal(&refusal)
-            }
+            Err(refusal) => Answer::refusal(&refusal),
         };
         let mut response = answer.into_response();
         if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
@@ -145,7 +144,7 @@ impl Pipeline {
     }
 
     fn route(&self, intake: &Intake) -> Result<Route, RouteError> {
-        let destination = http::header::HeaderName::from_static("destination");
+        let destination = HeaderName::from_static("destination");
         Route::parse(intake.method, &intake.target, intake.header(&destination))
     }
 

@@ -64,7 +64,12 @@ async fn answer(text: &'static str, keeps: bool) -> Result<Vec<Result<Bytes, Cut
     let mut body = answer.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = body.frame().await {
+        let ended = frame.is_err();
         frames.push(frame.map(|frame| frame.into_data().unwrap()));
+        // A cut body stays cut: it never says that it is at its end.
+        if ended {
+            break;
+        }
     }
     Ok(frames)
 }

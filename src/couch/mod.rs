@@ -38,7 +38,7 @@ pub(crate) struct Couch {
 
 /// Why an errand failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CouchError {
+pub enum CouchError {
     /// CouchDB could not be asked.
     #[error("CouchDB could not be asked: {0}")]
     Client(ClientError),

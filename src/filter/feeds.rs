@@ -46,6 +46,7 @@ pub(crate) async fn changes(
     query.since = query.since.map(|since| sequences.open(&since));
     let with_docs = query.include_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
+    let waits = query.feed != Feed::Normal;
     let window = Window { skip: 0, left: query.limit };
     let (layout, longpoll) = match query.feed {
         Feed::Normal => (Layout::Rows("results"), false),
@@ -68,6 +69,7 @@ pub(crate) async fn changes(
         rows,
         docs,
         with_docs,
+        waits,
         sequences,
         last,
         shown: String::new(),

@@ -36,7 +36,7 @@ pub(crate) async fn find(
         Some(bookmark) => {
             bookmarks.open(&bookmark).ok_or(Refusal::BadRequest("Invalid bookmark value."))?
         }
-        None => (Value::String("nil".to_owned()), 0),
+        None => (Value::Null, 0),
     };
     let window = Window { skip, left: Some(limit) };
     let size = limit.saturating_add(skip).max(1);

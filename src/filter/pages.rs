@@ -158,7 +158,7 @@ fn list_part(query: &ViewQuery) -> Part {
 pub(crate) struct FindPages {
     /// The query without `limit`, `skip` and `bookmark`.
     pub(crate) query: Object,
-    /// The bookmark that the page being read began at.
+    /// The bookmark that the page being read began at; null for the beginning.
     pub(crate) bookmark: Value,
     /// How many rows behind that bookmark have been consumed already.
     pub(crate) consumed: u64,
@@ -172,7 +172,9 @@ impl FindPages {
         let mut query = self.query.clone();
         query.insert("limit", Value::Number(self.size.into()));
         query.insert("skip", Value::Number(self.consumed.into()));
-        query.insert("bookmark", self.bookmark.clone());
+        if !self.bookmark.is_null() {
+            query.insert("bookmark", self.bookmark.clone());
+        }
         let body = Value::Object(query).to_bytes();
         Part { method: Method::Post, query: Query::default(), body: Some(body) }
     }

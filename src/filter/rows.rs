@@ -82,6 +82,19 @@ impl Judge {
         }
     }
 
+    /// Whether the client waits for what happens next, and must be kept company meanwhile.
+    pub(crate) fn is_feed(&self) -> bool {
+        match self {
+            Self::Changes(rows) => rows.waits,
+            Self::Documents(_)
+            | Self::View(_)
+            | Self::Reduce(_)
+            | Self::Find(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => false,
+        }
+    }
+
     /// The sequence of the row that was just written, for an event stream.
     pub(crate) fn event_id(&self) -> &str {
         match self {

@@ -202,6 +202,8 @@ impl Rows {
                         held.push(Held::Row(row.to_vec()));
                     }
                 }
+                // In any other answer it is an empty line that means nothing.
+                Event::Heartbeat if !judge.is_feed() => {}
                 Event::Heartbeat if held.is_empty() => layout.heartbeat(out),
                 Event::Heartbeat => held.push(Held::Heartbeat),
                 Event::Member { key: "bookmark", value } => end.bookmark = Some(value.to_vec()),

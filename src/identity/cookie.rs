@@ -42,8 +42,6 @@ pub(crate) struct Jar {
 /// From which sites a browser sends the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SameSite {
-    /// From its own site only.
-    Strict,
     /// Also when a link leads here.
     Lax,
     /// From every site. The `Origin` of whatever changes something must be checked.
@@ -153,7 +151,6 @@ impl Cookies {
 
     fn dress(&self, value: &str, age: u64) -> SetCookie {
         let same_site = match self.jar.same_site {
-            SameSite::Strict => "Strict",
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         };

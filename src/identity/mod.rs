@@ -99,7 +99,7 @@ impl From<Failed> for Refusal {
 
 /// Why no identity can be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IdentityError {
+pub enum IdentityError {
     /// The system has no randomness.
     #[error("the system gives no random numbers")]
     Random,

@@ -1,4 +1,6 @@
 //! How CouchDB lays out its answers, and what they hold.
+//!
+//! Invariant: the members beside the rows, the rows and the end come as events in the order of the bytes.
 
 /// How an answer is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,4 +41,25 @@ pub enum Event<'a> {
     EventId(&'a [u8]),
     /// The frame is complete. Feeds of lines and events have no such end.
     End,
+}
+
+/// What is due next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Start,
+    FirstMember,
+    Name,
+    Colon,
+    MemberValue,
+    AfterMember,
+    FirstRow,
+    Row,
+    AfterRow,
+    /// The one row of a document, or one of those on lines.
+    Bare,
+    AfterLine,
+    Events,
+    End,
+    Done,
+    Broken,
 }

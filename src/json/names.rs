@@ -8,68 +8,50 @@ use std::collections::HashSet;
 use super::JsonError;
 
 /// The names of one object so far; finds the one that comes twice.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names<'a> {
     /// A Bloom filter of one hash: a name whose bit is not set is new.
     seen: [u64; WORDS],
-    few: [&'a str; FEW],
-    count: usize,
-    /// All names, once there are more of them, or escaped ones: no object costs more than its length.
+    few: Vec<&'a str>,
+    /// All names, once there are more of them, or escaped ones.
     many: Option<HashSet<Cow<'a, str>>>,
 }
 
 const WORDS: usize = 8;
-const FEW: usize = 32;
-
-impl Default for Names<'_> {
-    #[inline]
-    fn default() -> Self {
-        Self {
-            seen: [0; WORDS],
-            few: [""; FEW],
-            count: 0,
-            many: None,
-        }
-    }
-}
+const FEW: usize = 64;
 
 impl<'a> Names<'a> {
     /// Takes the next name, unless it is there already.
     #[inline]
     pub(super) fn add(&mut self, name: Cow<'a, str>) -> Result<(), JsonError> {
-        if self.many.is_none()
-            && let Cow::Borrowed(plain) = name
-            && let Some(slot) = self.few.get_mut(self.count)
-        {
-            let digest = digest(plain.as_bytes());
-            let bit = 1_u64 << (digest & 63);
-            *slot = plain;
-            let Some(word) = self.seen.get_mut((digest >> 6) as usize % WORDS) else {
-                return Ok(());
-            };
-            let fresh = *word & bit == 0;
-            *word |= bit;
-            if fresh
-                || !self
-                    .few
-                    .iter()
-                    .take(self.count)
-                    .any(|known| *known == plain)
-            {
-                self.count = self.count.saturating_add(1);
-                return Ok(());
-            }
+        let Cow::Borrowed(plain) = name else {
+            return self.add_to_many(name);
+        };
+        if self.few.len() >= FEW || self.many.is_some() {
+            return self.add_to_many(name);
+        }
+        let digest = digest(plain.as_bytes());
+        let bit = 1_u64 << (digest & 63);
+        let Some(word) = self.seen.get_mut((digest >> 6) as usize % WORDS) else {
+            return Ok(());
+        };
+        let fresh = *word & bit == 0;
+        *word |= bit;
+        if !fresh && self.few.contains(&plain) {
             return Err(JsonError::DuplicateKey(plain.to_owned()));
         }
-        self.add_to_many(name)
+        if self.few.capacity() == 0 {
+            self.few.reserve(FEW / 4);
+        }
+        self.few.push(plain);
+        Ok(())
     }
 
     #[cold]
     fn add_to_many(&mut self, name: Cow<'a, str>) -> Result<(), JsonError> {
-        let few = self.few.iter().take(self.count);
         let many = self
             .many
-            .get_or_insert_with(|| few.map(|name| Cow::Borrowed(*name)).collect());
+            .get_or_insert_with(|| self.few.iter().map(|name| Cow::Borrowed(*name)).collect());
         if many.contains(&name) {
             return Err(JsonError::DuplicateKey(name.into_owned()));
         }

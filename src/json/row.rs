@@ -52,3 +52,20 @@ impl<'a> Row<'a> {
         fields.cut(member.value, kind, out)
     }
 }
+
+/// `{"error":…,"reason":…}` is no row. With an id or a key it is one: that of a document that is not there.
+pub(super) fn refuse_error(row: &[u8]) -> Result<(), JsonError> {
+    let inner = row
+        .strip_prefix(b"{")
+        .unwrap_or_default()
+        .trim_ascii_start();
+    if !inner.starts_with(b"\"error\"") {
+        return Ok(());
+    }
+    for member in edit::members(row) {
+        if matches!(member?.key.as_ref(), "id" | "key") {
+            return Ok(());
+        }
+    }
+    Err(JsonError::ErrorInside)
+}

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
-use super::frame::{Event, Frame};
-use super::row::Row;
+use super::frame::{Event, Frame, State};
+use super::row::{Row, refuse_error};
 use super::scan::Ending;
 use super::token::Cursor;
 use super::{JsonError, edit, events};
@@ -36,27 +36,6 @@ pub struct Splitter {
     brackets: Option<Vec<usize>>,
     names: Vec<String>,
     events: events::Block,
-}
-
-/// What is due next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Start,
-    FirstMember,
-    Name,
-    Colon,
-    MemberValue,
-    AfterMember,
-    FirstRow,
-    Row,
-    AfterRow,
-    /// The one row of a document, or one of those on lines.
-    Bare,
-    AfterLine,
-    Events,
-    End,
-    Done,
-    Broken,
 }
 
 /// An event, with places in the buffer.
@@ -372,21 +351,4 @@ impl Splitter {
             }
         }
     }
-}
-
-/// `{"error":…,"reason":…}` is no row. With an id or a key it is one: that of a document that is not there.
-fn refuse_error(row: &[u8]) -> Result<(), JsonError> {
-    let inner = row
-        .strip_prefix(b"{")
-        .unwrap_or_default()
-        .trim_ascii_start();
-    if !inner.starts_with(b"\"error\"") {
-        return Ok(());
-    }
-    for member in edit::members(row) {
-        if matches!(member?.key.as_ref(), "id" | "key") {
-            return Ok(());
-        }
-    }
-    Err(JsonError::ErrorInside)
 }

@@ -134,6 +134,8 @@ enum Judged {
     Unknown,
 }
 
+/// The longest name of a container that is read backwards.
+const LONGEST: usize = 256;
 /// So many containers around a name are followed.
 const NEAR: usize = 8;
 
@@ -223,9 +225,11 @@ impl<'a> Cutter<'a> {
         let Some((b'"', name)) = before.trim_ascii_end().split_last() else {
             return Err(Unreadable);
         };
-        let start = memchr::memrchr(b'"', name)
-            .ok_or(Unreadable)?
-            .saturating_add(1);
+        // Bounded, so that a giant name with many finds below it is read once, by the walk.
+        let near = name.len().saturating_sub(LONGEST);
+        let quote =
+            memchr::memrchr(b'"', name.get(near..).unwrap_or_default()).ok_or(Unreadable)?;
+        let start = near.saturating_add(quote).saturating_add(1);
         let name = self.text.get(start..name.len()).ok_or(Unreadable)?;
         // An escaped quote is none, and an escaped name has to be read by the grammar.
         let quote = start

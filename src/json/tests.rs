@@ -142,7 +142,7 @@ fn roll(dice: &mut u64, sides: u64) -> u64 {
 
 fn blank(dice: &mut u64, out: &mut String) {
     if roll(dice, 4) == 0 {
-        out.push_str([" ", "\n", "\r\n\t", "  "][roll(dice, 4) as usize]);
+        out.push_str([" ", "\n", "\r\n\t", "  "][usize::try_from(roll(dice, 4)).unwrap()]);
     }
 }
 

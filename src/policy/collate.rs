@@ -151,3 +151,6 @@ impl<'n> Whole<'n> {
             .then_with(|| 0.0_f64.partial_cmp(&fraction).unwrap_or(Ordering::Equal))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //!
 //! Invariant: every check runs even after others have failed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::json::FieldPath;
 use crate::json::Fields;
@@ -13,7 +13,6 @@ use crate::json::Fields;
 use super::action::Actions;
 use super::draft::Draft;
 use super::load::PolicySettings;
-use super::pattern::{Names, Variable};
 use super::rule::Rule;
 use super::shape;
 use super::table::{Entry, File, Table};
@@ -26,12 +25,7 @@ pub(super) fn rule<'t>(
     known: &mut HashMap<String, String>,
 ) -> Option<Rule> {
     let before = file.mistakes.len();
-    let mut draft = Draft {
-        at: table.at.clone(),
-        names: Names::default(),
-        bound: BTreeSet::new(),
-        used: Vec::new(),
-    };
+    let mut draft = Draft::new(table.at.clone());
     let name = name(file, &mut table, &draft, known);
     let entries: HashMap<&str, Entry<'t>> = KEYS
         .iter()
@@ -49,37 +43,21 @@ pub(super) fn rule<'t>(
     let administrators = entries
         .get("administrators")
         .is_some_and(|entry| file.flag(entry));
-    let hide = entries.get("hide").map(|entry| paths(file, entry));
-    let show = entries.get("show").map(|entry| paths(file, entry));
     let change = entries.get("change").map(|entry| paths(file, entry));
-    let hides_only = permit.is_empty() && forbid.is_empty();
+    let (fields, hides) = fields(file, &entries);
     let spelt = |keys: &[&str]| canonical(&entries, keys);
     shape::check(file, &draft.at, &entries, &permit, &forbid);
     draft.check(file, settings);
-    let own = draft
-        .names
-        .iter()
-        .filter(|(_, variable)| !matches!(variable, Variable::Capture(_)));
     let rule = Rule {
         name: name.unwrap_or_default().into(),
-        own: own
-            .map(|(number, variable)| (number, variable.clone()))
-            .collect(),
+        own: draft.own(),
         used: draft.used.iter().map(|(number, _)| *number).collect(),
         names: draft.names,
         databases,
         callers,
         administrators,
-        fields: match (&hide, show) {
-            (_, Some(show)) => Fields::only(show),
-            (Some(hide), None) => Fields::except(hide.clone()),
-            (None, None) => Fields::all(),
-        },
-        hides: if hides_only {
-            hide.unwrap_or_default()
-        } else {
-            Vec::new()
-        },
+        fields,
+        hides,
         permit,
         forbid,
         documents,
@@ -91,6 +69,21 @@ pub(super) fn rule<'t>(
         canonical_rows: spelt(&["keys", "rows", "reduce"]),
     };
     (file.mistakes.len() == before).then_some(rule)
+}
+
+/// What the rule shows of what it permits; and what it hides where it does nothing else.
+fn fields<'t>(file: &mut File<'t>, entries: &HashMap<&str, Entry<'t>>) -> (Fields, Vec<FieldPath>) {
+    let hide = entries
+        .get("hide")
+        .map(|entry| paths(file, entry))
+        .unwrap_or_default();
+    let hides_only = !entries.contains_key("permit") && !entries.contains_key("forbid");
+    match entries.get("show").map(|entry| paths(file, entry)) {
+        Some(show) => (Fields::only(show), Vec::new()),
+        None if hides_only => (Fields::all(), hide),
+        None if hide.is_empty() => (Fields::all(), Vec::new()),
+        None => (Fields::except(hide), Vec::new()),
+    }
 }
 
 /// One spelling for each meaning: JSON, without the spaces and comments of the file.

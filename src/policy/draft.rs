@@ -27,6 +27,25 @@ pub(super) struct Draft {
 }
 
 impl Draft {
+    pub(super) fn new(at: Range<usize>) -> Self {
+        Self {
+            at,
+            names: Names::default(),
+            bound: BTreeSet::new(),
+            used: Vec::new(),
+        }
+    }
+
+    /// The variables that no role or name captures.
+    pub(super) fn own(&self) -> Vec<(usize, Variable)> {
+        let own = self
+            .names
+            .iter()
+            .filter(|(_, name)| !matches!(name, Variable::Capture(_)));
+        own.map(|(number, variable)| (number, variable.clone()))
+            .collect()
+    }
+
     pub(super) fn callers<'t>(
         &mut self,
         file: &mut File<'t>,

@@ -318,3 +318,6 @@ pub(super) fn shows(fields: &Fields, path: &[&str]) -> bool {
         fields.may_name(path)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,3 +95,6 @@ fn read<'t>(
     file.end(top);
     rules
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use super::binding::{Binding, Truth};
 use super::collate::{self, Strings};
 use super::constant::Constant;
 use super::normal::integer;
+use super::pattern::Template;
 use super::selector::{Comparison, Node, Test};
 use super::split::Ways;
 
@@ -149,17 +150,13 @@ impl Test {
                 Some(regex) => regex.is_match(text.as_bytes()).into(),
                 None => Truth::Unknown,
             }),
-            Self::Pattern(patterns) => {
-                value.as_str().map_or(Truth::No, |text| {
-                    Truth::any(patterns.iter().map(
-                        |pattern| match pattern.matches(text, binding) {
-                            Some(Ways::One(_)) => Truth::Yes,
-                            Some(Ways::None) => Truth::No,
-                            Some(Ways::Many) | None => Truth::Unknown,
-                        },
-                    ))
-                })
-            }
+            Self::Pattern(patterns) => value.as_str().map_or(Truth::No, |text| {
+                Truth::any(
+                    patterns
+                        .iter()
+                        .map(|pattern| one_way(pattern, text, binding)),
+                )
+            }),
             Self::ElemMatch(node) => value.as_array().map_or(Truth::No, |elements| {
                 Truth::any(
                     elements
@@ -167,25 +164,26 @@ impl Test {
                         .map(|one| node.truth(Target::Value(one), binding)),
                 )
             }),
-            Self::AllMatch(node) => value
-                .as_array()
-                .filter(|elements| !elements.is_empty())
-                .map_or(Truth::No, |elements| {
-                    Truth::all(
-                        elements
-                            .iter()
-                            .map(|one| node.truth(Target::Value(one), binding)),
-                    )
-                }),
+            Self::AllMatch(node) => match value.as_array() {
+                Some(all) if !all.is_empty() => Truth::all(
+                    all.iter()
+                        .map(|one| node.truth(Target::Value(one), binding)),
+                ),
+                Some(_) | None => Truth::No,
+            },
             Self::KeyMapMatch(node) => value.as_object().map_or(Truth::No, |object| {
-                let name = |(key, _): (&str, _)| Value::String(key.to_owned());
-                Truth::any(
-                    object
-                        .iter()
-                        .map(|member| node.truth(Target::Value(&name(member)), binding)),
-                )
+                let names = object.iter().map(|(key, _)| Value::String(key.to_owned()));
+                Truth::any(names.map(|name| node.truth(Target::Value(&name), binding)))
             }),
         }
+    }
+}
+
+fn one_way(pattern: &Template, text: &str, binding: &Binding) -> Truth {
+    match pattern.matches(text, binding) {
+        Some(Ways::One(_)) => Truth::Yes,
+        Some(Ways::None) => Truth::No,
+        Some(Ways::Many) | None => Truth::Unknown,
     }
 }
 

@@ -195,3 +195,6 @@ impl Policy {
         fields
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,3 +318,6 @@ fn flush(plain: &mut String, pieces: &mut Vec<Piece>) {
         pieces.push(Piece::Text(std::mem::take(plain).into()));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,87 +16,93 @@ pub(super) fn check<'t>(
     permit: &Actions,
     forbid: &Actions,
 ) {
-    let has = |key: &str| entries.contains_key(key);
-    let mut wrong = |key: &str, wrong: bool, message: &str| {
-        if let Some(entry) = entries.get(key).filter(|_| wrong) {
-            file.mistake(&entry.at, message);
-        }
-    };
-    let hides_only = !has("permit") && !has("forbid");
-    let about_documents =
-        |actions: &Actions| actions.simple.touches(Mask::DOCUMENTS) || !actions.views.is_empty();
-    let heeds_documents = hides_only || about_documents(permit) || about_documents(forbid);
-    let changes = Mask::WRITE.and(Simple::DesignWrite);
-
-    wrong(
-        "documents",
-        !heeds_documents,
-        "`documents` has no meaning for these actions",
-    );
-    wrong(
-        "rows",
-        permit.views.is_empty(),
-        "`rows` has no meaning without a view in `permit`",
-    );
-    wrong(
-        "keys",
-        permit.views.is_empty(),
-        "`keys` has no meaning without a view in `permit`",
-    );
-    wrong(
-        "reduce",
-        permit.views.is_empty(),
-        "`reduce` has no meaning without a view in `permit`",
-    );
-    wrong(
-        "reduce",
-        has("documents") || has("rows"),
-        "`reduce` mixes rows: it can't stand beside `documents` or `rows`",
-    );
-    wrong(
-        "change",
-        !permit.simple.touches(changes),
-        "`change` has no meaning without a write in `permit`",
-    );
-    wrong(
-        "show",
-        permit.is_empty(),
-        "`show` has no meaning without `permit`",
-    );
-    wrong("show", has("hide"), "a rule has `hide` or `show`, not both");
-    wrong(
-        "hide",
-        has("forbid") && permit.is_empty(),
-        "`hide` has no meaning in a rule that only forbids",
-    );
-    wrong(
-        "databases",
-        !hides_only && !permit.on_databases() && !forbid.on_databases() && named(permit, forbid),
-        "`databases` has no meaning for actions on the server",
-    );
+    let hides_only = !entries.contains_key("permit") && !entries.contains_key("forbid");
+    without_meaning(file, entries, permit, forbid);
+    against_each_other(file, entries, permit);
     for key in ["permit", "forbid"] {
-        let empty = entries.get(key).is_some_and(|entry| {
-            entry
-                .value
-                .get_ref()
-                .as_array()
-                .is_some_and(|words| words.is_empty())
-        });
-        wrong(key, empty, "there is no action in the list");
+        let Some(entry) = entries.get(key) else {
+            continue;
+        };
+        if entry
+            .value
+            .get_ref()
+            .as_array()
+            .is_some_and(|words| words.is_empty())
+        {
+            file.mistake(&entry.at, "there is no action in the list");
+        }
     }
-
-    if hides_only && !has("hide") {
+    if hides_only && !entries.contains_key("hide") {
         file.mistake(
             at,
             "the rule neither permits, nor forbids, nor hides anything",
         );
     }
-    if !has("databases") && (hides_only || permit.on_databases() || forbid.on_databases()) {
+    let needed = hides_only || permit.on_databases() || forbid.on_databases();
+    if needed && !entries.contains_key("databases") {
         file.mistake(at, "the rule has no `databases`");
     }
 }
 
-/// Is any action known? Else there are mistakes enough.
-fn named(permit: &Actions, forbid: &Actions) -> bool {
-    !permit.is_empty() || !forbid.is_empty()
+/// Keys that bear on none of the actions.
+fn without_meaning<'t>(
+    file: &mut File<'t>,
+    entries: &HashMap<&str, Entry<'t>>,
+    permit: &Actions,
+    forbid: &Actions,
+) {
+    let documents = |a: &Actions| a.simple.touches(Mask::DOCUMENTS) || !a.views.is_empty();
+    let known = !permit.is_empty() || !forbid.is_empty();
+    let server_only = known && !permit.on_databases() && !forbid.on_databases();
+    let no_documents = known && !documents(permit) && !documents(forbid);
+    let no_view = permit.views.is_empty();
+    let no_write = !permit.simple.touches(Mask::WRITE.and(Simple::DesignWrite));
+    let heeded = [
+        ("databases", server_only, "for actions on the server"),
+        ("documents", no_documents, "for these actions"),
+        ("rows", no_view, "without a view in `permit`"),
+        ("keys", no_view, "without a view in `permit`"),
+        ("reduce", no_view, "without a view in `permit`"),
+        ("change", no_write, "without a write in `permit`"),
+        ("show", permit.is_empty(), "without `permit`"),
+        (
+            "hide",
+            permit.is_empty() && !forbid.is_empty(),
+            "in a rule that only forbids",
+        ),
+    ];
+    for (key, wrong, why) in heeded {
+        if let Some(entry) = entries.get(key).filter(|_| wrong) {
+            file.mistake(&entry.at, format!("`{key}` has no meaning {why}"));
+        }
+    }
+}
+
+/// Keys that contradict each other.
+fn against_each_other<'t>(
+    file: &mut File<'t>,
+    entries: &HashMap<&str, Entry<'t>>,
+    permit: &Actions,
+) {
+    let has = |key: &str| entries.contains_key(key);
+    let mixed = has("documents") || has("rows");
+    let function = !permit.functions.is_empty() && (mixed || has("hide") || has("show"));
+    let wrongs = [
+        (
+            "reduce",
+            mixed,
+            "`reduce` mixes rows: it can't stand beside `documents` or `rows`",
+        ),
+        ("show", has("hide"), "a rule has `hide` or `show`, not both"),
+        (
+            "permit",
+            function,
+            "what a function answers can't be filtered: permit it in a rule alone",
+        ),
+    ];
+    for (key, wrong, why) in wrongs {
+        if let Some(entry) = entries.get(key).filter(|_| wrong) {
+            file.mistake(&entry.at, why);
+        }
+    }
 }

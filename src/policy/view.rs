@@ -286,3 +286,6 @@ fn is_pinned(key: &Value, pin: &Value) -> bool {
             .and_then(<[Value]>::first)
             .is_some_and(|first| same(first, pin))
 }
+
+#[cfg(test)]
+mod tests;

@@ -335,3 +335,6 @@ pub(super) fn forbidden(reason: &str) -> Denied {
 fn is_tombstone(document: &Value) -> bool {
     document.get("_deleted").and_then(Value::as_bool) == Some(true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,15 +106,10 @@ impl Backend {
     }
 
     fn embedded() -> Result<Self, String> {
-        check_node()?;
-        install()?;
-        let mut child = Command::new("node")
+        let mut child = node()?
             .arg("server.mjs")
-            .current_dir(FOLDER)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is ours to handle: the server ends after us, when its input does.
-            .process_group(0)
             .spawn()
             .map_err(|error| format!("`node server.mjs` can't be started: {error}"))?;
         let mut line = String::new();
@@ -144,6 +139,16 @@ impl Drop for Backend {
             let _ = child.wait();
         }
     }
+}
+
+/// Node in this folder, with the packages installed.
+pub fn node() -> Result<Command, String> {
+    check_node()?;
+    install()?;
+    let mut node = Command::new("node");
+    // Ctrl-C is ours to handle: what we start ends when its input does.
+    node.current_dir(FOLDER).process_group(0);
+    Ok(node)
 }
 
 fn check_node() -> Result<(), String> {

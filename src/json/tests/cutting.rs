@@ -262,7 +262,7 @@ fn model(fields: &Fields, kind: Kind, value: &Value, place: &mut Vec<String>) ->
                 .filter_map(|(n, value)| step(&n.to_string(), value))
                 .collect(),
         ),
-        scalar => scalar.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     })
 }
 
@@ -277,7 +277,7 @@ proptest! {
     fn the_bytes_the_tree_and_the_model_agree(value in prop_oneof![4 => document(), 1 => tree()], fields in fields(), plain: bool, dice: u64) {
         let kind = if plain { Kind::Plain } else { Kind::Document };
         let expected = model(&fields, kind, &value, &mut Vec::new()).unwrap_or(Value::Null);
-        prop_assert_eq!(fields.cut_value(&value, kind), expected.clone());
+        prop_assert_eq!(&fields.cut_value(&value, kind), &expected);
 
         let text = spelling(&value, dice);
         let cut = check(&fields, kind, &text);
@@ -286,7 +286,7 @@ proptest! {
         if matches!(value, Value::Object(_) | Value::Array(_)) {
             prop_assert!(is_subsequence(cut.as_bytes(), text.as_bytes()));
         }
-        if expected == value {
+        if expected == value && cut != "null" {
             prop_assert_eq!(cut, text);
         }
     }

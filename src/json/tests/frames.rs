@@ -15,13 +15,8 @@ fn run(frame: Frame, pieces: &[&[u8]]) -> (Vec<String>, Result<(), JsonError>) {
                 Ok(Some(event)) => log.push(name(event)),
                 Err(error) => {
                     // Where it is noticed depends on the cuts, that it is noticed does not.
-                    return (
-                        log,
-                        Err(match error {
-                            JsonError::Syntax(_) => JsonError::Syntax(0),
-                            other => other,
-                        }),
-                    );
+                    let place = matches!(error, JsonError::Syntax(_));
+                    return (log, Err(if place { JsonError::Syntax(0) } else { error }));
                 }
             }
         }
@@ -335,7 +330,7 @@ proptest! {
     fn rows_are_what_serde_json_reads(rows in prop::collection::vec(tree(), 0..6), beside in document(), dice: u64, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
         let mut dice = dice;
         let mut body = String::from("{");
-        let split = roll(&mut dice, 9) as usize;
+        let split = usize::try_from(roll(&mut dice, 9)).unwrap();
         let mut members: Vec<String> = beside.as_object().unwrap().iter().map(|(key, value)| {
             let mut out = String::new();
             spell_text(key, &mut dice, &mut out);
@@ -343,7 +338,7 @@ proptest! {
             spell(value, &mut dice, &mut out);
             out
         }).collect();
-        let mut array = Value::Array(rows.clone());
+        let array = Value::Array(rows);
         let mut spelled = String::from("\"rows\":");
         spell(&array, &mut dice, &mut spelled);
         members.insert(split.min(members.len()), spelled);
@@ -364,7 +359,7 @@ proptest! {
         prop_assert_eq!(end, Ok(()));
         prop_assert_eq!(&log, &run(Frame::Rows("rows"), &[body.as_bytes()]).0);
         let found: Vec<Value> = log.iter().filter_map(|event| event.strip_prefix("row ")).map(|row| Value::parse(row.as_bytes()).unwrap()).collect();
-        prop_assert_eq!(Value::Array(found), std::mem::replace(&mut array, Value::Null));
+        prop_assert_eq!(Value::Array(found), array);
         let whole: std::collections::HashMap<String, Box<serde_json::value::RawValue>> = serde_json::from_str(&body).unwrap();
         let raw: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(whole["rows"].get()).unwrap();
         let ours: Vec<&str> = log.iter().filter_map(|event| event.strip_prefix("row ")).collect();

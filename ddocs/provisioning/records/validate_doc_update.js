@@ -1,0 +1,5 @@
+// Whoever changes a record signs it with his name. Administrators need not.
+function (newDoc, oldDoc, userCtx) {
+  if (userCtx.roles.indexOf('_admin') !== -1) return;
+  if (newDoc.updated_by !== userCtx.name) throw ({ forbidden: 'updated_by must be your name' });
+}

@@ -1,0 +1,246 @@
+use crate::policy::tests::{plan, policy, user, value};
+use crate::policy::{Denied, Plan, WriteRules};
+
+fn rules(rules: &[&str]) -> WriteRules {
+    let rule = |(index, text): (usize, &&str)| {
+        format!(
+            "[[rule]]\nname='r{index}'\ndatabases=['d']\ncallers={{roles=['n:{{n}}']}}\n{text}\n"
+        )
+    };
+    let policy = policy(&rules.iter().enumerate().map(rule).collect::<String>());
+    match plan(
+        &policy,
+        &user("u", &["n:1", "n:2"]),
+        "POST",
+        "/d/_bulk_docs",
+    ) {
+        Plan::BulkWrite(rules) => *rules,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn judge(rules: &WriteRules, stored: Option<&str>, new: &str) -> Result<String, Denied> {
+    let stored = stored.map(value);
+    rules
+        .judge(stored.as_ref(), value(new))
+        .map(|document| document.to_string())
+}
+
+#[track_caller]
+fn passes(rules: &WriteRules, stored: Option<&str>, new: &str, expected: &str) {
+    assert_eq!(judge(rules, stored, new).as_deref(), Ok(expected));
+}
+
+#[track_caller]
+fn forbidden(rules: &WriteRules, stored: Option<&str>, new: &str) {
+    assert!(
+        matches!(judge(rules, stored, new), Err(Denied::Forbidden(_))),
+        "{new}"
+    );
+}
+
+const OWN: &str = "permit=['replicate']\ndocuments={n='{n}'}";
+
+#[test]
+fn nobody_takes_a_document_or_pushes_one_away() {
+    let rules = rules(&[OWN]);
+    passes(
+        &rules,
+        None,
+        r#"{"_id":"x","n":"1"}"#,
+        r#"{"_id":"x","n":"1"}"#,
+    );
+    forbidden(&rules, None, r#"{"_id":"x","n":"3"}"#);
+    passes(
+        &rules,
+        Some(r#"{"_id":"x","n":"1"}"#),
+        r#"{"_id":"x","n":"1","a":1}"#,
+        r#"{"_id":"x","n":"1","a":1}"#,
+    );
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x","n":"1"}"#),
+        r#"{"_id":"x","n":"3"}"#,
+    );
+    // Not even from one of his scopes to another: captures of one binding stay together.
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x","n":"1"}"#),
+        r#"{"_id":"x","n":"2"}"#,
+    );
+}
+
+#[test]
+fn a_document_that_is_not_seen_is_as_absent() {
+    let rules = rules(&[OWN]);
+    let hidden = r#"{"_id":"x","n":"3"}"#;
+    assert_eq!(
+        judge(&rules, Some(hidden), r#"{"_id":"x","_rev":"1-a","n":"1"}"#),
+        Err(Denied::Conflict)
+    );
+    assert_eq!(
+        judge(
+            &rules,
+            Some(hidden),
+            r#"{"_id":"x","_rev":"1-a","_deleted":true}"#
+        ),
+        Err(Denied::Missing)
+    );
+    assert_eq!(
+        judge(&rules, None, r#"{"_id":"x","_rev":"1-a","_deleted":true}"#),
+        Err(Denied::Missing)
+    );
+    // What he could not create either is forbidden both times.
+    assert_eq!(
+        judge(&rules, Some(hidden), r#"{"_id":"x","n":"4"}"#),
+        judge(&rules, None, r#"{"_id":"x","n":"4"}"#)
+    );
+}
+
+#[test]
+fn a_tombstone_keeps_what_rules_decide_by() {
+    let rules = rules(&[
+        OWN,
+        "permit=['read']\ndocuments={'deep.er'=1, list={'$elemMatch'={a=1}}, gone={'$exists'=false}}",
+    ]);
+    passes(
+        &rules,
+        Some(r#"{"_id":"x","n":"1","a":1,"deep":{"er":2,"other":3},"list":[1]}"#),
+        r#"{"_id":"x","_deleted":true,"gone":5,"n":"9"}"#,
+        r#"{"_id":"x","_deleted":true,"n":"1","deep":{"er":2},"list":[1]}"#,
+    );
+}
+
+#[test]
+fn hidden_fields_come_back_and_may_not_be_sent() {
+    let rules = rules(&["permit=['replicate']\nhide=['secret']"]);
+    let stored = r#"{"_id":"x","a":1,"secret":2}"#;
+    passes(
+        &rules,
+        Some(stored),
+        r#"{"_id":"x","a":3}"#,
+        r#"{"_id":"x","a":3,"secret":2}"#,
+    );
+    forbidden(&rules, Some(stored), r#"{"_id":"x","a":3,"secret":2}"#);
+    forbidden(&rules, None, r#"{"_id":"x","secret":2}"#);
+    forbidden(
+        &rules,
+        Some(stored),
+        r#"{"_id":"x","_deleted":true,"secret":2}"#,
+    );
+}
+
+#[test]
+fn only_listed_fields_change() {
+    let rules = rules(&[
+        "permit=['read', 'update', 'create', 'delete']\nchange=['name', 'cf*', 'settings.tone']\ndocuments={n='{n}'}",
+    ]);
+    let stored = r#"{"_id":"x","n":"1","name":"a","fixed":1,"settings":{"tone":1,"volume":2}}"#;
+    passes(
+        &rules,
+        Some(stored),
+        r#"{"_id":"x","n":"1","name":"b","cfu":"+1","fixed":1.0,"settings":{"tone":2,"volume":2}}"#,
+        r#"{"_id":"x","n":"1","name":"b","fixed":1.0,"settings":{"tone":2,"volume":2},"cfu":"+1"}"#,
+    );
+    for new in [
+        r#"{"_id":"x","n":"1","name":"a","fixed":2,"settings":{"tone":1,"volume":2}}"#,
+        r#"{"_id":"x","n":"1","name":"a","settings":{"tone":1,"volume":2}}"#,
+        r#"{"_id":"x","n":"1","name":"a","fixed":1,"settings":{"tone":1,"volume":3}}"#,
+        r#"{"_id":"x","n":"1","name":"a","fixed":1,"settings":{"tone":1}}"#,
+        r#"{"_id":"x","n":"1","name":"a","fixed":1}"#,
+        r#"{"_id":"x","n":"1","name":"a","fixed":1,"new":1,"settings":{"tone":1,"volume":2}}"#,
+        r#"{"_id":"x","_deleted":true,"fixed":2}"#,
+    ] {
+        forbidden(&rules, Some(stored), new);
+    }
+    // Who creates sets these, and what the selector asks for.
+    passes(
+        &rules,
+        None,
+        r#"{"_id":"x","n":"1","name":"a","settings":{"tone":1}}"#,
+        r#"{"_id":"x","n":"1","name":"a","settings":{"tone":1}}"#,
+    );
+    forbidden(&rules, None, r#"{"_id":"x","n":"1","fixed":1}"#);
+    forbidden(
+        &rules,
+        None,
+        r#"{"_id":"x","n":"1","settings":{"tone":1,"volume":2}}"#,
+    );
+    passes(
+        &rules,
+        Some(stored),
+        r#"{"_id":"x","_deleted":true}"#,
+        r#"{"_id":"x","_deleted":true,"n":"1"}"#,
+    );
+}
+
+#[test]
+fn forbidding_counts_for_the_stored_and_the_new_document() {
+    let rules = rules(&[
+        "permit=['replicate']",
+        "forbid=['update', 'delete']\ndocuments={locked=true}",
+    ]);
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x","locked":true}"#),
+        r#"{"_id":"x"}"#,
+    );
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x"}"#),
+        r#"{"_id":"x","locked":true}"#,
+    );
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x","locked":true}"#),
+        r#"{"_id":"x","_deleted":true}"#,
+    );
+    passes(
+        &rules,
+        None,
+        r#"{"_id":"x","locked":true}"#,
+        r#"{"_id":"x","locked":true}"#,
+    );
+}
+
+#[test]
+fn each_action_is_its_own() {
+    let rules = rules(&["permit=['read', 'create']"]);
+    passes(&rules, None, r#"{"_id":"x"}"#, r#"{"_id":"x"}"#);
+    // A new document over a tombstone is a new document.
+    passes(
+        &rules,
+        Some(r#"{"_id":"x","_deleted":true}"#),
+        r#"{"_id":"x"}"#,
+        r#"{"_id":"x"}"#,
+    );
+    forbidden(&rules, Some(r#"{"_id":"x"}"#), r#"{"_id":"x","a":1}"#);
+    forbidden(
+        &rules,
+        Some(r#"{"_id":"x"}"#),
+        r#"{"_id":"x","_deleted":true}"#,
+    );
+    forbidden(&rules, None, r#"{"_id":"_design/x"}"#);
+    forbidden(&rules, None, r#"{"_id":"_local/x"}"#);
+    forbidden(&rules, None, r#"{"_id":"_other"}"#);
+    forbidden(&rules, None, r#"{"_id":"x","_deleted":1}"#);
+}
+
+#[test]
+fn who_writes_without_reading_replaces_what_he_may_write() {
+    let rules = rules(&["permit=['create', 'update']\ndocuments={n='{n}'}"]);
+    passes(
+        &rules,
+        Some(r#"{"_id":"x","n":"1","a":1}"#),
+        r#"{"_id":"x","n":"1","b":1}"#,
+        r#"{"_id":"x","n":"1","b":1}"#,
+    );
+    assert_eq!(
+        judge(
+            &rules,
+            Some(r#"{"_id":"x","n":"3"}"#),
+            r#"{"_id":"x","n":"1"}"#
+        ),
+        Err(Denied::Conflict)
+    );
+}

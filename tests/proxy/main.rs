@@ -1,0 +1,18 @@
+//! couchwarden as its clients meet it: over TLS, before a CouchDB (see `tests/backend`), with a cast of callers.
+//!
+//! A module for each topic. A test has a couchwarden and databases of its own, so all run at the same time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::too_many_lines,
+    reason = "a test says what must hold by failing"
+)]
+
+#[path = "../backend/mod.rs"]
+mod backend;
+mod support;
+
+mod passing;

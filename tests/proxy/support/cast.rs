@@ -1,0 +1,108 @@
+//! The backend of this run, and the accounts on it: made when the first test needs them, deleted after the last.
+
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::backend::Backend;
+
+/// The password of everybody.
+pub const PASSWORD: &str = "correct horse";
+
+/// The callers that tests are about, with the roles of their accounts.
+const ROLES: [(&str, &[&str]); 6] = [
+    ("rita", &["reader"]),
+    ("walt", &["writer"]),
+    ("sue", &["number:+4930100"]),
+    ("sam", &["number:+4930200", "number:+4930300"]),
+    ("tom", &[]),
+    ("ops", &[]),
+];
+
+/// The one backend of this test binary.
+pub fn backend() -> &'static Backend {
+    static BACKEND: OnceLock<Backend> = OnceLock::new();
+    BACKEND.get_or_init(|| Backend::start().unwrap_or_else(|problem| panic!("{problem}")))
+}
+
+/// Accounts of this run. Names end differently in each run, so that runs at one CouchDB don't meet.
+#[derive(Debug)]
+pub struct Cast {
+    suffix: String,
+}
+
+impl Cast {
+    /// The accounts that other tests use just now, or new ones.
+    pub fn share() -> Arc<Self> {
+        static CURRENT: Mutex<Weak<Cast>> = Mutex::new(Weak::new());
+        let mut current = CURRENT.lock().unwrap();
+        if let Some(cast) = current.upgrade() {
+            return cast;
+        }
+        let cast = Arc::new(Self { suffix: unique() });
+        for (name, roles) in ROLES {
+            make_user(&cast.name(name), roles);
+        }
+        *current = Arc::downgrade(&cast);
+        cast
+    }
+
+    /// Accounts as the fake CouchDB knows them.
+    pub fn pretended() -> Arc<Self> {
+        Arc::new(Self { suffix: String::new() })
+    }
+
+    pub fn name(&self, name: &str) -> String {
+        format!("{name}{}", self.suffix)
+    }
+
+    /// Replaces `$rita` and the others by their names.
+    pub fn expand(&self, text: &str) -> String {
+        let short = ROLES.iter().map(|(name, _)| *name);
+        short.fold(text.to_owned(), |text, name| text.replace(&format!("\"${name}\""), &format!("\"{}\"", self.name(name))))
+    }
+}
+
+impl Drop for Cast {
+    fn drop(&mut self) {
+        if !self.suffix.is_empty() {
+            for (name, _) in ROLES {
+                delete_user(&self.name(name));
+            }
+        }
+    }
+}
+
+/// The roles of an account of the fake CouchDB.
+pub fn roles_of(name: &str) -> &'static [&'static str] {
+    ROLES.iter().find(|(known, _)| *known == name).map_or(&[], |(_, roles)| roles)
+}
+
+pub fn make_user(name: &str, roles: &[&str]) {
+    let document = json!({ "name": name, "type": "user", "roles": roles, "password": PASSWORD });
+    let made = backend().ask("PUT", &user_path(name), Some(&document)).unwrap();
+    assert_eq!(made.status, 201, "user `{name}`: {}", made.text);
+}
+
+pub fn delete_user(name: &str) {
+    let path = user_path(name);
+    if let Ok(found) = backend().ask("GET", &path, None)
+        && let Some(rev) = found.json()["_rev"].as_str()
+    {
+        let _ = backend().ask("DELETE", &format!("{path}?rev={rev}"), None);
+    }
+}
+
+fn user_path(name: &str) -> String {
+    let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("/_users/org.couchdb.user:{encoded}")
+}
+
+/// A text that no other test and no other run has: lower-case letters and digits, a letter first.
+pub fn unique() -> String {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    format!("w{time:x}p{:x}n{count}", std::process::id())
+}

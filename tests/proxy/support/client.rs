@@ -1,0 +1,268 @@
+//! A small HTTP client: one connection for each request, over TLS to couchwarden or plain to the backend.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// A busy machine may need a while; nothing that passes ever waits for this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Somebody at one end of a connection.
+#[derive(Clone)]
+pub struct Client {
+    pub address: SocketAddr,
+    pub tls: Option<TlsConnector>,
+    pub version: Version,
+    /// Sent with each request.
+    pub headers: Vec<(String, String)>,
+    /// What `/@` at the beginning of a path stands for.
+    pub prefix: Arc<str>,
+    /// Name and password, for those who need them elsewhere.
+    pub login: Option<(String, String)>,
+}
+
+/// What was answered, read to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The connection broke off before the end.
+    pub cut: bool,
+}
+
+/// An answer that is read line by line.
+pub struct Feed {
+    pub status: u16,
+    pub headers: HeaderMap,
+    body: Incoming,
+    buffer: Vec<u8>,
+    driver: AbortHandle,
+}
+
+impl Client {
+    pub fn with_login(mut self, name: &str, password: &str) -> Self {
+        let encoded = STANDARD.encode(format!("{name}:{password}"));
+        self.login = Some((name.to_owned(), password.to_owned()));
+        self.with_header("authorization", &format!("Basic {encoded}"))
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn http2(mut self) -> Self {
+        self.version = Version::HTTP_2;
+        self
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], Bytes::new()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.ask("DELETE", path, &[], Bytes::new()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, body).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, body).await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.ask(method, path, &[("content-type", "application/json")], body.to_string()).await
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let whole = async {
+            let (response, driver) = self.begin(method, path, headers, body.into()).await;
+            let (head, mut body) = response.into_parts();
+            let mut bytes = Vec::new();
+            let mut cut = false;
+            while let Some(frame) = body.frame().await {
+                match frame.map(hyper::body::Frame::into_data) {
+                    Ok(Ok(data)) => bytes.extend_from_slice(&data),
+                    Ok(Err(_)) => {}
+                    Err(_) => cut = true,
+                }
+            }
+            driver.abort();
+            Answer { status: head.status.as_u16(), headers: head.headers, body: bytes.into(), cut }
+        };
+        timeout(PATIENCE, whole).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"))
+    }
+
+    pub async fn feed(&self, path: &str) -> Feed {
+        self.open("GET", path, None).await
+    }
+
+    pub async fn post_feed(&self, path: &str, body: Value) -> Feed {
+        self.open("POST", path, Some(body)).await
+    }
+
+    async fn open(&self, method: &str, path: &str, body: Option<Value>) -> Feed {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let headers = [("content-type", "application/json")];
+        let begun = self.begin(method, path, if body.is_empty() { &[] } else { &headers }, body.into());
+        let (response, driver) = timeout(PATIENCE, begun).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"));
+        let (head, body) = response.into_parts();
+        Feed { status: head.status.as_u16(), headers: head.headers, body, buffer: Vec::new(), driver }
+    }
+
+    async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> (Response<Incoming>, AbortHandle) {
+        let path = match path.strip_prefix("/@") {
+            Some(rest) => format!("/{}{rest}", self.prefix),
+            None => path.to_owned(),
+        };
+        let mut request = Request::builder().method(method);
+        if self.version == Version::HTTP_2 {
+            request = request.uri(format!("https://localhost:{}{path}", self.address.port()));
+        } else {
+            request = request.uri(path).header("host", format!("localhost:{}", self.address.port()));
+        }
+        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(headers.iter().copied()) {
+            request = request.header(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let request = request.body(Full::new(body)).unwrap();
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        match &self.tls {
+            None => self.exchange(TokioIo::new(tcp), request).await,
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                let stream = tls.connect(name, tcp).await.unwrap();
+                self.exchange(TokioIo::new(stream), request).await
+            }
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> (Response<Incoming>, AbortHandle)
+    where
+        S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
+        if self.version == Version::HTTP_2 {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            let driver = tokio::spawn(connection).abort_handle();
+            return (sender.send_request(request).await.unwrap(), driver);
+        }
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+        let driver = tokio::spawn(connection).abort_handle();
+        (sender.send_request(request).await.unwrap(), driver)
+    }
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The JSON of an answer that says yes.
+    #[track_caller]
+    pub fn yes(&self) -> Value {
+        assert!((200..300).contains(&self.status) && !self.cut, "{} {:?}", self.status, self.body);
+        self.json()
+    }
+
+    /// An answer that says no in CouchDB's shape.
+    #[track_caller]
+    pub fn no(&self, status: u16, error: &str) {
+        assert_eq!(self.status, status, "{:?}", self.body);
+        let body = self.json();
+        assert_eq!(body["error"], error, "{body}");
+        assert!(body["reason"].is_string(), "{body}");
+        assert_eq!(self.header("www-authenticate"), None, "browsers would pop up");
+    }
+
+    /// One member of each row of `rows`, `results` or `docs`.
+    #[track_caller]
+    pub fn column(&self, name: &str) -> Vec<Value> {
+        let body = self.yes();
+        let rows = ["rows", "results", "docs"].iter().find_map(|holder| body[holder].as_array());
+        rows.unwrap_or_else(|| panic!("no rows: {body}")).iter().map(|row| row[name].clone()).collect()
+    }
+
+    /// The ids of the rows, as one text: short to compare, and to read where it fails.
+    #[track_caller]
+    pub fn ids(&self) -> String {
+        let body = self.yes();
+        let name = if body["docs"].is_array() { "_id" } else { "id" };
+        let ids = self.column(name);
+        ids.iter().map(|id| id.as_str().unwrap_or("null")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Status and body: what must be the same where nothing may be told apart.
+    pub fn seen(&self) -> (u16, String) {
+        (self.status, String::from_utf8_lossy(&self.body).into_owned())
+    }
+}
+
+impl Feed {
+    /// The next line, without its end; `None` after the last one.
+    pub async fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(String::from_utf8(line).unwrap().trim_end_matches(['\r', '\n']).to_owned());
+            }
+            let frame = timeout(PATIENCE, self.body.frame()).await.expect("the feed is silent");
+            match frame?.ok()?.into_data() {
+                Ok(data) => self.buffer.extend_from_slice(&data),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next line that is not empty, as JSON.
+    pub async fn row(&mut self) -> Value {
+        loop {
+            let line = self.line().await.expect("the feed has ended");
+            if !line.is_empty() {
+                return serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            }
+        }
+    }
+
+    /// Everything until the end.
+    pub async fn rest(&mut self) -> String {
+        let mut text = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
+        while let Some(frame) = timeout(PATIENCE, self.body.frame()).await.expect("the feed does not end") {
+            if let Ok(data) = frame.unwrap().into_data() {
+                text.push_str(std::str::from_utf8(&data).unwrap());
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}

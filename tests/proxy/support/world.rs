@@ -1,0 +1,178 @@
+//! One test's world: a couchwarden of its own on a free port, its own databases, and the cast.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use couchwarden::config::Config;
+use couchwarden::server::cert;
+use http::Version;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+
+use super::cast::{self, Cast, PASSWORD, backend, unique};
+use super::client::Client;
+use super::fake::Fake;
+
+/// A couchwarden that runs, and all that it needs. Dropped, it stops, and what was made is deleted.
+pub struct World {
+    pub address: SocketAddr,
+    pub directory: TempDir,
+    prefix: Arc<str>,
+    cast: Arc<Cast>,
+    databases: Mutex<Vec<String>>,
+    users: Mutex<Vec<String>>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl World {
+    /// In `policies`, `"@name"` is a database of this test, and `"$rita"` the name of one of the cast.
+    pub async fn start(policies: &str) -> Self {
+        Self::with(policies, "").await
+    }
+
+    /// With more sections of configuration. `"@name"` and `"$rita"` as in policies.
+    pub async fn with(policies: &str, more: &str) -> Self {
+        let prefix: Arc<str> = format!("{}_", unique()).into();
+        Self::run(backend().section(), prefix, Cast::share(), policies, more).await
+    }
+
+    /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
+    pub async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
+        let section = format!(
+            "[couchdb]\nnodes = [\"http://{}\"]\nuser = \"warden\"\npassword = \"errands\"\npresent = \"proxy\"\nproxy_secret = \"shared\"\n",
+            fake.address
+        );
+        Self::run(section, "".into(), Cast::pretended(), policies, more).await
+    }
+
+    async fn run(couchdb: String, prefix: Arc<str>, cast: Arc<Cast>, policies: &str, more: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        cert::make(&directory.path().join("certs"), &[]).unwrap();
+        let expand = |text: &str| cast.expand(text).replace("\"@", &format!("\"{prefix}"));
+        std::fs::create_dir(directory.path().join("policies")).unwrap();
+        std::fs::write(directory.path().join("policies/test.toml"), expand(policies)).unwrap();
+        let vouchers = if more.contains("[nodes]") { r#"["nodes", "couchdb"]"# } else { r#"["couchdb"]"# };
+        let text = format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\ncertificates = \"certs\"\n{couchdb}\n\
+             [identity]\nadministrators = [\"{}\"]\nvouchers = {vouchers}\nbcrypt = {{ cost = 4 }}\n\
+             session = {{ secret = \"0123456789abcdef0123456789abcdef\" }}\n\
+             [policies]\ndirectory = \"policies\"\n{}",
+            cast.name("ops"),
+            expand(more)
+        );
+        let config = Config::parse(&text, &directory.path().join("couchwarden.toml"));
+        let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"));
+        couchwarden::check(&config).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+        let listener = TcpListener::bind(config.listen.address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move {
+            let _ = stopped.await;
+        };
+        tokio::spawn(async move {
+            couchwarden::serve(config, listener, stopped).await.unwrap_or_else(|error| panic!("{error}"));
+        });
+        Self { address, directory, prefix, cast, databases: Mutex::default(), users: Mutex::default(), stop: Some(stop) }
+    }
+
+    /// Makes a database and fills it; `documents` is an array.
+    pub async fn database(&self, name: &str, documents: Value) {
+        let full = self.db(name);
+        self.databases.lock().unwrap().push(full.clone());
+        let made = self.backend().put(&format!("/{full}"), Value::Null).await;
+        assert_eq!(made.status, 201, "{:?}", made.body);
+        self.fill(name, documents).await;
+    }
+
+    /// Puts documents into a database, past couchwarden.
+    pub async fn fill(&self, name: &str, documents: Value) {
+        if documents.as_array().is_some_and(|documents| !documents.is_empty()) {
+            let path = format!("/{}/_bulk_docs", self.db(name));
+            let stored = self.backend().post(&path, serde_json::json!({ "docs": documents })).await.yes();
+            for row in stored.as_array().unwrap() {
+                assert!(row["error"].is_null(), "{row}");
+            }
+        }
+    }
+
+    /// The real name of a database of this test.
+    pub fn db(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// The real name of one of the cast.
+    pub fn name(&self, name: &str) -> String {
+        self.cast.name(name)
+    }
+
+    /// The backend itself, as its administrator.
+    pub fn backend(&self) -> Client {
+        let backend = backend();
+        let client = Client { address: backend.authority.parse().unwrap(), tls: None, ..self.anonymous() };
+        client.with_login(&backend.user, &backend.password)
+    }
+
+    pub fn anonymous(&self) -> Client {
+        Client {
+            address: self.address,
+            tls: Some(self.tls(b"http/1.1")),
+            version: Version::HTTP_11,
+            headers: Vec::new(),
+            prefix: Arc::clone(&self.prefix),
+            login: None,
+        }
+    }
+
+    /// One of the cast: `rita`, `walt`, `sue`, `sam`, `tom`, `ops`.
+    pub fn as_(&self, name: &str) -> Client {
+        self.anonymous().with_login(&self.name(name), PASSWORD)
+    }
+
+    /// A user who is not of the cast; he is deleted with this world.
+    pub fn user(&self, name: &str, roles: &[&str]) -> Client {
+        let full = format!("{name}{}", unique());
+        cast::make_user(&full, roles);
+        self.users.lock().unwrap().push(full.clone());
+        self.anonymous().with_login(&full, PASSWORD)
+    }
+
+    pub fn over_http2(&self, client: &Client) -> Client {
+        Client { tls: Some(self.tls(b"h2")), ..client.clone() }.http2()
+    }
+
+    fn tls(&self, alpn: &[u8]) -> TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.authority()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// The certificate that clients trust.
+    pub fn authority(&self) -> std::path::PathBuf {
+        Path::new(self.directory.path()).join("certs/ca.crt")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        for user in self.users.get_mut().unwrap() {
+            cast::delete_user(user);
+        }
+        for database in self.databases.get_mut().unwrap() {
+            let _ = backend().ask("DELETE", &format!("/{database}"), None);
+        }
+    }
+}
