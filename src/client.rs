@@ -198,7 +198,11 @@ fn pool(connector: Connector, limits: &Limits) -> legacy::Client<Connector, Trac
 }
 
 fn scheme(origin: &Origin) -> Scheme {
-    if origin.tls { Scheme::HTTPS } else { Scheme::HTTP }
+    if origin.tls {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    }
 }
 
 fn why(error: &legacy::Error) -> ClientError {

@@ -30,7 +30,10 @@ pub struct Cors {
 impl Cors {
     /// From the configuration, which has checked them.
     pub fn new(origins: &[String]) -> Self {
-        let origins = origins.iter().map(|origin| origin.as_str().into()).collect();
+        let origins = origins
+            .iter()
+            .map(|origin| origin.as_str().into())
+            .collect();
         Self { origins }
     }
 
@@ -110,7 +113,11 @@ impl Cors {
 /// The origin of this server itself, as the client calls it. Behind a proxy that ends TLS the scheme may
 /// differ from ours, but then our own pages are not served by us.
 fn is_own(origin: &str, tls: bool, host: &str) -> bool {
-    let (scheme, port) = if tls { ("https://", ":443") } else { ("http://", ":80") };
+    let (scheme, port) = if tls {
+        ("https://", ":443")
+    } else {
+        ("http://", ":80")
+    };
     let host = host.strip_suffix(port).unwrap_or(host);
     origin.strip_prefix(scheme) == Some(host)
 }

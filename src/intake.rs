@@ -196,7 +196,11 @@ fn broken(error: &hyper::Error) -> Cut {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             let kind = io.kind();
             let read = kind == ErrorKind::InvalidInput || kind == ErrorKind::InvalidData;
-            return if read { Cut::ClientBroken } else { Cut::ClientGone };
+            return if read {
+                Cut::ClientBroken
+            } else {
+                Cut::ClientGone
+            };
         }
         source = cause.source();
     }

@@ -35,12 +35,17 @@ pub fn start() {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second start would change nothing, which is no reason to end.
     let _ = if std::io::stderr().is_terminal() {
         log.try_init()
     } else {
-        log.json().flatten_event(true).with_current_span(false).try_init()
+        log.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init()
     };
 }
 

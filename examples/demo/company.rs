@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-pub const SUBSCRIBERS: usize = 200;
-pub const CALLS: usize = 20_000;
+pub(crate) const SUBSCRIBERS: usize = 200;
+pub(crate) const CALLS: usize = 20_000;
 
 /// A customer: an organisation with its domain, how many subscribers it has, and who the first one is.
 const CUSTOMERS: [(&str, &str, usize, &str); 6] = [
@@ -33,7 +33,7 @@ const LAST: [&str; 20] = [
 const MAILBOXES: usize = 1;
 
 /// Numbers that only look random (SplitMix64).
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self) -> u64 {
@@ -65,28 +65,28 @@ impl Dice {
 
 /// Somebody who telephones.
 #[derive(Debug, Clone)]
-pub struct Subscriber {
-    pub name: String,
-    pub number: String,
-    pub customer: &'static str,
-    pub domain: &'static str,
-    pub department: &'static str,
-    pub site: &'static str,
+pub(crate) struct Subscriber {
+    pub(crate) name: String,
+    pub(crate) number: String,
+    pub(crate) customer: &'static str,
+    pub(crate) domain: &'static str,
+    pub(crate) department: &'static str,
+    pub(crate) site: &'static str,
     /// What his telephone logs in as.
-    pub extension: String,
+    pub(crate) extension: String,
     /// The name of his mailbox's database.
-    pub mailbox: Option<String>,
+    pub(crate) mailbox: Option<String>,
     secret: String,
 }
 
 /// The whole company.
 #[derive(Debug)]
-pub struct Company {
-    pub subscribers: Vec<Subscriber>,
+pub(crate) struct Company {
+    pub(crate) subscribers: Vec<Subscriber>,
 }
 
 impl Company {
-    pub fn found() -> Self {
+    pub(crate) fn found() -> Self {
         let mut dice = Dice(4711);
         let mut subscribers = Vec::with_capacity(SUBSCRIBERS);
         for (customer, domain, staff, head) in CUSTOMERS {
@@ -112,13 +112,13 @@ impl Company {
     }
 
     /// The first subscriber of a customer.
-    pub fn of(&self, domain: &str) -> &Subscriber {
+    pub(crate) fn of(&self, domain: &str) -> &Subscriber {
         let found = self.subscribers.iter().find(|subscriber| subscriber.domain == domain);
         found.expect("the customer has no subscriber")
     }
 
     /// Call detail records, as a switch writes them: with what the registrant logged in with.
-    pub fn calls(&self) -> Vec<Value> {
+    pub(crate) fn calls(&self) -> Vec<Value> {
         let mut dice = Dice(1900);
         let mut minute = 0;
         (0..CALLS).map(|index| {
@@ -148,7 +148,7 @@ impl Company {
     }
 
     /// Master records of domains, numbers and telephones.
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let domains = CUSTOMERS.iter().map(|(customer, domain, staff, _)| {
             json!({
                 "_id": format!("number_domain:{domain}"), "type": "number_domain", "display_name": customer,
@@ -176,7 +176,7 @@ impl Company {
     }
 
     /// Configuration that inherits: company → customer → department and site → one node for each telephone.
-    pub fn nodes(&self, hashed: &str) -> Vec<Value> {
+    pub(crate) fn nodes(&self, hashed: &str) -> Vec<Value> {
         let node = |id: &str, parents: Value, own: Value| {
             let mut node = own;
             node["_id"] = id.into();
@@ -214,7 +214,7 @@ impl Company {
     }
 
     /// What callers have said to one subscriber's mailbox.
-    pub fn voicemail(&self, owner: &Subscriber) -> Vec<Value> {
+    pub(crate) fn voicemail(&self, owner: &Subscriber) -> Vec<Value> {
         let mut dice = Dice(u64::from_str_radix(&owner.secret, 16).unwrap_or_default());
         (0..12).map(|index| {
             let from = dice.of(&self.subscribers);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 /// The design documents of one folder of `ddocs/`.
-pub fn read(folder: &Path) -> Result<Vec<Value>, String> {
+pub(crate) fn read(folder: &Path) -> Result<Vec<Value>, String> {
     let mut designs = Vec::new();
     for (name, mut design) in members(folder)? {
         design["_id"] = format!("_design/{name}").into();

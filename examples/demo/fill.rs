@@ -22,10 +22,10 @@ const BATCH: usize = 1000;
 
 /// Somebody who logs in by the password of his document in `_users`.
 #[derive(Debug)]
-pub struct Account {
-    pub name: &'static str,
-    pub password: &'static str,
-    pub roles: Vec<String>,
+pub(crate) struct Account {
+    pub(crate) name: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) roles: Vec<String>,
 }
 
 /// A database and what goes into it.
@@ -37,7 +37,7 @@ struct Wanted {
     told: String,
 }
 
-pub fn fill(backend: &Backend, company: &Company, accounts: &[Account], password: &str) -> Result<(), String> {
+pub(crate) fn fill(backend: &Backend, company: &Company, accounts: &[Account], password: &str) -> Result<(), String> {
     let wanted = wanted(company, password)?;
     check(backend, &wanted, accounts)?;
     make_users(backend, accounts)?;

@@ -27,6 +27,7 @@ use say::{Ink, Progress, ink, line};
 
 const ADDRESS: &str = "127.0.0.1:6984";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Everybody's.
 const PASSWORD: &str = "demo";
 
 fn main() -> ExitCode {

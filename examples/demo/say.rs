@@ -5,14 +5,14 @@ use std::time::Instant;
 
 /// Emphasis, by name.
 #[derive(Debug, Clone, Copy)]
-pub enum Ink {
+pub(crate) enum Ink {
     Bold,
     Dim,
     Green,
     Cyan,
 }
 
-pub fn ink(ink: Ink, text: &str) -> String {
+pub(crate) fn ink(ink: Ink, text: &str) -> String {
     let code = match ink {
         Ink::Bold => 1,
         Ink::Dim => 2,
@@ -22,26 +22,26 @@ pub fn ink(ink: Ink, text: &str) -> String {
     if stdout().is_terminal() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     let _ = writeln!(stdout(), "{text}");
 }
 
 /// One line of what is being done, finished when it is.
 #[derive(Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     what: String,
     since: Instant,
     shown: usize,
 }
 
 impl Progress {
-    pub fn begin(what: &str) -> Self {
+    pub(crate) fn begin(what: &str) -> Self {
         let mut progress = Self { what: what.to_owned(), since: Instant::now(), shown: 0 };
         progress.at(0, 0);
         progress
     }
 
-    pub fn at(&mut self, done: usize, of: usize) {
+    pub(crate) fn at(&mut self, done: usize, of: usize) {
         if stdout().is_terminal() {
             self.shown = (done * 20).checked_div(of).unwrap_or_default().min(20);
             let bar = format!("{}{}", "━".repeat(self.shown), "╌".repeat(20 - self.shown));
@@ -50,7 +50,7 @@ impl Progress {
         }
     }
 
-    pub fn end(self, told: &str) {
+    pub(crate) fn end(self, told: &str) {
         let time = self.since.elapsed().as_millis();
         let time = if time < 100 { String::new() } else { format!("  {}.{} s", time / 1000, time % 1000 / 100) };
         let back = if stdout().is_terminal() { "\r\u{1b}[K" } else { "" };

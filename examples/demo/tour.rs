@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::PASSWORD;
 use crate::company::Company;
 use crate::fill::Account;
 use crate::say::{Ink, ink, line};
@@ -12,31 +13,34 @@ const URL: &str = "https://localhost:6984";
 struct Stop {
     who: &'static str,
     path: String,
+    /// What `curl` sends beside.
+    asks: String,
     shows: &'static str,
     why: &'static str,
 }
 
-pub fn show(company: &Company, accounts: &[Account], authority: &Path) {
+pub(crate) fn show(company: &Company, accounts: &[Account], authority: &Path) {
     let authority = short(authority);
     line(&format!("\n  {} on {}, in front of it all, with the rules of policies/.\n", ink(Ink::Bold, "couchwarden"), ink(Ink::Cyan, URL)));
+    let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
     for (account, told) in accounts.iter().zip([
-        "a subscriber: her own number, her own mailbox",
-        "runs the telephones of Hafenlogistik Nord",
-        "the administrator",
+        format!("one of {}'s: her number {}, her mailbox", alice.customer, alice.number),
+        format!("looks after the telephones of {}", tariq.customer),
+        "administrator".to_owned(),
     ]) {
-        line(&format!("    {:<6} {:<50} {}", ink(Ink::Bold, account.name), told, ink(Ink::Dim, &format!("password: {}", account.password))));
+        let (name, password) = (format!("{:<6}", account.name), format!("password {}", account.password));
+        line(&format!("    {} {told:<62} {}", ink(Ink::Bold, &name), ink(Ink::Dim, &password)));
     }
     line("");
     for (index, stop) in stops(company).iter().enumerate() {
-        let Stop { who, path, shows, why } = stop;
+        let Stop { who, path, asks, shows, why } = stop;
         line(&format!("  {}. {shows}", index + 1));
         line(&format!("     {}", ink(Ink::Dim, why)));
-        line(&format!("     {}\n", ink(Ink::Cyan, &format!("curl -g --cacert {authority} -u {who}:demo '{URL}{path}'"))));
+        line(&format!("     {}\n", ink(Ink::Cyan, &format!("curl --cacert {authority} -u {who}:{PASSWORD}{asks} '{URL}{path}'"))));
     }
-    let alice = company.of("backhaus.example");
     let mailbox = alice.mailbox.as_deref().unwrap_or_default();
     line(&format!("  PouchDB in Node syncs a whole mailbox (start it with NODE_EXTRA_CA_CERTS={authority}):"));
-    line(&format!("     {}", ink(Ink::Cyan, &format!("PouchDB.sync('mine', 'https://alice:demo@localhost:6984/{mailbox}')"))));
+    line(&format!("     {}", ink(Ink::Cyan, &format!("PouchDB.sync('mine', 'https://alice:{PASSWORD}@localhost:6984/{mailbox}')"))));
     line(&format!("     {}\n", ink(Ink::Dim, "What she writes needs `updated_by: 'alice'`, else it is denied and the sync goes on (ddocs/mailbox).")));
     line(&format!("  Each request is one line below. {} ends it all.\n", ink(Ink::Bold, "Ctrl-C")));
 }
@@ -45,35 +49,39 @@ fn stops(company: &Company) -> [Stop; 5] {
     let tariq = company.of("hafen.example");
     let colleague = company.subscribers.iter().find(|other| other.domain == tariq.domain && other.number != tariq.number);
     let colleague = colleague.map(|other| &other.extension).expect("tariq works alone");
-    let encoded = |number: &str| number.replace('+', "%2B");
     [
         Stop {
             who: "alice",
             path: "/cdrs/_design/cdr/_view/by_number?limit=3".to_owned(),
+            asks: String::new(),
             shows: "Alice's dashboard asks for calls and gets hers, without the passwords that stand in each record.",
             why: "cdr-dashboard pins the view to the number of her role; cdr-secrets hides registrant_password and **.password",
         },
         Stop {
             who: "alice",
-            path: format!("/cdrs/_design/cdr/_view/by_number?startkey=[\"{0}\"]&endkey=[\"{0}\",{{}}]", encoded(&tariq.number)),
+            path: "/cdrs/_design/cdr/_view/by_number".to_owned(),
+            asks: format!(" -G --data-urlencode 'startkey=[\"{}\"]'", tariq.number),
             shows: "She asks for Tariq's calls instead: 403, and CouchDB is not even asked.",
             why: "a key outside the pin is refused, it does not just find nothing",
         },
         Stop {
             who: "alice",
             path: "/cdrs/_design/cdr/_view/by_day?group_level=1".to_owned(),
+            asks: String::new(),
             shows: "How many calls she had, and how many seconds she talked.",
             why: "reduce = true: CouchDB groups inside her pin, couchwarden checks each key and adds up",
         },
         Stop {
             who: "tariq",
             path: "/provisioning/_all_docs?include_docs=true&limit=3".to_owned(),
-            shows: "Tariq sees the records of his customer only, and no sip_secret. The other 300 don't exist for him.",
+            asks: String::new(),
+            shows: "Tariq sees the records of his customer only, and no sip_secret. For him the other customers' don't exist.",
             why: "own-records: the id must match endpoint:*@hafen.example and the like; device-secrets hides what devices log in with",
         },
         Stop {
             who: "ops",
             path: format!("/node/{colleague}"),
+            asks: String::new(),
             shows: "One telephone's whole configuration: its own properties over its site's, its department's and its model's.",
             why: "/node merges a document with all its parents; the telephone itself may read it too, nobody else",
         },
@@ -81,7 +89,7 @@ fn stops(company: &Company) -> [Stop; 5] {
 }
 
 /// A path as it is typed in the folder where the demo was started.
-pub fn short(path: &Path) -> String {
+pub(crate) fn short(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).display().to_string()
 }

@@ -60,7 +60,9 @@ fn request(body: Body) -> Request<Body> {
 
 async fn answer(text: &'static str, keeps: bool) -> Result<Vec<Result<Bytes, Cut>>, ClientError> {
     let client = client(database(text, keeps).await);
-    let answer = client.send(request(body::full("{}")), Kind::Request).await?;
+    let answer = client
+        .send(request(body::full("{}")), Kind::Request)
+        .await?;
     let mut body = answer.into_body();
     let mut frames = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -103,7 +105,10 @@ async fn an_answer_that_stands_still_is_cut() {
 #[tokio::test]
 async fn silence_is_slow_and_nonsense_is_broken() {
     assert_eq!(answer("", true).await, Err(ClientError::Slow));
-    assert_eq!(answer("nonsense\r\n\r\n", true).await, Err(ClientError::Broken));
+    assert_eq!(
+        answer("nonsense\r\n\r\n", true).await,
+        Err(ClientError::Broken)
+    );
     let switch = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
     assert_eq!(answer(switch, true).await, Err(ClientError::Broken));
     let two = "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab";
@@ -115,7 +120,9 @@ async fn where_nobody_listens_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let sent = client(address).send(request(body::empty()), Kind::Request).await;
+    let sent = client(address)
+        .send(request(body::empty()), Kind::Request)
+        .await;
     assert_eq!(sent.map(drop), Err(ClientError::Unreachable));
 }
 
@@ -126,7 +133,10 @@ async fn a_body_that_fails_tells_why() {
     let failing = begun.chain(stream::once(async { Err(Cut::ClientTooLarge) }));
     let body = body::boxed(StreamBody::new(failing));
     let sent = client(address).send(request(body), Kind::Request).await;
-    assert_eq!(sent.map(drop), Err(ClientError::Client(Cut::ClientTooLarge)));
+    assert_eq!(
+        sent.map(drop),
+        Err(ClientError::Client(Cut::ClientTooLarge))
+    );
 }
 
 #[tokio::test]

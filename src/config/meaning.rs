@@ -1,52 +1,23 @@
 //! From what the file says to what it means: defaults, and what can't be meant together.
 //!
-//! Invariant: every default of the configuration stands in this file.
+//! Invariant: every default of the configuration stands in this file or in `limits`.
 
+use super::limits::{count, limits};
 use super::raw::{At, Environment, Reader, Section};
+use super::words::{is_database, is_host, is_role, is_web_origin, parse_network, parse_origin};
 use super::{
-    Bcrypt, Config, CouchDb, Identity, Limits, Listen, Login, Mistake, Network, Nodes, Origin,
-    Present, Session, Voucher,
-};
-use super::words::{
-    is_database, is_host, is_role, is_web_origin, parse_network, parse_origin,
+    Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
+    Session, Voucher,
 };
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
 
 /// A signing key shorter than this can be guessed.
 const MIN_SECRET: usize = 16;
 
 /// bcrypt of cost 15 takes two seconds: nobody waits longer, and each login would be an attack.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head: 32 * KIB,
-            target: 8 * KIB,
-            body: 64 * MIB,
-            row: 16 * MIB,
-            fields: 100,
-            connections: 10_000,
-            handshake_time: Duration::from_secs(10),
-            head_time: Duration::from_secs(30),
-            body_idle: Duration::from_secs(30),
-            write_idle: Duration::from_secs(60),
-            upstream_connect: Duration::from_secs(5),
-            upstream_answer: Duration::from_secs(60),
-            upstream_idle: Duration::from_secs(60),
-            // CouchDB ends a feed, or beats, after 60 seconds by default.
-            feed_idle: Duration::from_secs(120),
-            // Node's server keeps for five seconds, CouchDB for minutes.
-            upstream_keep: Duration::from_secs(4),
-            grace: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Reads the whole file. All mistakes are gathered before any is told.
 pub(super) fn read(
@@ -280,7 +251,11 @@ fn session(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Session> {
 fn bcrypt(mut section: Section<'_>, reader: &Reader<'_>) -> Bcrypt {
     let place = section.place;
     let mut costs = |key, default| section.number(key).map_or(default, |cost| cost.value);
-    let (min_cost, cost, max_cost) = (costs("min_cost", 4), costs("cost", 11), costs("max_cost", 14));
+    let (min_cost, cost, max_cost) = (
+        costs("min_cost", 4),
+        costs("cost", 11),
+        costs("max_cost", 14),
+    );
     let workers = costs("workers", 2);
     let queue = costs("queue", 64);
     section.finish();
@@ -314,8 +289,11 @@ fn nodes(mut section: Section<'_>, reader: &Reader<'_>) -> Nodes {
     let database = section.text("database");
     let attributes = section.texts("attributes");
     let mut flag = |key, default| section.flag(key).map_or(default, |flag| flag.value);
-    let (self_service, listing, creation) =
-        (flag("self_service", false), flag("listing", true), flag("creation", true));
+    let (self_service, listing, creation) = (
+        flag("self_service", false),
+        flag("listing", true),
+        flag("creation", true),
+    );
     section.finish();
     if let Some(database) = &database
         && !is_database(&database.value)
@@ -338,59 +316,16 @@ fn cors(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<String> {
     for origin in &origins {
         if origin.value == "*" {
             // Security: `*` with credentials lets any page read for the user (leaks A12).
-            reader.mistake(origin.place, "`*` can't be allowed: answers carry credentials");
+            reader.mistake(
+                origin.place,
+                "`*` can't be allowed: answers carry credentials",
+            );
         } else if !is_web_origin(&origin.value) {
             let message = format!("`{}` is not `scheme://host[:port]`", origin.value);
             reader.mistake(origin.place, message);
         }
     }
     values(origins)
-}
-
-fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> Limits {
-    let mut limits = Limits::default();
-    for (key, field) in [
-        ("head", &mut limits.head),
-        ("target", &mut limits.target),
-        ("body", &mut limits.body),
-        ("row", &mut limits.row),
-    ] {
-        if let Some(said) = section.size(key) {
-            *field = said.value;
-        }
-    }
-    for (key, field) in [
-        ("fields", &mut limits.fields),
-        ("connections", &mut limits.connections),
-    ] {
-        if let Some(said) = section.number(key) {
-            *field = count(said.value).max(1);
-        }
-    }
-    for (key, field) in [
-        ("handshake_time", &mut limits.handshake_time),
-        ("head_time", &mut limits.head_time),
-        ("body_idle", &mut limits.body_idle),
-        ("write_idle", &mut limits.write_idle),
-        ("upstream_connect", &mut limits.upstream_connect),
-        ("upstream_answer", &mut limits.upstream_answer),
-        ("upstream_idle", &mut limits.upstream_idle),
-        ("feed_idle", &mut limits.feed_idle),
-        ("upstream_keep", &mut limits.upstream_keep),
-        ("grace", &mut limits.grace),
-    ] {
-        if let Some(said) = section.duration(key) {
-            *field = said.value;
-        }
-    }
-    let place = section.place;
-    section.finish();
-    // The buffer of a connection holds 64 KiB, and a head must fit into it.
-    if !(KIB..=64 * KIB).contains(&limits.head) || limits.target > limits.head {
-        let message = "`limits.head` is 1KiB to 64KiB, `limits.target` at most that";
-        reader.mistake(place, message);
-    }
-    limits
 }
 
 fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
@@ -411,8 +346,4 @@ fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
 
 fn values(said: Vec<At<String>>) -> Vec<String> {
     said.into_iter().map(|said| said.value).collect()
-}
-
-fn count(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -1,11 +1,12 @@
 //! The configuration: one file, all of whose mistakes are told at once, each with its line.
 //!
 //! `raw` reads what the file says; this file gives the types of what it means, `meaning` goes from one to
-//! the other. Defaults stand in `meaning` only.
+//! the other. Defaults stand in `meaning` and `limits` only.
 //!
 //! Invariant: a `Config` that exists can be run: nothing in it is checked again later. Only this module
 //! reads the environment.
 
+mod limits;
 mod meaning;
 mod raw;
 #[cfg(test)]

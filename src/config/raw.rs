@@ -38,6 +38,8 @@ pub(super) struct Section<'a> {
     name: String,
     pub(super) place: usize,
     entries: Vec<(At<String>, At<DeValue<'a>>)>,
+    /// Keys that were there: whatever is wrong with one of them has been told.
+    taken: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -105,6 +107,7 @@ impl<'a> Section<'a> {
             name,
             place,
             entries,
+            taken: Vec::new(),
         }
     }
 
@@ -185,7 +188,12 @@ impl<'a> Section<'a> {
     pub(super) fn duration(&mut self, key: &str) -> Option<At<Duration>> {
         let said = self.text(key)?;
         let value = parse_duration(&said.value);
-        self.meant(key, said, value, "a time such as \"30s\", \"10m\" or \"500ms\"")
+        self.meant(
+            key,
+            said,
+            value,
+            "a time such as \"30s\", \"10m\" or \"500ms\"",
+        )
     }
 
     pub(super) fn size(&mut self, key: &str) -> Option<At<usize>> {
@@ -249,7 +257,10 @@ impl<'a> Section<'a> {
             (Some(file), None) => std::fs::read_to_string(self.reader.path(&file.value))
                 .map_err(|error| format!("`{name}`: can't read `{}`: {error}", file.value)),
             (None, Some(variable)) => (self.reader.environment)(&variable.value).ok_or_else(|| {
-                format!("`{name}`: `{}` is not set in the environment", variable.value)
+                format!(
+                    "`{name}`: `{}` is not set in the environment",
+                    variable.value
+                )
             }),
             (Some(_), Some(_)) | (None, None) => {
                 Err(format!("`{name}` needs either `file` or `env`"))
@@ -262,6 +273,9 @@ impl<'a> Section<'a> {
 
     /// Notes that a key which must be there is not.
     pub(super) fn missing(&self, key: &str) {
+        if self.taken.iter().any(|taken| taken == key) {
+            return;
+        }
         let full = self.full(key);
         self.reader
             .mistake(self.place, format!("`{full}` is missing"));
@@ -277,6 +291,7 @@ impl<'a> Section<'a> {
 
     fn take(&mut self, key: &str) -> Option<At<DeValue<'a>>> {
         let index = self.entries.iter().position(|(at, _)| at.value == key)?;
+        self.taken.push(key.to_owned());
         Some(self.entries.swap_remove(index).1)
     }
 

@@ -22,8 +22,12 @@ directory = "policies"
 
 fn read(text: &str) -> Result<Config, Vec<String>> {
     let environment = |name: &str| (name == "PROXY").then(|| "shared".to_owned());
-    meaning::read(text, Path::new("/etc/warden/couchwarden.toml"), &environment)
-        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    meaning::read(
+        text,
+        Path::new("/etc/warden/couchwarden.toml"),
+        &environment,
+    )
+    .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
 }
 
 /// The mistakes, without the file name.
@@ -43,7 +47,9 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert_eq!(config.listen.certificates, Path::new("/etc/warden/certs"));
     assert_eq!(config.policies, Path::new("/etc/warden/policies"));
     assert_eq!(config.couchdb.role, "warden");
-    assert!(matches!(config.couchdb.present, Present::Proxy { ref secret } if secret.matches(b"shared")));
+    assert!(
+        matches!(config.couchdb.present, Present::Proxy { ref secret } if secret.matches(b"shared"))
+    );
     assert_eq!(config.identity.vouchers, [Voucher::CouchDb]);
     assert_eq!(config.identity.session.lifetime, Duration::from_secs(600));
     assert!(config.cors.is_empty() && config.trusted.is_empty());
@@ -114,20 +120,38 @@ body = "64 MB"
 listing = "yes"
 [surprise]
 "#;
-    insta::assert_snapshot!(mistakes(text), @r"
-    ");
+    insta::assert_snapshot!(mistakes(text), @r#"
+    1: `policies.directory` is missing
+    4: plain HTTP is served on a loopback address only, such as 127.0.0.1
+    5: unknown key `listen.colour`
+    7: a node is `http://host:port` or `https://host:port`, without user and path
+    7: an https node is verified by `couchdb.ca`, which is missing
+    8: `couchdb.user` must be a text
+    9: `couchdb.password`: `ABSENT` is not set in the environment
+    10: `magic` is neither `proxy` nor `service`
+    12: `moon` is neither `nodes` nor `couchdb`
+    12: the voucher `nodes` needs `nodes.database`
+    13: `identity.session.lifetime` must be a time such as "30s", "10m" or "500ms", not `10 minutes`
+    13: a session secret has 16 bytes or more
+    15: `*` can't be allowed: answers carry credentials
+    15: `https://a.example.com/` is not `scheme://host[:port]`
+    17: `limits.body` must be a size such as "64MiB" or "32KiB", not `64 MB`
+    19: `nodes.listing` must be true or false
+    20: unknown key `surprise`
+    "#);
 }
 
 #[test]
 fn mistakes_of_syntax_come_alone_and_together() {
     insta::assert_snapshot!(mistakes("[listen]\naddress = \n[couchdb\nuser = 'x\n"), @r"
+    2: string values must be quoted, expected literal string
+    3: unclosed table, expected `]`
     ");
 }
 
 #[test]
 fn a_repeated_key_is_a_mistake() {
-    insta::assert_snapshot!(mistakes("[listen]\naddress = '127.0.0.1:1'\naddress = '127.0.0.1:2'\n"), @r"
-    ");
+    insta::assert_snapshot!(mistakes("[listen]\naddress = '127.0.0.1:1'\naddress = '127.0.0.1:2'\n"), @"3: duplicate key");
 }
 
 #[test]

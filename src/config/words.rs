@@ -36,7 +36,9 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let port = port.strip_prefix(':')?;
     // `+80` parses as a number too.
     let plain = port.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| port.parse().ok())?.map(|port| (host, Some(port)))
+    plain
+        .then(|| port.parse().ok())?
+        .map(|port| (host, Some(port)))
 }
 
 pub(super) fn is_host(text: &str) -> bool {
@@ -53,10 +55,14 @@ pub(super) fn is_web_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
     };
-    let scheme_good =
-        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let scheme_good = !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let host_good = split_port(rest).is_some_and(|(host, _)| {
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
         is_host(host) || address.is_some_and(|host| host.parse::<IpAddr>().is_ok())
     });
     scheme_good && host_good && text == text.to_ascii_lowercase()
@@ -65,12 +71,15 @@ pub(super) fn is_web_origin(text: &str) -> bool {
 pub(super) fn is_role(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('_')
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 /// CouchDB's rule for the names of databases.
 pub(super) fn is_database(text: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+/-".contains(&byte);
+    let legal =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+/-".contains(&byte);
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(legal)
 }
 

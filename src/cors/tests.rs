@@ -10,9 +10,9 @@ fn cors() -> Cors {
 }
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-    let fields = fields.iter().map(|(name, value)| {
-        (http::HeaderName::from_static(name), value.parse().unwrap())
-    });
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
     fields.collect()
 }
 
@@ -26,8 +26,18 @@ fn a_known_origin_may_use_the_api_with_credentials() {
     let answer = preflight(PAGE);
     assert_eq!(answer["access-control-allow-origin"], PAGE);
     assert_eq!(answer["access-control-allow-credentials"], "true");
-    assert!(answer["access-control-allow-methods"].to_str().unwrap().contains("COPY"));
-    assert!(answer["access-control-allow-headers"].to_str().unwrap().contains("if-match"));
+    assert!(
+        answer["access-control-allow-methods"]
+            .to_str()
+            .unwrap()
+            .contains("COPY")
+    );
+    assert!(
+        answer["access-control-allow-headers"]
+            .to_str()
+            .unwrap()
+            .contains("if-match")
+    );
     assert_eq!(answer["vary"], "origin");
 }
 
@@ -51,7 +61,11 @@ fn an_unknown_origin_gets_nothing() {
 fn only_a_preflight_is_answered_as_one() {
     let asked = headers(&[("origin", PAGE), ("access-control-request-method", "PUT")]);
     assert!(cors().preflight("GET", &asked).is_none());
-    assert!(cors().preflight("OPTIONS", &headers(&[("origin", PAGE)])).is_none());
+    assert!(
+        cors()
+            .preflight("OPTIONS", &headers(&[("origin", PAGE)]))
+            .is_none()
+    );
 }
 
 #[test]
@@ -63,7 +77,12 @@ fn what_the_database_says_of_origins_is_replaced() {
     assert_eq!(varies, ["Accept", "origin"]);
     cors().dress(Some(PAGE), &mut answer);
     assert_eq!(answer["access-control-allow-origin"], PAGE);
-    assert!(answer["access-control-expose-headers"].to_str().unwrap().contains("etag"));
+    assert!(
+        answer["access-control-expose-headers"]
+            .to_str()
+            .unwrap()
+            .contains("etag")
+    );
     assert_eq!(answer.get_all("vary").iter().count(), 2);
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::filter::known::{Known, Wanted};
-use crate::filter::sight::{Seen, Sight, judge, judge_wanted, see_elsewhere, show};
+use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see_elsewhere, show};
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Lens, Needs};
 use crate::secret::Seal;
@@ -142,7 +142,7 @@ impl ChangeRows {
         if self.with_docs {
             out.extend_from_slice(b",\"doc\":");
             let seen = match change.doc {
-                Some(doc) if winner => show(&self.docs, doc, known, out)?,
+                Some(doc) if winner => show(&self.docs, Piece::Whole(doc), known, out)?,
                 Some(_) | None => Seen::Hidden,
             };
             match seen {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::filter::rows::ListRow;
 use crate::filter::window::Window;
-use crate::json::{JsonError, Object, Value, string};
+use crate::json::{JsonError, Object, Row, Value, string};
 use crate::route::query::{ChangesQuery, ViewQuery};
 use crate::route::{Method, Query};
 
@@ -124,7 +124,7 @@ impl ListPages {
     fn next(&mut self, window: Window, end: &PageEnd) -> Result<Option<Part>, JsonError> {
         let full = self.size.filter(|size| end.rows >= *size);
         if let (Some(size), Some(row)) = (full, &end.last_row) {
-            let row = ListRow::read(row)?;
+            let row = ListRow::read(Row::aside(row))?;
             let key = row.key.map(|key| String::from_utf8_lossy(key).into_owned());
             self.current.endkey = self.current.endkey.take().or(self.current.key.take());
             self.current.startkey = key;

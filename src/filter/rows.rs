@@ -8,9 +8,9 @@ use crate::filter::changes::ChangeRows;
 use crate::filter::known::Known;
 use crate::filter::project::Projection;
 use crate::filter::reduce::Groups;
-use crate::filter::sight::{Seen, Sight, see, see_elsewhere, show};
+use crate::filter::sight::{Piece, Seen, Sight, see, see_elsewhere, show};
 use crate::filter::views::ViewRows;
-use crate::json::{JsonError, Value, elements, members, quote, string};
+use crate::json::{JsonError, Member, Row, Value, elements, members, quote, string};
 use crate::policy::Lens;
 
 /// Judges and writes the rows of one answer.
@@ -67,15 +67,15 @@ impl Judge {
     /// Judges one row and writes what may be seen of it.
     pub(crate) fn row(
         &mut self,
-        row: &[u8],
+        row: Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
         match self {
             Self::Documents(rows) => rows.row(row, known, out),
             Self::View(rows) => rows.row(row, known, out),
-            Self::Reduce(groups) => groups.row(row, out),
-            Self::Changes(rows) => rows.row(row, known, out),
+            Self::Reduce(groups) => groups.row(row.bytes(), out),
+            Self::Changes(rows) => rows.row(row.bytes(), known, out),
             Self::Find(rows) => rows.row(row, known, out),
             Self::BulkGet(lens) => bulk_get_row(lens, row, known, out),
             Self::OpenRevs(leaves) => leaves.row(row, known, out),
@@ -127,22 +127,23 @@ impl Judge {
 pub(crate) struct ListRow<'a> {
     pub(crate) id: Option<&'a [u8]>,
     pub(crate) key: Option<&'a [u8]>,
-    pub(crate) value: Option<&'a [u8]>,
-    pub(crate) doc: Option<&'a [u8]>,
-    pub(crate) error: Option<&'a [u8]>,
+    pub(crate) value: Option<Member<'a>>,
+    /// None where there is none, or it is null.
+    pub(crate) doc: Option<Member<'a>>,
+    pub(crate) error: bool,
 }
 
 impl<'a> ListRow<'a> {
-    pub(crate) fn read(row: &'a [u8]) -> Result<Self, JsonError> {
+    pub(crate) fn read(row: Row<'a>) -> Result<Self, JsonError> {
         let mut parts = Self::default();
-        for member in members(row) {
+        for member in row.members() {
             let member = member?;
             match &*member.key {
                 "id" => parts.id = Some(member.value),
                 "key" => parts.key = Some(member.value),
-                "value" => parts.value = Some(member.value),
-                "doc" => parts.doc = Some(member.value),
-                "error" => parts.error = Some(member.value),
+                "value" => parts.value = Some(member),
+                "doc" => parts.doc = Some(member).filter(|doc| doc.value != b"null"),
+                "error" => parts.error = true,
                 _ => {}
             }
         }
@@ -153,7 +154,7 @@ impl<'a> ListRow<'a> {
 impl DocumentRows {
     fn row(
         &self,
-        row: &[u8],
+        row: Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
@@ -161,23 +162,22 @@ impl DocumentRows {
         let Some(key) = parts.key else {
             return Err(JsonError::Expected("a row of this endpoint"));
         };
-        let (None, Some(id), Some(value)) = (parts.error, parts.id, parts.value) else {
+        let (false, Some(id), Some(value)) = (parts.error, parts.id, parts.value) else {
             absent(key, out);
             return Ok(Seen::Shown);
         };
         let name = string(id)?;
-        let doc = parts.doc.filter(|doc| *doc != b"null");
         let mark = out.len();
-        for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key), (b",\"value\":", value)] {
+        for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key), (b",\"value\":", value.value)] {
             out.extend_from_slice(label);
             out.extend_from_slice(bytes);
         }
-        let seen = match (doc, self.docs) {
+        let seen = match (&parts.doc, self.docs) {
             (Some(doc), true) => {
                 out.extend_from_slice(b",\"doc\":");
-                show(&self.lens, doc, known, out)?
+                show(&self.lens, Piece::Member(row, doc), known, out)?
             }
-            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc, known)?),
+            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc.value, known)?),
             (None, docs) => {
                 if docs {
                     out.extend_from_slice(b",\"doc\":null");
@@ -218,15 +218,15 @@ fn as_seen(sight: &Sight) -> Seen {
 impl FindRows {
     fn row(
         &self,
-        row: &[u8],
+        row: Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
         let Some(projection) = &self.fields else {
-            return show(&self.lens, row, known, out);
+            return show(&self.lens, Piece::Whole(row.bytes()), known, out);
         };
-        let mut whole = Vec::with_capacity(row.len());
-        let seen = show(&self.lens, row, known, &mut whole)?;
+        let mut whole = Vec::with_capacity(row.bytes().len());
+        let seen = show(&self.lens, Piece::Whole(row.bytes()), known, &mut whole)?;
         if seen == Seen::Shown {
             projection.apply(&Value::parse(&whole)?).write(out);
         }
@@ -238,12 +238,12 @@ impl FindRows {
 /// entry makes PouchDB fail the whole batch.
 fn bulk_get_row(
     lens: &Lens,
-    row: &[u8],
+    row: Row<'_>,
     known: &mut Known,
     out: &mut Vec<u8>,
 ) -> Result<Seen, JsonError> {
     let (mut id, mut docs) = (None, None);
-    for member in members(row) {
+    for member in row.members() {
         let member = member?;
         match &*member.key {
             "id" => id = Some(member.value),
@@ -268,7 +268,7 @@ fn bulk_get_row(
             }
             let before = out.len();
             out.extend_from_slice(if before > start { b",{\"ok\":" } else { b"{\"ok\":" });
-            match show(lens, member.value, known, out)? {
+            match show(lens, Piece::Whole(member.value), known, out)? {
                 Seen::Shown => out.push(b'}'),
                 Seen::Hidden => out.truncate(before),
                 Seen::Later => {
@@ -289,22 +289,22 @@ fn bulk_get_row(
 impl OpenRevs {
     fn row(
         &self,
-        row: &[u8],
+        row: Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
         let mut seen = Seen::Hidden;
-        for member in members(row) {
+        for member in row.members() {
             let member = member?;
             let mark = out.len();
             match &*member.key {
                 "missing" => {
-                    out.extend_from_slice(row);
+                    out.extend_from_slice(row.bytes());
                     return Ok(Seen::Shown);
                 }
                 "ok" => {
                     out.extend_from_slice(b"{\"ok\":");
-                    seen = show(&self.lens, member.value, known, out)?;
+                    seen = show(&self.lens, Piece::Whole(member.value), known, out)?;
                     if seen == Seen::Shown {
                         out.push(b'}');
                         continue;

@@ -4,7 +4,7 @@
 //! without a body is judged by the body it replaced, and hidden when that is gone.
 
 use crate::filter::known::{Known, Lookup, Wanted};
-use crate::json::{Fields, JsonError, Kind, Value, members, quote, string};
+use crate::json::{Fields, JsonError, Kind, Member, Row, Value, members, quote, string};
 use crate::policy::{Lens, Needs};
 
 /// What became of a document or a row.
@@ -29,11 +29,42 @@ pub(crate) enum Sight {
     Later,
 }
 
+/// A document in an answer: a row of its own, or a member of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Piece<'a> {
+    /// These bytes.
+    Whole(&'a [u8]),
+    /// The value of a member of a row.
+    Member(Row<'a>, &'a Member<'a>),
+}
+
+impl<'a> Piece<'a> {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Member(_, member) => member.value,
+        }
+    }
+
+    /// Writes it without what is hidden.
+    pub(crate) fn cut(
+        &self,
+        fields: &Fields,
+        kind: Kind,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JsonError> {
+        match self {
+            Self::Whole(bytes) => fields.cut(bytes, kind, out),
+            Self::Member(row, member) => row.cut(member, fields, kind, out),
+        }
+    }
+}
+
 /// The members of a document that the filter itself looks at.
 struct Outline<'a> {
     id: String,
     conflicts: bool,
-    bytes: &'a [u8],
+    piece: Piece<'a>,
 }
 
 /// Judges one revision whose full body is `document`.
@@ -71,12 +102,12 @@ pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: Wanted, known: &mut Kn
 /// Writes a document as far as the caller may see it.
 pub(crate) fn show(
     lens: &Lens,
-    bytes: &[u8],
+    piece: Piece<'_>,
     known: &mut Known,
     out: &mut Vec<u8>,
 ) -> Result<Seen, JsonError> {
-    let outline = Outline::read(bytes)?;
-    match see(lens, &outline.id, bytes, known)? {
+    let outline = Outline::read(piece)?;
+    match see(lens, &outline.id, piece.bytes(), known)? {
         Sight::Invisible => Ok(Seen::Hidden),
         Sight::Later => Ok(Seen::Later),
         Sight::Visible(fields) => outline.write(lens, &fields, known, out),
@@ -119,13 +150,9 @@ pub(crate) fn is_bare(document: &Value) -> bool {
 }
 
 impl<'a> Outline<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, JsonError> {
-        let mut outline = Self {
-            id: String::new(),
-            conflicts: false,
-            bytes,
-        };
-        for member in members(bytes) {
+    fn read(piece: Piece<'a>) -> Result<Self, JsonError> {
+        let mut outline = Self { id: String::new(), conflicts: false, piece };
+        for member in members(piece.bytes()) {
             let member = member?;
             match &*member.key {
                 "_id" => outline.id = string(member.value)?.into_owned(),
@@ -145,11 +172,11 @@ impl<'a> Outline<'a> {
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
         if !self.conflicts {
-            fields.cut(self.bytes, Kind::Document, out)?;
+            self.piece.cut(fields, Kind::Document, out)?;
             return Ok(Seen::Shown);
         }
-        let mut cut = Vec::with_capacity(self.bytes.len());
-        fields.cut(self.bytes, Kind::Document, &mut cut)?;
+        let mut cut = Vec::with_capacity(self.piece.bytes().len());
+        self.piece.cut(fields, Kind::Document, &mut cut)?;
         let mark = out.len();
         out.push(b'{');
         for member in members(&cut) {

@@ -15,7 +15,7 @@ use crate::filter::known::Known;
 use crate::filter::layout::Layout;
 use crate::filter::pages::{Pages, Part};
 use crate::filter::rows::{Judge, OpenRevs};
-use crate::filter::sight::{Seen, show};
+use crate::filter::sight::{Piece, Seen, show};
 use crate::filter::stream::{Recipe, Rows};
 use crate::filter::window::Window;
 use crate::inspect;
@@ -46,7 +46,7 @@ pub(crate) async fn document(
     let mut known = Known::default();
     let mut out = Vec::with_capacity(bytes.len());
     for _ in 0..ROUNDS {
-        match show(&lens, &bytes, &mut known, &mut out).map_err(|_| Cut::Filter.refusal())? {
+        match show(&lens, Piece::Whole(&bytes), &mut known, &mut out).map_err(|_| Cut::Filter.refusal())? {
             Seen::Hidden => return Err(Refusal::Missing),
             Seen::Shown => {
                 let tag = rev(&bytes).and_then(|rev| etag(&rev, &lens.fingerprint()));

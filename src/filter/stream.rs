@@ -20,7 +20,7 @@ use crate::filter::pages::{PageEnd, Pages};
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
 use crate::filter::window::Window;
-use crate::json::{Event, JsonError, Splitter};
+use crate::json::{Event, JsonError, Row, Splitter};
 
 /// How often a row may ask for further documents before it is given up.
 const ROUNDS: usize = 8;
@@ -181,16 +181,17 @@ impl Rows {
                 layout.open(out);
             }
             match event {
-                Event::Row(row) => {
+                Event::Row(_) => {
+                    let row = splitter.row();
                     end.rows += 1;
                     if remember && pages.size() == Some(end.rows) {
-                        end.last_row = Some(row.to_vec());
+                        end.last_row = Some(row.bytes().to_vec());
                     }
                     if window.is_full() {
                         continue;
                     }
                     if !held.is_empty() {
-                        held.push(Held::Row(row.to_vec()));
+                        held.push(Held::Row(row.bytes().to_vec()));
                         // Noted now, so that one round of reading serves the whole chunk.
                         let mark = out.len();
                         judge.row(row, known, out)?;
@@ -199,7 +200,7 @@ impl Rows {
                     }
                     let place = Place { layout: *layout, shown: &mut self.shown };
                     if emit(judge, row, known, place, window, out)? == Seen::Later {
-                        held.push(Held::Row(row.to_vec()));
+                        held.push(Held::Row(row.bytes().to_vec()));
                     }
                 }
                 // In any other answer it is an empty line that means nothing.
@@ -234,7 +235,7 @@ impl Rows {
                     }
                     let place = Place { layout: self.layout, shown: &mut self.shown };
                     let (known, out) = (&mut self.known, &mut self.out);
-                    let seen = emit(&mut self.judge, &row, known, place, &mut self.window, out)?;
+                    let seen = emit(&mut self.judge, Row::aside(&row), known, place, &mut self.window, out)?;
                     if seen == Seen::Later {
                         self.held.push(Held::Row(row));
                     }
@@ -332,7 +333,7 @@ struct Place<'a> {
 /// Judges one row and writes it if it is visible and inside the window.
 fn emit(
     judge: &mut Judge,
-    row: &[u8],
+    row: Row<'_>,
     known: &mut Known,
     place: Place<'_>,
     window: &mut Window,

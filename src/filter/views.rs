@@ -2,7 +2,8 @@
 
 use crate::filter::known::{Known, Lookup, Wanted};
 use crate::filter::rows::ListRow;
-use crate::filter::sight::{Seen, show};
+use crate::filter::sight::{Piece, Seen, show};
+use crate::json;
 use crate::json::{JsonError, Kind, Value, string};
 use crate::policy::{Needs, Row, ViewLens};
 
@@ -18,20 +19,20 @@ pub(crate) struct ViewRows {
 impl ViewRows {
     pub(crate) fn row(
         &self,
-        row: &[u8],
+        row: json::Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
         let parts = ListRow::read(row)?;
-        let (Some(id), Some(key), Some(value)) = (parts.id, parts.key, parts.value) else {
+        let (Some(id), Some(key), Some(value)) = (parts.id, parts.key, &parts.value) else {
             return Err(JsonError::Expected("a row of a view"));
         };
-        if parts.error.is_some() {
+        if parts.error {
             return Err(JsonError::ErrorInside);
         }
         let name = string(id)?;
         let key_read = Value::parse(key)?;
-        let value_read = if self.lens.needs_value() { Value::parse(value)? } else { Value::Null };
+        let value_read = if self.lens.needs_value() { Value::parse(value.value)? } else { Value::Null };
         let source = match self.lens.needs_document() {
             Needs::Nothing | Needs::Id => None,
             Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
@@ -40,8 +41,8 @@ impl ViewRows {
                 Lookup::Found(document) => Some(document.clone()),
             },
         };
-        let row = Row { id: Some(&name), key: &key_read, value: &value_read, doc: source.as_ref() };
-        let Some(fields) = self.lens.judge(&row) else {
+        let judged = Row { id: Some(&name), key: &key_read, value: &value_read, doc: source.as_ref() };
+        let Some(fields) = self.lens.judge(&judged) else {
             return Ok(Seen::Hidden);
         };
         let mark = out.len();
@@ -50,12 +51,14 @@ impl ViewRows {
             out.extend_from_slice(bytes);
         }
         out.extend_from_slice(b",\"value\":");
-        fields.cut(value, Kind::Plain, out)?;
+        row.cut(value, &fields, Kind::Plain, out)?;
         if self.docs {
             out.extend_from_slice(b",\"doc\":");
             let mut read = Vec::new();
-            let seen = match parts.doc.filter(|doc| *doc != b"null") {
-                Some(doc) => show(self.lens.documents(), doc, known, &mut read)?,
+            let seen = match &parts.doc {
+                Some(doc) => {
+                    show(self.lens.documents(), Piece::Member(row, doc), known, &mut read)?
+                }
                 None => Seen::Hidden,
             };
             match seen {

@@ -253,3 +253,6 @@ pub(crate) fn new_id() -> Option<String> {
     rand::fill(&mut bytes).ok()?;
     Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,3 +133,6 @@ pub(crate) fn json(name: &str, text: &str) -> Result<Value, Refusal> {
 fn bad(reason: &str) -> Refusal {
     QueryError::Parse(reason.to_owned()).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,8 +48,14 @@ static KEPT: [(HeaderName, Repeated); 18] = [
     (header::ACCESS_CONTROL_REQUEST_HEADERS, Repeated::List),
     (HeaderName::from_static("destination"), Repeated::Refused),
     (HeaderName::from_static("last-event-id"), Repeated::Refused),
-    (HeaderName::from_static("x-requested-with"), Repeated::Refused),
-    (HeaderName::from_static("x-couch-full-commit"), Repeated::Refused),
+    (
+        HeaderName::from_static("x-requested-with"),
+        Repeated::Refused,
+    ),
+    (
+        HeaderName::from_static("x-couch-full-commit"),
+        Repeated::Refused,
+    ),
     (HeaderName::from_static("sec-fetch-site"), Repeated::Refused),
 ];
 
@@ -101,7 +107,9 @@ pub(super) fn check_framing(parts: &Parts) -> Result<(), Refusal> {
     }
     // Security: CouchDB would turn the POST that we judged into a DELETE (leaks A9).
     if headers.keys().any(is_override) {
-        return Err(Refusal::BadRequest("the method can't be overridden by a header"));
+        return Err(Refusal::BadRequest(
+            "the method can't be overridden by a header",
+        ));
     }
     Ok(())
 }
@@ -116,13 +124,19 @@ fn check_transfer_encoding(parts: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::BadRequest("transfer codings belong to HTTP/1.1"));
     }
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Refusal::NotImplemented("the only transfer coding is one `chunked`"));
+        return Err(Refusal::NotImplemented(
+            "the only transfer coding is one `chunked`",
+        ));
     }
     Ok(())
 }
 
 fn is_override(name: &HeaderName) -> bool {
-    let bare: String = name.as_str().chars().filter(|c| *c != '-' && *c != '_').collect();
+    let bare: String = name
+        .as_str()
+        .chars()
+        .filter(|c| *c != '-' && *c != '_')
+        .collect();
     OVERRIDES.contains(&bare.as_str())
 }
 
@@ -138,7 +152,9 @@ pub(super) fn host(parts: &Parts, names: &[String]) -> Result<String, Refusal> {
     };
     let scheme = parts.uri.scheme_str();
     if scheme.is_some_and(|scheme| scheme != "http" && scheme != "https") {
-        return Err(Refusal::BadRequest("the scheme of the target is not served"));
+        return Err(Refusal::BadRequest(
+            "the scheme of the target is not served",
+        ));
     }
     let authority = match parts.uri.authority() {
         Some(authority) => Some(parse_host(authority.as_str().as_bytes())?),
@@ -176,7 +192,10 @@ fn parse_host(text: &[u8]) -> Result<String, Refusal> {
         Some(port) => port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok(),
         None => rest.is_empty(),
     };
-    let host_good = authority.host().bytes().any(|b| b.is_ascii_alphanumeric() || b == b':');
+    let host_good = authority
+        .host()
+        .bytes()
+        .any(|b| b.is_ascii_alphanumeric() || b == b':');
     (port_good && host_good)
         .then(|| text.to_ascii_lowercase())
         .ok_or(BAD_HOST)
@@ -193,7 +212,9 @@ pub(super) fn target(parts: &Parts, method: &str, limits: &Limits) -> Result<Str
     }
     let rooted = target.starts_with('/') || (target == "*" && method == "OPTIONS");
     if !rooted || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Refusal::BadRequest("the target is not a path of visible ASCII"));
+        return Err(Refusal::BadRequest(
+            "the target is not a path of visible ASCII",
+        ));
     }
     if target.len() > limits.target {
         return Err(Refusal::TooLarge(Limit::Target));
@@ -240,7 +261,9 @@ fn one_value(
     let values = std::iter::once(&first).chain(rest);
     let values: Vec<&[u8]> = values.map(|value| value.as_bytes()).collect();
     let joined = values.join(separator);
-    HeaderValue::from_bytes(&joined).map(Some).map_err(|_| NOT_ASCII)
+    HeaderValue::from_bytes(&joined)
+        .map(Some)
+        .map_err(|_| NOT_ASCII)
 }
 
 /// `gzip` is inflated on the way in, `identity` is nothing, anything else is not read here.
@@ -251,7 +274,11 @@ pub(super) fn is_gzip(codings: &GetAll<'_, HeaderValue>) -> Result<bool, Refusal
         match coding.as_slice() {
             b"gzip" | b"x-gzip" if index == 0 => gzip = true,
             b"identity" if index == 0 => {}
-            _ => return Err(Refusal::UnsupportedMedia("the only content coding is one `gzip`")),
+            _ => {
+                return Err(Refusal::UnsupportedMedia(
+                    "the only content coding is one `gzip`",
+                ));
+            }
         }
     }
     Ok(gzip)

@@ -135,7 +135,11 @@ impl Inbound {
             }
             whole.extend_from_slice(&data);
         }
-        Ok(if whole.is_empty() { first } else { whole.freeze() })
+        Ok(if whole.is_empty() {
+            first
+        } else {
+            whole.freeze()
+        })
     }
 
     /// The body as it arrives. Its errors are `Cut::Client…`, and abort the request to CouchDB.
@@ -181,7 +185,9 @@ impl Flow {
         // `NO_ERROR`; half a body must not count as a whole one
         // (`a_reset_without_error_does_not_complete_a_body`).
         let reset = self.shape.streams && !self.raw.is_end_stream();
-        let short = self.declared.is_some_and(|declared| declared != self.raw_bytes);
+        let short = self
+            .declared
+            .is_some_and(|declared| declared != self.raw_bytes);
         if reset || short {
             return Err(Cut::ClientBroken);
         }

@@ -65,7 +65,11 @@ fn identity_headers_do_not_pass_in_any_spelling() {
         .body(())
         .unwrap();
     let intake = accept(&request, "").unwrap();
-    let names: Vec<_> = intake.headers.keys().map(http::HeaderName::as_str).collect();
+    let names: Vec<_> = intake
+        .headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .collect();
     assert_eq!(names, ["accept"]);
 }
 
@@ -92,7 +96,9 @@ fn request_ids_differ() {
     let door = Door::new(&Limits::default(), &[], &[]);
     let ids = [0, 1].map(|_| {
         let (parts, ()) = request.clone().into_parts();
-        Intake::from_parts(&parts, None, Some(0), peer(), &door).unwrap().request_id
+        Intake::from_parts(&parts, None, Some(0), peer(), &door)
+            .unwrap()
+            .request_id
     });
     assert_ne!(ids[0], ids[1]);
 }
@@ -103,7 +109,10 @@ async fn a_body_is_collected_up_to_the_limit() {
     assert_eq!(body().collect(4).await.unwrap(), "abcd");
     assert_eq!(body().collect(3).await, Err(Refusal::TooLarge(Limit::Body)));
     let declared = inbound(pieces(vec![]), Some(10), false);
-    assert_eq!(declared.collect(9).await, Err(Refusal::TooLarge(Limit::Body)));
+    assert_eq!(
+        declared.collect(9).await,
+        Err(Refusal::TooLarge(Limit::Body))
+    );
 }
 
 #[tokio::test]
@@ -116,7 +125,10 @@ async fn a_body_shorter_than_it_said_is_not_whole() {
 async fn trailers_are_dropped() {
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-auth-couchdb-username", "admin".parse().unwrap());
-    let frames = [Ok(Frame::data(Bytes::from("a"))), Ok(Frame::trailers(trailers))];
+    let frames = [
+        Ok(Frame::data(Bytes::from("a"))),
+        Ok(Frame::trailers(trailers)),
+    ];
     let raw = body::boxed(StreamBody::new(stream::iter(frames)));
     let mut body = inbound(raw, None, false).stream();
     assert!(body.frame().await.unwrap().unwrap().is_data());
@@ -131,10 +143,16 @@ async fn a_bomb_is_stopped_at_the_limit() {
         body: 100_000,
         ..Limits::default()
     };
-    let shape = Shape { streams: false, gzip: true };
+    let shape = Shape {
+        streams: false,
+        gzip: true,
+    };
     let body = Inbound::new(pieces(vec![bomb.into()]), None, &limits, shape);
     let meter = body.meter();
-    assert_eq!(body.collect(100_000).await, Err(Refusal::TooLarge(Limit::Body)));
+    assert_eq!(
+        body.collect(100_000).await,
+        Err(Refusal::TooLarge(Limit::Body))
+    );
     assert!(meter.load(std::sync::atomic::Ordering::Relaxed) <= 100_000);
 }
 
@@ -145,7 +163,10 @@ async fn a_client_that_stops_sending_is_too_slow() {
     let start = tokio::time::Instant::now();
     let refused = inbound(raw, None, false).collect(9).await;
     assert_eq!(refused, Err(Refusal::ClientSlow));
-    assert_eq!(start.elapsed().as_secs(), Limits::default().body_idle.as_secs());
+    assert_eq!(
+        start.elapsed().as_secs(),
+        Limits::default().body_idle.as_secs()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +177,10 @@ async fn a_client_that_drips_is_too_slow() {
     });
     let raw = body::boxed(StreamBody::new(Box::pin(drops)));
     let start = tokio::time::Instant::now();
-    assert_eq!(inbound(raw, None, false).collect(999).await, Err(Refusal::ClientSlow));
+    assert_eq!(
+        inbound(raw, None, false).collect(999).await,
+        Err(Refusal::ClientSlow)
+    );
     assert!(start.elapsed() <= Duration::from_secs(60));
 }
 

@@ -19,6 +19,11 @@ impl<'a> Row<'a> {
         Self { bytes, brackets }
     }
 
+    /// A row that has been put aside: where its brackets stand is no longer known.
+    pub fn aside(bytes: &'a [u8]) -> Self {
+        Self { bytes, brackets: &[] }
+    }
+
     /// The row's bytes.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes

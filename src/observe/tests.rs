@@ -34,7 +34,10 @@ impl<'a> MakeWriter<'a> for Lines {
 /// What is written when this record's answer is read `frames` times and dropped.
 fn line(method: &str, caller: &str, answer: Response<Body>, frames: usize) -> serde_json::Value {
     let lines = Lines::default();
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(lines.clone());
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(lines.clone());
     tracing::subscriber::with_default(log.finish(), || {
         let address = "10.0.0.1".parse().unwrap();
         let mut record = Record::begin(method, address, Version::HTTP_11, "id");
@@ -44,7 +47,9 @@ fn line(method: &str, caller: &str, answer: Response<Body>, frames: usize) -> se
         record.verdict("permit");
         record.rules("cdr-dashboard");
         let mut body = record.attach(answer).into_body();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         for _ in 0..frames {
             runtime.block_on(body.frame());
         }
@@ -60,7 +65,10 @@ fn two_pieces(last: Result<&'static str, Cut>) -> Response<Body> {
 }
 
 fn ending(answer: Response<Body>, frames: usize) -> String {
-    line("GET", "jan", answer, frames)["end"].as_str().unwrap().to_owned()
+    line("GET", "jan", answer, frames)["end"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[test]
@@ -70,7 +78,7 @@ fn a_line_says_who_asked_what_and_how_it_ended() {
     for unsteady in ["timestamp", "ms"] {
         assert!(fields.remove(unsteady).is_some());
     }
-    insta::assert_snapshot!(line, @"");
+    insta::assert_snapshot!(line, @r#"{"bytes_in":0,"bytes_out":5,"caller":"jan","client":"10.0.0.1","db":"cdrs","end":"complete","id":"id","level":"INFO","method":"GET","protocol":"HTTP/1.1","route":"/{db}/_all_docs","rules":"cdr-dashboard","status":200,"target":"request","verdict":"permit"}"#);
 }
 
 #[test]
@@ -78,7 +86,10 @@ fn every_ending_has_its_name() {
     assert_eq!(ending(two_pieces(Ok("de")), 3), "complete");
     assert_eq!(ending(two_pieces(Ok("de")), 1), "client-gone");
     assert_eq!(ending(two_pieces(Err(Cut::Filter)), 2), "cut");
-    assert_eq!(ending(two_pieces(Err(Cut::UpstreamSlow)), 2), "upstream-slow");
+    assert_eq!(
+        ending(two_pieces(Err(Cut::UpstreamSlow)), 2),
+        "upstream-slow"
+    );
     assert_eq!(ending(two_pieces(Err(Cut::Upstream)), 2), "upstream-gone");
     assert_eq!(ending(Response::new(body::empty()), 0), "complete");
     // A body of known length is not asked again after its last byte.
@@ -90,7 +101,10 @@ fn every_ending_has_its_name() {
 fn an_answer_without_a_body_on_the_wire_is_complete() {
     let answer = Response::new(body::full("abc"));
     assert_eq!(line("HEAD", "jan", answer, 0)["end"], "complete");
-    let answer = Response::builder().status(304).body(body::full("abc")).unwrap();
+    let answer = Response::builder()
+        .status(304)
+        .body(body::full("abc"))
+        .unwrap();
     assert_eq!(line("GET", "jan", answer, 0)["end"], "complete");
 }
 

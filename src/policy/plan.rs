@@ -164,6 +164,16 @@ impl Permit {
     }
 }
 
+/// The reason for routes that nothing judges yet.
+pub(super) const UNJUDGED: &str = "this is open to administrators only";
+
+impl Denial {
+    /// Is it for want of a judgement, and not by any rule? A test counts these.
+    pub fn is_unjudged(&self) -> bool {
+        self.refusal == Refusal::Forbidden(UNJUDGED)
+    }
+}
+
 impl Question {
     /// The database.
     pub fn db(&self) -> Option<&DbName> {

@@ -16,12 +16,10 @@ use super::action::{Actions, Mask, REWRITE, Simple};
 use super::case::{Case, Outcome};
 use super::grants::{Interest, binds};
 use super::need::{DatabaseNeed, Need, Untouched, need};
-use super::plan::{Denial, Permit, Plan, Question, Verdict};
+use super::plan::{Denial, Permit, Plan, Question, UNJUDGED, Verdict};
 
 /// Why something that exists is not done.
 const FORBIDDEN: &str = "you are not allowed to do this";
-/// The reason for routes that policy does not judge yet; a test counts them.
-const UNJUDGED: &str = "this is open to administrators only";
 
 pub(super) fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict {
     let administrator = caller.is_administrator();

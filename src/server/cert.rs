@@ -80,7 +80,9 @@ fn server(hosts: &[String]) -> Result<CertificateParams, rcgen::Error> {
         }
     }
     let mut params = dated(CertificateParams::new(names)?);
-    params.distinguished_name.push(DnType::CommonName, "couchwarden");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "couchwarden");
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

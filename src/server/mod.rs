@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -62,6 +63,18 @@ pub struct Drained {
 /// Binds the address, so that its port is known before anything runs.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
+}
+
+/// Ready when the program is told to end, by `SIGTERM` or `SIGINT`.
+pub fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    })
 }
 
 impl Server {
@@ -114,7 +127,8 @@ impl Server {
                 accepted = accept(&listener, &places) => accepted,
             };
             let acceptor = self.acceptor.clone();
-            let (settings, stopped, handle) = (Arc::clone(&settings), stopped.clone(), handle.clone());
+            let (settings, stopped, handle) =
+                (Arc::clone(&settings), stopped.clone(), handle.clone());
             // Boxed, so that an idle connection costs what it needs and not what a handshake needs.
             tasks.spawn(Box::pin(async move {
                 connection::serve(tcp, address, acceptor, settings, stopped, handle).await;

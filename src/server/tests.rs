@@ -18,7 +18,10 @@ fn development_certificates_can_be_served_and_are_not_overwritten() {
     }
     assert!(tls::server_config(directory.path()).is_ok());
     let again = cert::make(directory.path(), &[]).unwrap_err();
-    assert!(again.to_string().ends_with("ca.crt` exists already"), "{again}");
+    assert!(
+        again.to_string().ends_with("ca.crt` exists already"),
+        "{again}"
+    );
 }
 
 #[test]

@@ -15,16 +15,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was answered.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The HTTP status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The body.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Reply {
     /// The body as JSON; null if it is none.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 }

@@ -15,28 +15,28 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-pub use http::Reply;
+pub(crate) use http::Reply;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/backend");
 const OLDEST_NODE: u32 = 20;
 
 /// A running CouchDB, or what answers like one.
 #[derive(Debug)]
-pub struct Backend {
+pub(crate) struct Backend {
     /// `host:port`; it speaks plain HTTP.
-    pub authority: String,
+    pub(crate) authority: String,
     /// Its administrator.
-    pub user: String,
+    pub(crate) user: String,
     /// His password.
-    pub password: String,
+    pub(crate) password: String,
     /// The secret of its proxy authentication; without one callers are presented as the service account.
-    pub secret: Option<String>,
+    pub(crate) secret: Option<String>,
     child: Option<Child>,
 }
 
 impl Backend {
     /// Uses the CouchDB of `COUCHDB_URL`, or starts the server of this folder.
-    pub fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
         match variable("COUCHDB_URL") {
             Some(url) => Self::given(&url),
             None => Self::embedded(),
@@ -44,18 +44,18 @@ impl Backend {
     }
 
     /// Is it a real CouchDB, which keeps what is put into it?
-    pub fn is_couchdb(&self) -> bool {
+    pub(crate) fn is_couchdb(&self) -> bool {
         self.child.is_none()
     }
 
     /// One request as the administrator. `path` begins with a slash.
-    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply, String> {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply, String> {
         let body = body.map(Value::to_string);
         http::ask(&self.authority, (&self.user, &self.password), method, path, body.as_deref())
     }
 
     /// The section `[couchdb]` of a couchwarden's configuration.
-    pub fn section(&self) -> String {
+    pub(crate) fn section(&self) -> String {
         let Self { authority, user, password, .. } = self;
         let present = match &self.secret {
             Some(secret) => format!("present = \"proxy\"\nproxy_secret = {}", toml_text(secret)),
@@ -142,7 +142,7 @@ impl Drop for Backend {
 }
 
 /// Node in this folder, with the packages installed.
-pub fn node() -> Result<Command, String> {
+pub(crate) fn node() -> Result<Command, String> {
     check_node()?;
     install()?;
     let mut node = Command::new("node");

@@ -78,7 +78,10 @@ async fn a_cut_answer_resets_its_stream() {
     frames::write(&mut tls, HEADERS, 5, 1, &get()).await;
     loop {
         let frame = frames::read(&mut tls).await.unwrap();
-        assert!(!(frame.kind == DATA && frame.flags & 1 == 1), "the cut answer looks whole");
+        assert!(
+            !(frame.kind == DATA && frame.flags & 1 == 1),
+            "the cut answer looks whole"
+        );
         assert_ne!(frame.kind, GOAWAY);
         if frame.kind == DATA {
             fail.notify_one();
@@ -107,10 +110,16 @@ async fn a_reset_without_error_does_not_complete_a_body() {
     frames::write(&mut tls, RESET, 0, 1, &[0; 4]).await;
     // Another stream, answered after the first has been dealt with.
     frames::write(&mut tls, HEADERS, 5, 3, &get()).await;
-    assert_eq!(frames::outcome(&mut tls).await, Outcome::Status("200".to_owned()));
-    drop(proxy.stop().await);
+    assert_eq!(
+        frames::outcome(&mut tls).await,
+        Outcome::Status("200".to_owned())
+    );
+    proxy.stop().await;
     let seen = upstream.captured();
-    assert!(seen.iter().all(|seen| seen.head.starts_with("GET / ")), "{seen:?}");
+    assert!(
+        seen.iter().all(|seen| seen.head.starts_with("GET / ")),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -193,7 +202,10 @@ async fn a_stream_without_a_window_is_reset_and_the_connection_lives() {
         }
     }
     frames::write(&mut tls, HEADERS, 5, 3, &get()).await;
-    assert_eq!(frames::outcome(&mut tls).await, Outcome::Status("200".to_owned()));
+    assert_eq!(
+        frames::outcome(&mut tls).await,
+        Outcome::Status("200".to_owned())
+    );
 }
 
 #[tokio::test]

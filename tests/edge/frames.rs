@@ -29,7 +29,9 @@ pub(crate) struct Frame {
 
 /// Greets, with these settings.
 pub(crate) async fn greet<S: AsyncWrite + Unpin>(io: &mut S, settings: &[(u16, u32)]) {
-    io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+    io.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
     let mut payload = Vec::new();
     for (name, value) in settings {
         payload.extend(name.to_be_bytes());
@@ -38,7 +40,13 @@ pub(crate) async fn greet<S: AsyncWrite + Unpin>(io: &mut S, settings: &[(u16, u
     write(io, SETTINGS, 0, 0, &payload).await;
 }
 
-pub(crate) async fn write<S: AsyncWrite + Unpin>(io: &mut S, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+pub(crate) async fn write<S: AsyncWrite + Unpin>(
+    io: &mut S,
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    payload: &[u8],
+) {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = length[1..].to_vec();
     frame.extend([kind, flags]);

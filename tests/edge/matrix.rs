@@ -61,7 +61,10 @@ async fn run(case: Case) -> Result<(), String> {
     let mut statuses = Vec::new();
     let mut bytes = Vec::new();
     let expected = case.note("answers");
-    let wanted = expected.split_whitespace().filter(|word| *word != "none").count();
+    let wanted = expected
+        .split_whitespace()
+        .filter(|word| *word != "none")
+        .count();
     while !open || statuses.len() <= wanted {
         match read_status(&mut tls, &mut bytes).await {
             Some(status) => statuses.push(status),
@@ -71,10 +74,16 @@ async fn run(case: Case) -> Result<(), String> {
     if open {
         let last = statuses.pop();
         if last.as_deref() != Some("200") {
-            return Err(format!("the connection is not in use any more: {statuses:?} {last:?}"));
+            return Err(format!(
+                "the connection is not in use any more: {statuses:?} {last:?}"
+            ));
         }
     }
-    let told = if statuses.is_empty() { "none".to_owned() } else { statuses.join(" ") };
+    let told = if statuses.is_empty() {
+        "none".to_owned()
+    } else {
+        statuses.join(" ")
+    };
     let seen = requests(&upstream);
     compare(&case, &told, &seen)
 }
@@ -104,23 +113,47 @@ fn compare(case: &Case, told: &str, seen: &[Captured]) -> Result<(), String> {
             line.trim_end_matches(" HTTP/1.1").to_owned()
         })
         .collect();
-    let lines = if lines.is_empty() { "nothing".to_owned() } else { lines.join(", ") };
+    let lines = if lines.is_empty() {
+        "nothing".to_owned()
+    } else {
+        lines.join(", ")
+    };
     if told != case.note("answers") || lines != case.note("upstream") {
         return Err(format!("answered {told}, upstream saw {lines}"));
     }
     for captured in seen {
-        let whole = format!("{}{}", captured.head, String::from_utf8_lossy(&captured.body));
+        let whole = format!(
+            "{}{}",
+            captured.head,
+            String::from_utf8_lossy(&captured.body)
+        );
         for text in case.notes("sees") {
-            if !whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase()) {
+            if !whole
+                .to_ascii_lowercase()
+                .contains(&text.to_ascii_lowercase())
+            {
                 return Err(format!("upstream did not see `{text}` in {whole:?}"));
             }
         }
-        let hidden = ["connection", "upgrade", "expect", "te", "trailer", "x-forwarded-for"];
-        if let Some(name) = hidden.iter().find(|name| field(&captured.head, name).is_some()) {
+        let hidden = [
+            "connection",
+            "upgrade",
+            "expect",
+            "te",
+            "trailer",
+            "x-forwarded-for",
+        ];
+        if let Some(name) = hidden
+            .iter()
+            .find(|name| field(&captured.head, name).is_some())
+        {
             return Err(format!("upstream saw the field `{name}`"));
         }
         for text in case.notes("hides") {
-            if whole.to_ascii_lowercase().contains(&text.to_ascii_lowercase()) {
+            if whole
+                .to_ascii_lowercase()
+                .contains(&text.to_ascii_lowercase())
+            {
                 return Err(format!("upstream saw `{text}`"));
             }
         }
@@ -143,7 +176,8 @@ async fn read_status<S: AsyncRead + Unpin>(io: &mut S, bytes: &mut Vec<u8>) -> O
         if status == "100" {
             continue;
         }
-        let length: usize = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let length: usize =
+            field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         while bytes.len() < length {
             more(io, bytes).await?;
         }

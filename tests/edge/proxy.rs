@@ -82,7 +82,9 @@ impl Proxy {
     pub(crate) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         let authority = self.directory.path().join("ca.crt");
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(authority).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -58,10 +58,16 @@ async fn read_request(tcp: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Captur
         more(tcp, bytes).await?;
     };
     let head = String::from_utf8(bytes.drain(..end).collect()).unwrap();
-    assert!(!head.replace("\r\n", "").contains(['\r', '\n', '\0']), "malformed: {head:?}");
+    assert!(
+        !head.replace("\r\n", "").contains(['\r', '\n', '\0']),
+        "malformed: {head:?}"
+    );
     let length = field(&head, "content-length");
     let chunked = field(&head, "transfer-encoding");
-    assert!(length.is_none() || chunked.is_none(), "two framings: {head}");
+    assert!(
+        length.is_none() || chunked.is_none(),
+        "two framings: {head}"
+    );
     let body = match (length, chunked) {
         (Some(length), _) => {
             let length = length.parse().unwrap();
@@ -93,7 +99,11 @@ async fn read_chunks(tcp: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Vec<u8>
             more(tcp, bytes).await?;
         }
         body.extend(bytes.drain(..size));
-        assert_eq!(bytes.drain(..2).collect::<Vec<u8>>(), b"\r\n", "trailers or bad chunk");
+        assert_eq!(
+            bytes.drain(..2).collect::<Vec<u8>>(),
+            b"\r\n",
+            "trailers or bad chunk"
+        );
         if size == 0 {
             return Some(body);
         }
@@ -107,7 +117,9 @@ async fn more(tcp: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<()> {
 pub(crate) fn field(head: &str, name: &str) -> Option<String> {
     let mut values = head.lines().skip(1).filter_map(|line| {
         let (field, value) = line.split_once(':')?;
-        field.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        field
+            .eq_ignore_ascii_case(name)
+            .then(|| value.trim().to_owned())
     });
     let value = values.next();
     assert!(values.next().is_none(), "twice: {name}");

@@ -140,7 +140,7 @@ fn only_listed_fields_change() {
         &rules,
         Some(stored),
         r#"{"_id":"x","n":"1","name":"b","cfu":"+1","fixed":1.0,"settings":{"tone":2,"volume":2}}"#,
-        r#"{"_id":"x","n":"1","name":"b","fixed":1.0,"settings":{"tone":2,"volume":2},"cfu":"+1"}"#,
+        r#"{"_id":"x","n":"1","name":"b","cfu":"+1","fixed":1.0,"settings":{"tone":2,"volume":2}}"#,
     );
     for new in [
         r#"{"_id":"x","n":"1","name":"a","fixed":2,"settings":{"tone":1,"volume":2}}"#,

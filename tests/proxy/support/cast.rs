@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::backend::Backend;
 
 /// The password of everybody.
-pub const PASSWORD: &str = "correct horse";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// The callers that tests are about, with the roles of their accounts.
 const ROLES: [(&str, &[&str]); 6] = [
@@ -21,20 +21,20 @@ const ROLES: [(&str, &[&str]); 6] = [
 ];
 
 /// The one backend of this test binary.
-pub fn backend() -> &'static Backend {
+pub(crate) fn backend() -> &'static Backend {
     static BACKEND: OnceLock<Backend> = OnceLock::new();
     BACKEND.get_or_init(|| Backend::start().unwrap_or_else(|problem| panic!("{problem}")))
 }
 
 /// Accounts of this run. Names end differently in each run, so that runs at one CouchDB don't meet.
 #[derive(Debug)]
-pub struct Cast {
+pub(crate) struct Cast {
     suffix: String,
 }
 
 impl Cast {
     /// The accounts that other tests use just now, or new ones.
-    pub fn share() -> Arc<Self> {
+    pub(crate) fn share() -> Arc<Self> {
         static CURRENT: Mutex<Weak<Cast>> = Mutex::new(Weak::new());
         let mut current = CURRENT.lock().unwrap();
         if let Some(cast) = current.upgrade() {
@@ -49,16 +49,16 @@ impl Cast {
     }
 
     /// Accounts as the fake CouchDB knows them.
-    pub fn pretended() -> Arc<Self> {
+    pub(crate) fn pretended() -> Arc<Self> {
         Arc::new(Self { suffix: String::new() })
     }
 
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         format!("{name}{}", self.suffix)
     }
 
     /// Replaces `$rita` and the others by their names.
-    pub fn expand(&self, text: &str) -> String {
+    pub(crate) fn expand(&self, text: &str) -> String {
         let short = ROLES.iter().map(|(name, _)| *name);
         short.fold(text.to_owned(), |text, name| text.replace(&format!("\"${name}\""), &format!("\"{}\"", self.name(name))))
     }
@@ -75,17 +75,17 @@ impl Drop for Cast {
 }
 
 /// The roles of an account of the fake CouchDB.
-pub fn roles_of(name: &str) -> &'static [&'static str] {
+pub(crate) fn roles_of(name: &str) -> &'static [&'static str] {
     ROLES.iter().find(|(known, _)| *known == name).map_or(&[], |(_, roles)| roles)
 }
 
-pub fn make_user(name: &str, roles: &[&str]) {
+pub(crate) fn make_user(name: &str, roles: &[&str]) {
     let document = json!({ "name": name, "type": "user", "roles": roles, "password": PASSWORD });
     let made = backend().ask("PUT", &user_path(name), Some(&document)).unwrap();
     assert_eq!(made.status, 201, "user `{name}`: {}", made.text);
 }
 
-pub fn delete_user(name: &str) {
+pub(crate) fn delete_user(name: &str) {
     let path = user_path(name);
     if let Ok(found) = backend().ask("GET", &path, None)
         && let Some(rev) = found.json()["_rev"].as_str()
@@ -100,7 +100,7 @@ fn user_path(name: &str) -> String {
 }
 
 /// A text that no other test and no other run has: lower-case letters and digits, a letter first.
-pub fn unique() -> String {
+pub(crate) fn unique() -> String {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();

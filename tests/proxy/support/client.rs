@@ -23,75 +23,75 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody at one end of a connection.
 #[derive(Clone)]
-pub struct Client {
-    pub address: SocketAddr,
-    pub tls: Option<TlsConnector>,
-    pub version: Version,
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<TlsConnector>,
+    pub(crate) version: Version,
     /// Sent with each request.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// What `/@` at the beginning of a path stands for.
-    pub prefix: Arc<str>,
+    pub(crate) prefix: Arc<str>,
     /// Name and password, for those who need them elsewhere.
-    pub login: Option<(String, String)>,
+    pub(crate) login: Option<(String, String)>,
 }
 
 /// What was answered, read to its end.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// The connection broke off before the end.
-    pub cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// An answer that is read line by line.
-pub struct Feed {
-    pub status: u16,
-    pub headers: HeaderMap,
+pub(crate) struct Feed {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     body: Incoming,
     buffer: Vec<u8>,
     driver: AbortHandle,
 }
 
 impl Client {
-    pub fn with_login(mut self, name: &str, password: &str) -> Self {
+    pub(crate) fn with_login(mut self, name: &str, password: &str) -> Self {
         let encoded = STANDARD.encode(format!("{name}:{password}"));
         self.login = Some((name.to_owned(), password.to_owned()));
         self.with_header("authorization", &format!("Basic {encoded}"))
     }
 
-    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn http2(mut self) -> Self {
+    pub(crate) fn http2(mut self) -> Self {
         self.version = Version::HTTP_2;
         self
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], Bytes::new()).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.ask("DELETE", path, &[], Bytes::new()).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, body).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send("PUT", path, body).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
         self.ask(method, path, &[("content-type", "application/json")], body.to_string()).await
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         let whole = async {
             let (response, driver) = self.begin(method, path, headers, body.into()).await;
             let (head, mut body) = response.into_parts();
@@ -110,11 +110,11 @@ impl Client {
         timeout(PATIENCE, whole).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"))
     }
 
-    pub async fn feed(&self, path: &str) -> Feed {
+    pub(crate) async fn feed(&self, path: &str) -> Feed {
         self.open("GET", path, None).await
     }
 
-    pub async fn post_feed(&self, path: &str, body: Value) -> Feed {
+    pub(crate) async fn post_feed(&self, path: &str, body: Value) -> Feed {
         self.open("POST", path, Some(body)).await
     }
 
@@ -171,28 +171,28 @@ impl Client {
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
     /// The JSON of an answer that says yes.
     #[track_caller]
-    pub fn yes(&self) -> Value {
+    pub(crate) fn yes(&self) -> Value {
         assert!((200..300).contains(&self.status) && !self.cut, "{} {:?}", self.status, self.body);
         self.json()
     }
 
     /// An answer that says no in CouchDB's shape.
     #[track_caller]
-    pub fn no(&self, status: u16, error: &str) {
+    pub(crate) fn no(&self, status: u16, error: &str) {
         assert_eq!(self.status, status, "{:?}", self.body);
         let body = self.json();
         assert_eq!(body["error"], error, "{body}");
@@ -202,7 +202,7 @@ impl Answer {
 
     /// One member of each row of `rows`, `results` or `docs`.
     #[track_caller]
-    pub fn column(&self, name: &str) -> Vec<Value> {
+    pub(crate) fn column(&self, name: &str) -> Vec<Value> {
         let body = self.yes();
         let rows = ["rows", "results", "docs"].iter().find_map(|holder| body[holder].as_array());
         rows.unwrap_or_else(|| panic!("no rows: {body}")).iter().map(|row| row[name].clone()).collect()
@@ -210,7 +210,7 @@ impl Answer {
 
     /// The ids of the rows, as one text: short to compare, and to read where it fails.
     #[track_caller]
-    pub fn ids(&self) -> String {
+    pub(crate) fn ids(&self) -> String {
         let body = self.yes();
         let name = if body["docs"].is_array() { "_id" } else { "id" };
         let ids = self.column(name);
@@ -218,14 +218,14 @@ impl Answer {
     }
 
     /// Status and body: what must be the same where nothing may be told apart.
-    pub fn seen(&self) -> (u16, String) {
+    pub(crate) fn seen(&self) -> (u16, String) {
         (self.status, String::from_utf8_lossy(&self.body).into_owned())
     }
 }
 
 impl Feed {
     /// The next line, without its end; `None` after the last one.
-    pub async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
@@ -240,7 +240,7 @@ impl Feed {
     }
 
     /// The next line that is not empty, as JSON.
-    pub async fn row(&mut self) -> Value {
+    pub(crate) async fn row(&mut self) -> Value {
         loop {
             let line = self.line().await.expect("the feed has ended");
             if !line.is_empty() {
@@ -250,7 +250,7 @@ impl Feed {
     }
 
     /// Everything until the end.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let mut text = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
         while let Some(frame) = timeout(PATIENCE, self.body.frame()).await.expect("the feed does not end") {
             if let Ok(data) = frame.unwrap().into_data() {

@@ -16,17 +16,17 @@ use super::cast::roles_of;
 
 /// A request that arrived.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub method: String,
-    pub target: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
     /// In lower case.
-    pub head: String,
-    pub body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 /// What to do in answer.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// Sent at once, by itself.
     Send(Vec<u8>),
     /// The connection ends.
@@ -37,20 +37,20 @@ pub enum Step {
 
 type Script = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
 
-pub struct Fake {
-    pub address: SocketAddr,
+pub(crate) struct Fake {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 /// A whole answer with its length.
-pub fn plain(status: u16, body: &str) -> Vec<Step> {
+pub(crate) fn plain(status: u16, body: &str) -> Vec<Step> {
     let length = body.len();
     let head = format!("HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
     vec![Step::Send(head.into_bytes()), Step::Send(body.as_bytes().to_vec())]
 }
 
 /// A chunked answer in these pieces, with its end.
-pub fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Step> {
+pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Step> {
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut steps = vec![Step::Send(head.into())];
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
@@ -64,7 +64,7 @@ pub fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Step> {
 }
 
 impl Fake {
-    pub async fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -81,7 +81,7 @@ impl Fake {
     }
 
     /// What arrived, errands aside.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

@@ -7,8 +7,8 @@ mod fake;
 mod pouch;
 mod world;
 
-pub use cast::backend;
-pub use client::{Answer, Client, Feed};
-pub use fake::{Fake, Seen, Step, chunked, plain};
-pub use pouch::Pouch;
-pub use world::World;
+pub(crate) use cast::backend;
+pub(crate) use client::{Answer, Client, Feed};
+pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
+pub(crate) use pouch::Pouch;
+pub(crate) use world::World;

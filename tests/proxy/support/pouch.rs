@@ -9,7 +9,7 @@ use super::client::Client;
 use super::world::World;
 use crate::backend;
 
-pub struct Pouch {
+pub(crate) struct Pouch {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -19,7 +19,7 @@ pub struct Pouch {
 
 impl Pouch {
     /// A client that trusts this couchwarden's certificate.
-    pub fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let mut child = backend::node()
             .unwrap_or_else(|problem| panic!("{problem}"))
             .arg("client.mjs")
@@ -34,7 +34,7 @@ impl Pouch {
     }
 
     /// One command; `"@name"` in `source` and `target` is a database of this test, and `who` uses it.
-    pub fn tell(&mut self, who: &Client, mut command: Value) -> Value {
+    pub(crate) fn tell(&mut self, who: &Client, mut command: Value) -> Value {
         for end in ["source", "target", "url"] {
             if let Some(name) = command[end].as_str().and_then(|name| name.strip_prefix('@')) {
                 command[end] = format!("https://localhost:{}/{}{name}", self.port, self.prefix).into();
@@ -55,14 +55,14 @@ impl Pouch {
 
     /// One command that must succeed.
     #[track_caller]
-    pub fn ok(&mut self, who: &Client, command: Value) -> Value {
+    pub(crate) fn ok(&mut self, who: &Client, command: Value) -> Value {
         let answer = self.tell(who, command.clone());
         assert!(answer["error"].is_null(), "{command}: {answer}");
         answer["ok"].clone()
     }
 
     /// The ids of a local database.
-    pub fn ids(&mut self, who: &Client, db: &str) -> String {
+    pub(crate) fn ids(&mut self, who: &Client, db: &str) -> String {
         let rows = self.ok(who, json!({ "op": "allDocs", "db": db }));
         let ids = rows["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap());
         ids.collect::<Vec<_>>().join(" ")

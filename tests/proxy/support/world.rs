@@ -20,9 +20,9 @@ use super::client::Client;
 use super::fake::Fake;
 
 /// A couchwarden that runs, and all that it needs. Dropped, it stops, and what was made is deleted.
-pub struct World {
-    pub address: SocketAddr,
-    pub directory: TempDir,
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: TempDir,
     prefix: Arc<str>,
     cast: Arc<Cast>,
     databases: Mutex<Vec<String>>,
@@ -32,18 +32,18 @@ pub struct World {
 
 impl World {
     /// In `policies`, `"@name"` is a database of this test, and `"$rita"` the name of one of the cast.
-    pub async fn start(policies: &str) -> Self {
+    pub(crate) async fn start(policies: &str) -> Self {
         Self::with(policies, "").await
     }
 
     /// With more sections of configuration. `"@name"` and `"$rita"` as in policies.
-    pub async fn with(policies: &str, more: &str) -> Self {
+    pub(crate) async fn with(policies: &str, more: &str) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
         Self::run(backend().section(), prefix, Cast::share(), policies, more).await
     }
 
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
-    pub async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
+    pub(crate) async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
         let section = format!(
             "[couchdb]\nnodes = [\"http://{}\"]\nuser = \"warden\"\npassword = \"errands\"\npresent = \"proxy\"\nproxy_secret = \"shared\"\n",
             fake.address
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Makes a database and fills it; `documents` is an array.
-    pub async fn database(&self, name: &str, documents: Value) {
+    pub(crate) async fn database(&self, name: &str, documents: Value) {
         let full = self.db(name);
         self.databases.lock().unwrap().push(full.clone());
         let made = self.backend().put(&format!("/{full}"), Value::Null).await;
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Puts documents into a database, past couchwarden.
-    pub async fn fill(&self, name: &str, documents: Value) {
+    pub(crate) async fn fill(&self, name: &str, documents: Value) {
         if documents.as_array().is_some_and(|documents| !documents.is_empty()) {
             let path = format!("/{}/_bulk_docs", self.db(name));
             let stored = self.backend().post(&path, serde_json::json!({ "docs": documents })).await.yes();
@@ -102,23 +102,23 @@ impl World {
     }
 
     /// The real name of a database of this test.
-    pub fn db(&self, name: &str) -> String {
+    pub(crate) fn db(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
     /// The real name of one of the cast.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         self.cast.name(name)
     }
 
     /// The backend itself, as its administrator.
-    pub fn backend(&self) -> Client {
+    pub(crate) fn backend(&self) -> Client {
         let backend = backend();
         let client = Client { address: backend.authority.parse().unwrap(), tls: None, ..self.anonymous() };
         client.with_login(&backend.user, &backend.password)
     }
 
-    pub fn anonymous(&self) -> Client {
+    pub(crate) fn anonymous(&self) -> Client {
         Client {
             address: self.address,
             tls: Some(self.tls(b"http/1.1")),
@@ -130,19 +130,19 @@ impl World {
     }
 
     /// One of the cast: `rita`, `walt`, `sue`, `sam`, `tom`, `ops`.
-    pub fn as_(&self, name: &str) -> Client {
+    pub(crate) fn as_(&self, name: &str) -> Client {
         self.anonymous().with_login(&self.name(name), PASSWORD)
     }
 
     /// A user who is not of the cast; he is deleted with this world.
-    pub fn user(&self, name: &str, roles: &[&str]) -> Client {
+    pub(crate) fn user(&self, name: &str, roles: &[&str]) -> Client {
         let full = format!("{name}{}", unique());
         cast::make_user(&full, roles);
         self.users.lock().unwrap().push(full.clone());
         self.anonymous().with_login(&full, PASSWORD)
     }
 
-    pub fn over_http2(&self, client: &Client) -> Client {
+    pub(crate) fn over_http2(&self, client: &Client) -> Client {
         Client { tls: Some(self.tls(b"h2")), ..client.clone() }.http2()
     }
 
@@ -160,7 +160,7 @@ impl World {
     }
 
     /// The certificate that clients trust.
-    pub fn authority(&self) -> std::path::PathBuf {
+    pub(crate) fn authority(&self) -> std::path::PathBuf {
         Path::new(self.directory.path()).join("certs/ca.crt")
     }
 }
