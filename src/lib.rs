@@ -19,9 +19,9 @@ pub mod intake;
 mod identity;
 
 mod inspect;
-mod rewrite;
+pub mod rewrite;
 mod upstream;
-mod filter;
+pub mod filter;
 
 pub mod cors;
 mod node;

@@ -18,8 +18,16 @@ use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, LocalId, Method, Query, Route};
 
 /// What a client's headers may say to CouchDB when nothing is changed on the way.
-const PASSED: [HeaderName; 7] =
-    [ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RANGE, IF_RANGE, REFERER];
+const PASSED: [HeaderName; 8] = [
+    ACCEPT,
+    CONTENT_TYPE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    RANGE,
+    IF_RANGE,
+    REFERER,
+    HeaderName::from_static("last-event-id"),
+];
 const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -28,6 +36,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request for CouchDB that carries a permit's proof.
 ///
+/// ```
+/// fn twin(_: couchwarden::rewrite::Outbound) {}
+/// ```
 /// ```compile_fail,E0451
 /// let forged = couchwarden::rewrite::Outbound { request: todo!(), kind: todo!() };
 /// ```

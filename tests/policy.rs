@@ -61,7 +61,12 @@ fn cast() -> Vec<(&'static str, Caller)> {
         let roles = roles.iter().map(|role| Role::parse(role).unwrap());
         Arc::new(User::new(UserName::parse(name).unwrap(), roles.collect()))
     };
-    let ann = ["number:100", "number_domain:example.org", "user_database:mailbox-100", "user_database:u100"];
+    let ann = [
+        "number:100",
+        "number_domain:example.org",
+        "user_database:mailbox-100",
+        "user_database:u100",
+    ];
     vec![
         ("anonymous", Caller::Anonymous),
         ("nobody", Caller::User(user("nobody", &[]))),
@@ -75,9 +80,16 @@ fn cast() -> Vec<(&'static str, Caller)> {
 fn endpoints() -> Vec<(String, String)> {
     let corpus = std::fs::read_to_string(file("tests/corpus/endpoints.txt")).unwrap();
     let mut found: Vec<(String, String)> = Vec::new();
-    for line in corpus.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in corpus
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let (method, path) = line.split_once(' ').unwrap();
-        let methods = if method == "ANY" { vec!["GET", "POST", "PUT", "DELETE"] } else { vec![method] };
+        let methods = if method == "ANY" {
+            vec!["GET", "POST", "PUT", "DELETE"]
+        } else {
+            vec![method]
+        };
         for method in methods {
             let pair = (method.to_owned(), path.to_owned());
             if !found.contains(&pair) {
@@ -89,7 +101,11 @@ fn endpoints() -> Vec<(String, String)> {
 }
 
 fn route(method: &str, path: &str, db: &str) -> Route {
-    let (ddoc, view) = if db == "cdrs" { ("cdr", "by_number") } else { ("dd", "by-name") };
+    let (ddoc, view) = if db == "cdrs" {
+        ("cdr", "by_number")
+    } else {
+        ("dd", "by-name")
+    };
     let path = path.replace("_design/{design_doc}", "_design/{ddoc}");
     let samples = [
         ("{db}", db),
@@ -113,8 +129,14 @@ fn route(method: &str, path: &str, db: &str) -> Route {
         ("{file}", "file.js"),
         ("{id}", "number:100@example.org"),
     ];
-    let filled = samples.iter().fold(path, |path, (name, value)| path.replace(name, value));
-    let copy = if filled.contains("/_local/") { "_local/copy" } else { "copy" };
+    let filled = samples
+        .iter()
+        .fold(path, |path, (name, value)| path.replace(name, value));
+    let copy = if filled.contains("/_local/") {
+        "_local/copy"
+    } else {
+        "copy"
+    };
     Route::parse(method, &filled, (method == "COPY").then_some(copy)).unwrap()
 }
 
@@ -128,8 +150,10 @@ fn row(policy: &Policy, method: &str, path: &str, db: &str) -> String {
             None => verdicts.push((verdict, vec![name])),
         }
     }
-    let parts: Vec<String> =
-        verdicts.iter().map(|(verdict, names)| format!("{}: {verdict}", names.join(" "))).collect();
+    let parts: Vec<String> = verdicts
+        .iter()
+        .map(|(verdict, names)| format!("{}: {verdict}", names.join(" ")))
+        .collect();
     format!("{method} {path} | {}", parts.join(" | "))
 }
 
@@ -138,14 +162,24 @@ fn is_in_database(path: &str) -> bool {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the switch that rewrites the golden file")]
 fn every_verdict_is_the_one_in_the_matrix() {
     let policy = policy();
-    let mut matrix = String::from("# Written by tests/policy.rs: UPDATE_GOLDEN=1 cargo test --test policy\n");
+    let mut matrix =
+        String::from("# Written by tests/policy.rs: UPDATE_GOLDEN=1 cargo test --test policy\n");
     writeln!(matrix, "\n## the server").unwrap();
     for (method, path) in endpoints().iter().filter(|(_, path)| !is_in_database(path)) {
         writeln!(matrix, "{}", row(&policy, method, path, "open")).unwrap();
     }
-    for db in ["catconf", "cdrs", "mailbox-100", "provisioning", "u100", "open", "lensed"] {
+    for db in [
+        "catconf",
+        "cdrs",
+        "mailbox-100",
+        "provisioning",
+        "u100",
+        "open",
+        "lensed",
+    ] {
         writeln!(matrix, "\n## {db}").unwrap();
         for (method, path) in endpoints().iter().filter(|(_, path)| is_in_database(path)) {
             writeln!(matrix, "{}", row(&policy, method, path, db)).unwrap();
@@ -177,17 +211,29 @@ fn the_list_of_unjudged_routes_is_exact_and_only_shrinks() {
         }
     }
     let listed = std::fs::read_to_string(file("tests/golden/unjudged-routes.txt")).unwrap();
-    let listed: BTreeSet<String> =
-        listed.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+    let listed: BTreeSet<String> = listed
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
     assert_eq!(unjudged, listed, "never add a line: judge the route");
 }
 
 #[test]
 fn what_hangs_on_an_unseen_document_asks() {
     let policy = policy();
-    let verdict = |caller: &Caller| policy.decide(caller, route("GET", "/{db}/{docid}/{attname}", "lensed")).to_string();
+    let verdict = |caller: &Caller| {
+        policy
+            .decide(caller, route("GET", "/{db}/{docid}/{attname}", "lensed"))
+            .to_string()
+    };
     let cast = cast();
-    let by_name = |wanted: &str| cast.iter().find(|(name, _)| *name == wanted).map(|(_, caller)| caller.clone()).unwrap();
+    let by_name = |wanted: &str| {
+        cast.iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, caller)| caller.clone())
+            .unwrap()
+    };
     assert_eq!(verdict(&by_name("dev")), "ask");
     assert_eq!(verdict(&by_name("ops")), "permit");
 }

@@ -279,8 +279,8 @@ fn login(mut section: Section<'_>) -> Login {
     let cache = section.duration("cache");
     section.finish();
     Login {
-        failures: failures.map_or(5, |failures| failures.value),
-        window: window.map_or(Duration::from_secs(60), |window| window.value),
+        failures: failures.map_or(4, |failures| failures.value),
+        window: window.map_or(Duration::from_secs(300), |window| window.value),
         cache: cache.map_or(Duration::from_secs(60), |cache| cache.value),
     }
 }

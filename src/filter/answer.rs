@@ -20,7 +20,10 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer that has gone through its response plan.
 ///
-/// ```compile_fail,E0603
+/// ```
+/// fn twin(_: couchwarden::filter::Answer) {}
+/// ```
+/// ```compile_fail,E0451
 /// let forged = couchwarden::filter::Answer { response: todo!() };
 /// ```
 #[derive(Debug)]

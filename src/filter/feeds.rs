@@ -34,6 +34,7 @@ pub(crate) async fn changes(
     asker: Asker,
     lens: ChangesLens,
     seal: Arc<Seal>,
+    last_event_id: Option<&str>,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
     let ChangesLens { rows, docs } = lens;
@@ -43,6 +44,10 @@ pub(crate) async fn changes(
         inspect::query::changes(&rows, &asker.permit.route().query, body.as_ref())?;
     let fingerprint = asker.permit.fingerprint().unwrap_or_else(|| rows.fingerprint());
     let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
+    if query.feed == Feed::EventSource && query.since.is_none() {
+        // A browser that reconnects says so in a header.
+        query.since = last_event_id.map(str::to_owned);
+    }
     query.since = query.since.map(|since| sequences.open(&since));
     let with_docs = query.include_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;

@@ -31,5 +31,7 @@ mod stream;
 mod views;
 mod window;
 
+pub use answer::Answer;
+
 #[cfg(test)]
 mod tests;

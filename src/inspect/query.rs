@@ -24,11 +24,6 @@ pub(crate) fn list(query: &Query, body: Option<&Value>) -> Result<ViewQuery, Ref
     Ok(view)
 }
 
-/// One query of a batch (`queries`): the parameters of the URL do not reach into it.
-pub(crate) fn inner(query: &Value) -> Result<ViewQuery, Refusal> {
-    list(&Query::default(), Some(query))
-}
-
 /// Refuses field paths that may be hidden in some document.
 pub(crate) fn may_name<'a, P, S>(lens: &Lens, paths: P) -> Result<(), Refusal>
 where

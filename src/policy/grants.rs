@@ -20,7 +20,7 @@ use super::split::Ways;
 pub(super) struct Applied {
     pub(super) rule: Arc<Rule>,
     /// `None`: the captures can't be told, so every condition is beyond evaluation.
-    pub(super) bindings: Option<Vec<Binding>>,
+    pub(super) bindings: Option<Arc<[Binding]>>,
 }
 
 /// The rules that apply to a caller in a database.
@@ -213,12 +213,8 @@ fn apply(rule: &Arc<Rule>, caller: &Caller, db: &str, care: Care) -> Option<Appl
     if caller.is_administrator() && !rule.administrators {
         return None;
     }
-    // A plain name of another database is the most common reason; look at it before the caller.
-    if !rule
-        .databases
-        .iter()
-        .any(|pattern| pattern.literal().is_none_or(|name| name == db))
-    {
+    // Another database is the most common reason; look at it before the caller.
+    if !rule.databases.iter().any(|pattern| pattern.could_match(db)) {
         return None;
     }
     let Some(mut bindings) = bindings(rule, caller, care)? else {
@@ -239,7 +235,7 @@ fn apply(rule: &Arc<Rule>, caller: &Caller, db: &str, care: Care) -> Option<Appl
     bindings.dedup();
     (!bindings.is_empty()).then(|| Applied {
         rule: Arc::clone(rule),
-        bindings: Some(bindings),
+        bindings: Some(bindings.into()),
     })
 }
 

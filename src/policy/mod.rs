@@ -39,7 +39,7 @@ mod verdict;
 mod view;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::caller::Caller;
@@ -70,6 +70,8 @@ pub struct Policy {
     by_pattern: Vec<usize>,
     /// Rules about the server.
     on_server: Vec<usize>,
+    /// What tombstones keep, for the databases that are named in full.
+    kept: HashMap<Box<str>, Arc<[FieldPath]>>,
     /// Does any rule bind administrators? Most policies have none.
     binds_administrators: bool,
 }
@@ -112,6 +114,11 @@ impl Policy {
             }
         }
         policy.rules = rules;
+        let named: Vec<Box<str>> = policy.by_name.keys().cloned().collect();
+        policy.kept = named
+            .into_iter()
+            .map(|db| (db.clone(), policy.find_decision_fields(&db)))
+            .collect();
         policy
     }
 
@@ -181,7 +188,13 @@ impl Policy {
     }
 
     /// The fields by which any rule decides in this database, whomever it is about: tombstones keep them.
-    fn decision_fields(&self, db: &str) -> Vec<FieldPath> {
+    fn decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
+        self.kept
+            .get(db)
+            .map_or_else(|| self.find_decision_fields(db), Arc::clone)
+    }
+
+    fn find_decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
         let near = |rule: &&Arc<Rule>| rule.databases.iter().any(|pattern| pattern.could_match(db));
         let selectors = self
             .about(db)
@@ -189,10 +202,8 @@ impl Policy {
             .filter_map(|rule| rule.documents.as_ref());
         let paths = selectors.flat_map(Selector::named_fields);
         let kept = paths.filter(|path| path.first().is_some_and(|name| !name.starts_with('_')));
-        let mut fields: Vec<FieldPath> = kept.filter_map(FieldPath::concrete).collect();
-        fields.sort();
-        fields.dedup();
-        fields
+        let fields: BTreeSet<FieldPath> = kept.filter_map(FieldPath::concrete).collect();
+        fields.into_iter().collect()
     }
 }
 

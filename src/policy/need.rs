@@ -74,7 +74,7 @@ pub(super) enum Untouched<'r> {
     ListQueries,
     /// `_view/…/queries`
     ViewQueries(&'r DesignName, &'r FunctionName),
-    /// PUT or DELETE of an attachment.
+    /// PUT or DELETE of an attachment, or a form that uploads some.
     AttachmentWrite(&'r DocId),
     /// COPY
     Copy(&'r DocId, &'r DocId),
@@ -200,6 +200,10 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
             view,
         } => DatabaseNeed::View(ddoc, view),
         DatabaseCall::Document(id) if reads => DatabaseNeed::Document(id),
+        // A form that uploads attachments.
+        DatabaseCall::Document(id) if method == Method::Post => {
+            DatabaseNeed::Untouched(Untouched::AttachmentWrite(id))
+        }
         DatabaseCall::Document(id) => DatabaseNeed::Write(Some(id)),
         DatabaseCall::CopyDocument {
             from,

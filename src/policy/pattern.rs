@@ -239,6 +239,12 @@ impl Template {
 
     /// Reads a text as a caller's: variables capture. Gives what each wildcard took, in order.
     pub(super) fn split<'t>(&self, text: &'t str) -> Ways<'t> {
+        // Most roles fail here, before anything is allocated.
+        if let Some(Piece::Text(first)) = self.0.first()
+            && !text.starts_with(&**first)
+        {
+            return Ways::None;
+        }
         let parts = self.0.iter().map(|piece| match piece {
             Piece::Text(own) => Part::Text(own),
             Piece::Star => Part::Any,
@@ -283,7 +289,8 @@ impl Template {
 
     /// Could it match this text with some values of the variables?
     pub(super) fn could_match(&self, text: &str) -> bool {
-        self.split(text) != Ways::None
+        self.literal()
+            .map_or_else(|| self.split(text) != Ways::None, |own| own == text)
     }
 
     /// The text with the variables filled in; a `*` stands for itself. `None`: a variable has no value.

@@ -7,6 +7,8 @@
 //!
 //! Invariant: a field that the caller does not see is neither destroyed nor set by him.
 
+use std::sync::Arc;
+
 use crate::json::FieldPath;
 use crate::json::Fields;
 use crate::json::Object;
@@ -27,7 +29,7 @@ pub struct WriteRules {
     pub(super) forbids: Vec<Applied>,
     reads: Lens,
     pub(super) hides: Vec<Applied>,
-    decision_fields: Vec<FieldPath>,
+    decision_fields: Arc<[FieldPath]>,
     pub(super) everything: bool,
 }
 
@@ -52,7 +54,7 @@ struct Step<'w> {
 }
 
 impl WriteRules {
-    pub(super) fn new(grants: &Grants, decision_fields: Vec<FieldPath>) -> Self {
+    pub(super) fn new(grants: &Grants, decision_fields: Arc<[FieldPath]>) -> Self {
         let writes = Mask::WRITE.and(Simple::DesignWrite);
         let permits = grants
             .permits
@@ -320,7 +322,7 @@ impl WriteRules {
 
     fn tombstone(&self, stored: &Value, mut new: Value) -> Value {
         if let (Some(stored), Some(new)) = (stored.as_object(), new.as_object_mut()) {
-            for path in &self.decision_fields {
+            for path in self.decision_fields.iter() {
                 keep(&path.names().unwrap_or_default(), stored, new);
             }
         }

@@ -18,8 +18,16 @@ fn main() {
 fn policy() -> Policy {
     let mut text = String::new();
     for index in 0..45 {
-        let db = if index < 10 { "provisioning".to_owned() } else { format!("db{index}") };
-        let effect = if index == 9 { "forbid = ['find']" } else { "permit = ['read', 'changes', 'update']" };
+        let db = if index < 10 {
+            "provisioning".to_owned()
+        } else {
+            format!("db{index}")
+        };
+        let effect = if index == 9 {
+            "forbid = ['find']"
+        } else {
+            "permit = ['read', 'changes', 'update']"
+        };
         text.push_str(&format!(
             "[[rule]]\nname = 'r{index}'\ndatabases = ['{db}']\ncallers = {{ roles = ['role{index}:{{domain}}'] }}\n\
              {effect}\ndocuments = {{ domain = '{{domain}}' }}\n"
@@ -35,8 +43,17 @@ fn policy() -> Policy {
 
 /// A user with five roles, two of which matter.
 fn caller() -> Caller {
-    let roles = ["role0:example.org", "role1:example.com", "role47:x", "staff", "number:+43123456"];
-    let roles = roles.iter().map(|role| Role::parse(role).unwrap()).collect();
+    let roles = [
+        "role0:example.org",
+        "role1:example.com",
+        "role47:x",
+        "staff",
+        "number:+43123456",
+    ];
+    let roles = roles
+        .iter()
+        .map(|role| Role::parse(role).unwrap())
+        .collect();
     Caller::User(Arc::new(User::new(UserName::parse("ann").unwrap(), roles)))
 }
 

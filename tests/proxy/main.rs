@@ -15,4 +15,7 @@
 mod backend;
 mod support;
 
+mod fields;
+mod identity;
 mod passing;
+mod views;

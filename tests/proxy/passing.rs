@@ -42,7 +42,8 @@ const READS: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_gets_couchdbs_own_bytes() {
     let world = filled().await;
-    let (ops, direct) = (world.as_("ops"), world.backend());
+    // Else some answers have a boundary in them that is another each time.
+    let [ops, direct] = [world.as_("ops"), world.backend()].map(|client| client.with_header("accept", "application/json"));
     for request in READS {
         let (method, rest) = request.split_once(' ').unwrap();
         let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -101,7 +102,7 @@ async fn what_the_grammar_does_not_know_gets_nowhere() {
         "//@notes/a",
         "/@notes//a",
         "/@notes/%5Fall_docs",
-        "/@notes/_design%2Fapp",
+        "/@notes/%5Fdesign/app",
         "/@notes/../_all_dbs",
         "/@notes/a?rev=1-a&rev=2-b",
         "/@notes/_design/app/_foo/x",

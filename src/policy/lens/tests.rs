@@ -269,3 +269,37 @@ proptest! {
         }
     }
 }
+
+fn nested(path: &[&str]) -> String {
+    match path {
+        [] => r#"{"a":{"a":1,"b":1},"b":{"a":1,"b":1}}"#.to_owned(),
+        [first, rest @ ..] => format!(r#"{{"{first}":{}}}"#, nested(rest)),
+    }
+}
+
+proptest! {
+    /// Whatever a rule takes away, no selector may name: not it, nor what holds it, nor what is in it.
+    #[test]
+    fn a_query_naming_a_hidden_field_is_refused(
+        steps in prop::collection::vec(prop::sample::select(vec!["a", "b"]), 1..4),
+        hidden in prop::collection::vec(prop::sample::select(vec!["a", "b.a", "a.*.b", "**.b", "a.b.a", "*.a", "a*.a"]), 1..3),
+        always in any::<bool>(),
+        show in any::<bool>(),
+    ) {
+        let list = format!("{hidden:?}").replace('"', "'");
+        let policy = match (always, show) {
+            (true, _) => rules(&["permit=['read', 'find']", &format!("hide={list}")]),
+            (false, true) => rules(&[&format!("permit=['read', 'find']\nshow={list}")]),
+            (false, false) => rules(&[&format!("permit=['read', 'find']\nhide={list}")]),
+        };
+        let lens = lens(&policy, &user("u", &["n:1"]), "/d/_all_docs");
+        let document = value(&nested(&steps));
+        let shown = lens.judge("x", Some(&document)).unwrap().cut_value(&document, crate::json::Kind::Document);
+        let selector = value(&format!(r#"{{"{}":{{"$gt":null}}}}"#, steps.join(".")));
+        let named = crate::policy::Selector::client(&selector).unwrap().named_fields();
+        let may = named.iter().all(|path| lens.may_name(&path.iter().map(String::as_str).collect::<Vec<_>>()));
+        if shown.at(&steps) != document.at(&steps) {
+            prop_assert!(!may, "{:?} under {}", steps, list);
+        }
+    }
+}

@@ -38,6 +38,7 @@ fn a_right_rule_has_no_mistakes() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_mistake_is_named_with_its_line() {
     for (text, expected) in [
         ("hid = ['a']", "a.toml:6: unknown key `hid`"),
@@ -143,6 +144,7 @@ fn alone(text: &str, expected: &[&str]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_rule_that_says_nothing_or_what_it_cannot_keep_is_a_mistake() {
     let rule = |rest: &str| format!("[[rule]]\nname = 'r'\n{rest}");
     let all = "callers = { everyone = true }\n";

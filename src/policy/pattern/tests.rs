@@ -11,9 +11,9 @@ fn parse(text: &str) -> (Template, Names) {
 }
 
 #[track_caller]
-fn check(pattern: &str, text: &str, expected: Ways<'_>) {
+fn check(pattern: &str, text: &str, expected: &Ways<'_>) {
     assert_eq!(
-        parse(pattern).0.split(text),
+        &parse(pattern).0.split(text),
         expected,
         "`{pattern}` on `{text}`"
     );
@@ -21,28 +21,28 @@ fn check(pattern: &str, text: &str, expected: Ways<'_>) {
 
 #[test]
 fn patterns_match_whole_strings() {
-    check("number:{number}", "number:123", Ways::One(vec!["123"]));
-    check("number:{number}", "xnumber:123", Ways::None);
-    check("number:{number}", "number:", Ways::None);
-    check("a*", "a", Ways::One(vec![""]));
-    check("*", "", Ways::One(vec![""]));
-    check("abc", "abcd", Ways::None);
-    check("{a}@{b}", "x@y", Ways::One(vec!["x", "y"]));
-    check("{a}@{b}", "@y", Ways::None);
-    check("a\\*b", "a*b", Ways::One(vec![]));
-    check("a\\*b", "axb", Ways::None);
-    check("ä{x}ö", "äüö", Ways::One(vec!["ü"]));
+    check("number:{number}", "number:123", &Ways::One(vec!["123"]));
+    check("number:{number}", "xnumber:123", &Ways::None);
+    check("number:{number}", "number:", &Ways::None);
+    check("a*", "a", &Ways::One(vec![""]));
+    check("*", "", &Ways::One(vec![""]));
+    check("abc", "abcd", &Ways::None);
+    check("{a}@{b}", "x@y", &Ways::One(vec!["x", "y"]));
+    check("{a}@{b}", "@y", &Ways::None);
+    check("a\\*b", "a*b", &Ways::One(vec![]));
+    check("a\\*b", "axb", &Ways::None);
+    check("ä{x}ö", "äüö", &Ways::One(vec!["ü"]));
 }
 
 #[test]
 fn a_text_that_could_be_split_in_two_ways_has_no_reading() {
-    check("{a}@{b}", "x@y@z", Ways::Many);
-    check("{a}-{b}", "a-b-c", Ways::Many);
-    check("*a*", "aa", Ways::Many);
-    check("{a}:{b}:{c}", "1:2:3", Ways::One(vec!["1", "2", "3"]));
-    check("{a}:{b}:{c}", "1:2:3:4", Ways::Many);
+    check("{a}@{b}", "x@y@z", &Ways::Many);
+    check("{a}-{b}", "a-b-c", &Ways::Many);
+    check("*a*", "aa", &Ways::Many);
+    check("{a}:{b}:{c}", "1:2:3", &Ways::One(vec!["1", "2", "3"]));
+    check("{a}:{b}:{c}", "1:2:3:4", &Ways::Many);
     // An empty capture is none, so this has one reading.
-    check("{a}-{b}", "-x-y", Ways::One(vec!["-x", "y"]));
+    check("{a}-{b}", "-x-y", &Ways::One(vec!["-x", "y"]));
 }
 
 #[test]

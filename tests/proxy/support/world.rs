@@ -9,7 +9,7 @@ use couchwarden::server::cert;
 use http::Version;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -87,6 +87,8 @@ impl World {
         self.databases.lock().unwrap().push(full.clone());
         let made = self.backend().put(&format!("/{full}"), Value::Null).await;
         assert_eq!(made.status, 201, "{:?}", made.body);
+        let members = json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin"] } });
+        self.backend().put(&format!("/{full}/_security"), members).await.yes();
         self.fill(name, documents).await;
     }
 
@@ -94,7 +96,7 @@ impl World {
     pub(crate) async fn fill(&self, name: &str, documents: Value) {
         if documents.as_array().is_some_and(|documents| !documents.is_empty()) {
             let path = format!("/{}/_bulk_docs", self.db(name));
-            let stored = self.backend().post(&path, serde_json::json!({ "docs": documents })).await.yes();
+            let stored = self.backend().post(&path, json!({ "docs": documents })).await.yes();
             for row in stored.as_array().unwrap() {
                 assert!(row["error"].is_null(), "{row}");
             }

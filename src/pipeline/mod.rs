@@ -1,12 +1,15 @@
 //! One request, start to finish. Read this file first.
 //!
+//! `judged` carries out the permits whose body or answer goes through a lens.
+//!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
+
+mod judged;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN,
     SET_COOKIE,
@@ -19,11 +22,8 @@ use crate::caller::Caller;
 use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
-use crate::filter::ask::Asker;
 use crate::filter::design::Designs;
-use crate::filter::diff::{Diff, missing};
-use crate::filter::feeds::ChangesLens;
-use crate::filter::{errors, feeds, find, lists, single, writes};
+use crate::filter::errors;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
@@ -32,13 +32,15 @@ use crate::json::Value;
 use crate::node::Nodes;
 use crate::observe::Record;
 use crate::own::Own;
-use crate::policy::{Lens, Permit, Plan, Policy, Verdict};
+use crate::policy::{Permit, Plan, Policy, Verdict};
 use crate::refusal::Refusal;
 use crate::rewrite::Rewrite;
-use crate::route::{Call, DatabaseCall, DbName, DesignCall, Method, Route, RouteError, ServerCall};
+use crate::route::{Call, DbName, Method, Route, RouteError, ServerCall};
 use crate::secret::Seal;
 use crate::session::Session;
 use crate::upstream::Upstream;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Everything that a request meets on its way.
 #[derive(Debug)]
@@ -64,10 +66,11 @@ pub(crate) struct Pipeline {
     pub(crate) row: usize,
 }
 
-/// What surrounds an answer: who asked, and the cookie that he gets.
-struct Arrival {
-    caller: Caller,
-    cookie: Option<String>,
+/// The headers that a judged request is answered by.
+struct Conditions {
+    if_match: Option<String>,
+    if_none_match: Option<String>,
+    last_event_id: Option<String>,
 }
 
 impl Pipeline {
@@ -237,75 +240,13 @@ impl Pipeline {
             // Of an attachment's document the revision that was judged, not the one that is newest by now.
             return self.pass(permit, judged, intake).await;
         }
-        let (if_match, if_none_match) = (text(&intake, &IF_MATCH), text(&intake, &IF_NONE_MATCH));
+        let conditions = Conditions {
+            if_match: text(&intake, &IF_MATCH),
+            if_none_match: text(&intake, &IF_NONE_MATCH),
+            last_event_id: text(&intake, &LAST_EVENT_ID),
+        };
         let body = intake.body.collect(self.body).await?;
-        self.filtered(permit, body, if_match.as_deref(), if_none_match.as_deref()).await
-    }
-
-    /// Carries out a permit whose body or answer is judged.
-    async fn filtered(
-        &self,
-        permit: Permit,
-        body: Bytes,
-        if_match: Option<&str>,
-        if_none_match: Option<&str>,
-    ) -> Result<Answer, Refusal> {
-        let method = permit.route().method;
-        let seal = Arc::clone(&self.seal);
-        match permit.plan().clone() {
-            Plan::Verbatim | Plan::Attachment(_) | Plan::Own => Err(Refusal::Internal),
-            Plan::Info => {
-                let db = database(&permit)?;
-                self.own.info(&self.couch, &db).await
-            }
-            Plan::Document(lens) => {
-                single::document(self.asker(permit)?, lens, if_none_match).await
-            }
-            Plan::Documents(lens) => {
-                let body = optional(method, body);
-                lists::documents(self.asker(permit)?, lens, body).await
-            }
-            Plan::Changes { rows, docs } => {
-                let body = optional(method, body);
-                feeds::changes(self.asker(permit)?, ChangesLens { rows, docs }, seal, body).await
-            }
-            Plan::Find(lens) => {
-                find::find(self.asker(permit)?, lens, seal, body).await
-            }
-            Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
-            Plan::BulkGet(lens) => {
-                single::bulk_get(self.asker(permit)?, lens, body).await
-            }
-            Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
-            Plan::View(lens) => {
-                let body = optional(method, body);
-                let Call::Database { call: DatabaseCall::Design { ddoc, call }, .. } =
-                    permit.route().call.clone()
-                else {
-                    return Err(Refusal::Internal);
-                };
-                let DesignCall::View(view) = call else { return Err(Refusal::Internal) };
-                let asker = self.asker(permit)?;
-                lists::view(asker, *lens, (&ddoc, &view), &self.designs, body).await
-            }
-            Plan::Write(rules) => {
-                let asker = self.asker(permit)?;
-                writes::document(asker, &rules, &self.turns, if_match, body).await
-            }
-            Plan::BulkWrite(rules) => {
-                let asker = self.asker(permit)?;
-                writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
-            }
-            Plan::Local => {
-                let Call::Database { call: DatabaseCall::Local(id), .. } =
-                    permit.route().call.clone()
-                else {
-                    return Err(Refusal::Internal);
-                };
-                let asker = self.asker(permit)?;
-                writes::local(asker, &self.locals, &id, body).await
-            }
-        }
+        self.filtered(permit, body, &conditions).await
     }
 
     /// No lens: both bodies stream through untouched.
@@ -318,25 +259,6 @@ impl Pipeline {
             return Err(errors::refusal(answer).await);
         }
         Ok(Answer::verbatim(answer, administrator))
-    }
-
-    async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
-        let kind = match &permit.route().call {
-            Call::Database { call: DatabaseCall::MissingRevs, .. } => Diff::MissingRevs,
-            _ => Diff::RevsDiff,
-        };
-        missing(self.asker(permit)?, lens, kind, body).await
-    }
-
-    fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
-        Ok(Asker {
-            upstream: self.upstream.clone(),
-            rewrite: self.rewrite.clone(),
-            couch: self.couch.clone(),
-            db: database(&permit)?,
-            permit,
-            row: self.row,
-        })
     }
 
     /// Our own services.
@@ -370,6 +292,11 @@ impl Pipeline {
         intake: Intake,
         cookie: &mut Option<String>,
     ) -> Result<Answer, Refusal> {
+        // Security: a foreign page may not log its reader in under a name of its own choosing, nor out.
+        // (`a_foreign_page_cannot_log_anybody_in`)
+        if self.cors.is_foreign(&intake.headers, intake.peer.tls, &intake.host) {
+            return Err(Refusal::Forbidden("this origin may not use the session"));
+        }
         if method == Method::Delete {
             return Ok(session_answer(self.session.logout(), cookie));
         }
@@ -415,9 +342,4 @@ fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
 
 fn database(permit: &Permit) -> Result<DbName, Refusal> {
     permit.route().db().cloned().ok_or(Refusal::Internal)
-}
-
-/// A body counts with `POST` only.
-fn optional(method: Method, body: Bytes) -> Option<Bytes> {
-    (method == Method::Post && !body.is_empty()).then_some(body)
 }

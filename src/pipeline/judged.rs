@@ -1,0 +1,109 @@
+//! Permits whose body or answer is judged: each plan to the file that serves it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Conditions, Pipeline, database};
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::diff::{Diff, missing};
+use crate::filter::feeds::ChangesLens;
+use crate::filter::{feeds, find, lists, single, writes};
+use crate::policy::{Lens, Permit, Plan};
+use crate::refusal::Refusal;
+use crate::route::{Call, DatabaseCall, DesignCall, Method};
+
+impl Pipeline {
+    /// Carries out a permit whose body or answer is judged.
+    pub(super) async fn filtered(
+        &self,
+        permit: Permit,
+        body: Bytes,
+        conditions: &Conditions,
+    ) -> Result<Answer, Refusal> {
+        let Conditions { if_match, if_none_match, last_event_id } = conditions;
+        let method = permit.route().method;
+        let seal = Arc::clone(&self.seal);
+        match permit.plan().clone() {
+            Plan::Verbatim | Plan::Attachment(_) | Plan::Own => Err(Refusal::Internal),
+            Plan::Info => {
+                let db = database(&permit)?;
+                self.own.info(&self.couch, &db).await
+            }
+            Plan::Document(lens) => {
+                single::document(self.asker(permit)?, lens, if_none_match.as_deref()).await
+            }
+            Plan::Documents(lens) => {
+                let body = optional(method, body);
+                lists::documents(self.asker(permit)?, lens, body).await
+            }
+            Plan::Changes { rows, docs } => {
+                let body = optional(method, body);
+                let lens = ChangesLens { rows, docs };
+                let last = last_event_id.as_deref();
+                feeds::changes(self.asker(permit)?, lens, seal, last, body).await
+            }
+            Plan::Find(lens) => {
+                find::find(self.asker(permit)?, lens, seal, body).await
+            }
+            Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
+            Plan::BulkGet(lens) => {
+                single::bulk_get(self.asker(permit)?, lens, body).await
+            }
+            Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
+            Plan::View(lens) => {
+                let body = optional(method, body);
+                let Call::Database { call: DatabaseCall::Design { ddoc, call }, .. } =
+                    permit.route().call.clone()
+                else {
+                    return Err(Refusal::Internal);
+                };
+                let DesignCall::View(view) = call else { return Err(Refusal::Internal) };
+                let asker = self.asker(permit)?;
+                lists::view(asker, *lens, (&ddoc, &view), &self.designs, body).await
+            }
+            Plan::Write(rules) => {
+                let asker = self.asker(permit)?;
+                writes::document(asker, &rules, &self.turns, if_match.as_deref(), body).await
+            }
+            Plan::BulkWrite(rules) => {
+                let asker = self.asker(permit)?;
+                writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
+            }
+            Plan::Local => {
+                let Call::Database { call: DatabaseCall::Local(id), .. } =
+                    permit.route().call.clone()
+                else {
+                    return Err(Refusal::Internal);
+                };
+                let asker = self.asker(permit)?;
+                writes::local(asker, &self.locals, &id, body).await
+            }
+        }
+    }
+
+    async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
+        let kind = match &permit.route().call {
+            Call::Database { call: DatabaseCall::MissingRevs, .. } => Diff::MissingRevs,
+            _ => Diff::RevsDiff,
+        };
+        missing(self.asker(permit)?, lens, kind, body).await
+    }
+
+    fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
+        Ok(Asker {
+            upstream: self.upstream.clone(),
+            rewrite: self.rewrite.clone(),
+            couch: self.couch.clone(),
+            db: database(&permit)?,
+            permit,
+            row: self.row,
+        })
+    }
+}
+
+/// A body counts with `POST` only.
+fn optional(method: Method, body: Bytes) -> Option<Bytes> {
+    (method == Method::Post && !body.is_empty()).then_some(body)
+}
