@@ -41,6 +41,15 @@ pub enum Verdict {
 /// # use couchwarden::policy::{Permit, Plan};
 /// let forged = Permit { route: todo!(), caller: todo!(), plan: Plan::Verbatim, rules: Vec::new() };
 /// ```
+///
+/// The passing twin, so that a rename can't make the above fail for the wrong reason:
+///
+/// ```
+/// # use couchwarden::policy::{Permit, Plan};
+/// fn plan(permit: &Permit) -> &Plan {
+///     permit.plan()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Permit {
     route: Route,

@@ -3,6 +3,7 @@
 use super::socket::Paced;
 use super::{cert, tls};
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
@@ -38,6 +39,27 @@ fn a_certificate_with_the_key_of_another_is_refused() {
     let ca = directory.path().join("ca.key");
     std::fs::copy(ca, directory.path().join("default.key")).unwrap();
     assert!(tls::server_config(directory.path()).is_err());
+}
+
+#[test]
+fn a_certificate_is_chosen_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    cert::make(directory.path(), &[]).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let pair = || tls::read_pair(&directory.path().join("default.crt"), &provider).unwrap();
+    let [exact, wildcard, default] = [(); 3].map(|()| Arc::new(pair()));
+    let mut names = tls::Names::default();
+    names.add("db.example.com", Arc::clone(&exact));
+    names.add("*.example.com", Arc::clone(&wildcard));
+    assert!(names.find(Some("elsewhere.org")).is_none());
+    assert!(names.find(None).is_none());
+    names.add("default", Arc::clone(&default));
+    let chosen = |name, pair| Arc::ptr_eq(names.find(name).unwrap(), pair);
+    assert!(chosen(Some("DB.example.com"), &exact));
+    assert!(chosen(Some("a.example.com"), &wildcard));
+    assert!(chosen(Some("a.b.example.com"), &default));
+    assert!(chosen(Some("example.com"), &default));
+    assert!(chosen(None, &default));
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ pub(super) fn server_config(directory: &Path) -> Result<ServerConfig, TlsError> 
 
 /// Which pair serves which name.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// By the part after `*.`.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
@@ -87,7 +87,7 @@ impl Names {
         Ok(names)
     }
 
-    fn add(&mut self, name: &str, pair: Arc<CertifiedKey>) {
+    pub(super) fn add(&mut self, name: &str, pair: Arc<CertifiedKey>) {
         let wildcard = name.strip_prefix("*.").or_else(|| name.strip_prefix("_."));
         if name == DEFAULT {
             self.default = Some(pair);
@@ -98,7 +98,7 @@ impl Names {
         }
     }
 
-    fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+    pub(super) fn find(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
         let name = name.map(str::to_ascii_lowercase);
         let named = name.as_deref().and_then(|name| {
             let wildcard = || self.wildcard.get(name.split_once('.')?.1);
@@ -114,7 +114,7 @@ impl ResolvesServerCert for Names {
     }
 }
 
-fn read_pair(path: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+pub(super) fn read_pair(path: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let wrong = |path: &Path, error: &dyn std::fmt::Display| {
         TlsError::Pair(path.to_owned(), error.to_string())
     };

@@ -64,7 +64,7 @@ fn unescape(line: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = line;
     while let Some(index) = rest.find('\\') {
-        bytes.extend(rest[..index].as_bytes());
+        bytes.extend(&rest.as_bytes()[..index]);
         let escape = &rest[index + 1..];
         rest = &escape[1..];
         match escape.as_bytes()[0] {

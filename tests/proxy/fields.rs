@@ -49,7 +49,7 @@ async fn a_document_comes_without_its_hidden_fields() {
     }
     let head = rita.ask("HEAD", "/@notes/a", &[], "").await;
     assert_eq!((head.status, head.header("etag")), (200, seen.header("etag")));
-    assert_eq!(seen.header("cache-control"), Some("private"));
+    assert!(seen.header("cache-control").unwrap().starts_with("private"));
     let tag = seen.header("etag").unwrap();
     assert_ne!(Some(tag), whole.header("etag"));
     assert_eq!(rita.ask("GET", "/@notes/a", &[("if-none-match", tag)], "").await.status, 304);
@@ -140,7 +140,8 @@ async fn lists_of_documents_hold_what_is_visible() {
     assert_eq!(by_post.ids(), "c");
     assert_eq!(by_post.column("doc")[0]["n"], 3);
     assert!(!by_post.text().contains("s-"));
-    assert_eq!(rita.get("/@notes/_design_docs").await.ids(), "");
+    // Design documents need an action of their own.
+    rita.get("/@notes/_design_docs").await.no(403, "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,9 @@
 mod backend;
 mod support;
 
+mod changes;
 mod fields;
 mod identity;
 mod passing;
 mod views;
+mod writes;

@@ -81,11 +81,11 @@ impl World {
         Self { address, directory, prefix, cast, databases: Mutex::default(), users: Mutex::default(), stop: Some(stop) }
     }
 
-    /// Makes a database and fills it; `documents` is an array.
+    /// Makes a database and fills it; `documents` is an array. With one shard, CouchDB answers the same each time.
     pub(crate) async fn database(&self, name: &str, documents: Value) {
         let full = self.db(name);
         self.databases.lock().unwrap().push(full.clone());
-        let made = self.backend().put(&format!("/{full}"), Value::Null).await;
+        let made = self.backend().put(&format!("/{full}?q=1"), Value::Null).await;
         assert_eq!(made.status, 201, "{:?}", made.body);
         let members = json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin"] } });
         self.backend().put(&format!("/{full}/_security"), members).await.yes();
