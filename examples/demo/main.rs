@@ -1,7 +1,11 @@
 //! `cargo run --example demo`: a telephone company's CouchDB behind couchwarden, on a fresh clone.
 //!
 //! Needs Node.js 20 for the CouchDB that it brings along, or a CouchDB of yours named by `COUCHDB_URL`.
-#![expect(clippy::expect_used, reason = "the company of the demo is known: what it looks for is there")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "the company of the demo is known: what it looks for is there"
+)]
 
 #[path = "../../tests/backend/mod.rs"]
 mod backend;

@@ -180,7 +180,7 @@ impl ChangeRows {
                 }
                 (Needs::Document, Some(_) | None) => {
                     let wanted = Wanted::Revision(id.to_owned(), rev.clone());
-                    judge_wanted(&self.rows, id, wanted, known)
+                    judge_wanted(&self.rows, id, &wanted, known)
                 }
             };
             match sight {

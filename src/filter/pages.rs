@@ -236,7 +236,7 @@ impl ChangesPages {
         }
         self.query.since = Some(sequence(last_seq)?);
         if let (Some(size), Some(needed)) = (self.size, window.needed()) {
-            let size = size.saturating_mul(2).max(SECOND_PAGE).min(LARGEST_PAGE);
+            let size = size.saturating_mul(2).clamp(SECOND_PAGE, LARGEST_PAGE);
             self.size = Some(size.max(needed));
         }
         Ok(Some(self.ask()))
@@ -245,8 +245,6 @@ impl ChangesPages {
 
 /// A sequence as the text that `since` takes.
 fn sequence(json: &[u8]) -> Result<String, JsonError> {
-    match Value::parse(json)? {
-        Value::String(text) => Ok(text),
-        other => Ok(String::from_utf8_lossy(&other.to_bytes()).into_owned()),
-    }
+    let sequence = Value::parse(json)?;
+    Ok(sequence.as_str().map_or_else(|| sequence.to_string(), str::to_owned))
 }

@@ -76,18 +76,18 @@ pub(crate) fn judge(lens: &Lens, id: &str, document: &Value, known: &mut Known) 
     let rev = document.get("_rev").and_then(Value::as_str);
     match (deleted && is_bare(document), rev) {
         (true, Some(rev)) => {
-            judge_wanted(lens, id, Wanted::Before(id.to_owned(), rev.to_owned()), known)
+            judge_wanted(lens, id, &Wanted::Before(id.to_owned(), rev.to_owned()), known)
         }
         (true, None) | (false, _) => Sight::Invisible,
     }
 }
 
 /// Judges a revision that is not in the row.
-pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: Wanted, known: &mut Known) -> Sight {
+pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: &Wanted, known: &mut Known) -> Sight {
     match known.look(wanted.clone()) {
         Lookup::Later => Sight::Later,
         Lookup::Absent => Sight::Invisible,
-        Lookup::Found(document) => match (lens.judge(id, Some(document)), &wanted) {
+        Lookup::Found(document) => match (lens.judge(id, Some(document)), wanted) {
             (Some(fields), _) => Sight::Visible(fields.into_owned()),
             // A tombstone that was asked for: its own body says nothing, the one before may.
             (None, Wanted::Winner(_) | Wanted::Revision(..)) => {
@@ -131,7 +131,7 @@ pub(crate) fn see(
 pub(crate) fn see_elsewhere(lens: &Lens, id: &str, known: &mut Known) -> Sight {
     match lens.needs_document() {
         Needs::Nothing | Needs::Id => see_id(lens, id),
-        Needs::Document => judge_wanted(lens, id, Wanted::Winner(id.to_owned()), known),
+        Needs::Document => judge_wanted(lens, id, &Wanted::Winner(id.to_owned()), known),
     }
 }
 
@@ -220,7 +220,7 @@ impl<'a> Outline<'a> {
         for rev in revs {
             let Some(text) = rev.as_str() else { continue };
             let wanted = Wanted::Revision(self.id.clone(), text.to_owned());
-            match judge_wanted(lens, &self.id, wanted, known) {
+            match judge_wanted(lens, &self.id, &wanted, known) {
                 Sight::Visible(_) => seen.push(rev),
                 Sight::Invisible => {}
                 Sight::Later => later = true,

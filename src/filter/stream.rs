@@ -198,8 +198,8 @@ impl Rows {
                         out.truncate(mark);
                         continue;
                     }
-                    let place = Place { layout: *layout, shown: &mut self.shown };
-                    if emit(judge, row, known, place, window, out)? == Seen::Later {
+                    let mut place = Place { layout: *layout, shown: &mut self.shown };
+                    if emit(judge, row, known, &mut place, window, out)? == Seen::Later {
                         held.push(Held::Row(row.bytes().to_vec()));
                     }
                 }
@@ -233,15 +233,15 @@ impl Rows {
                     if self.window.is_full() {
                         continue;
                     }
-                    let place = Place { layout: self.layout, shown: &mut self.shown };
+                    let mut place = Place { layout: self.layout, shown: &mut self.shown };
                     let (known, out) = (&mut self.known, &mut self.out);
-                    let seen = emit(&mut self.judge, Row::aside(&row), known, place, &mut self.window, out)?;
+                    let seen = emit(&mut self.judge, Row::aside(&row), known, &mut place, &mut self.window, out)?;
                     if seen == Seen::Later {
                         self.held.push(Held::Row(row));
                     }
                 }
                 Held::Heartbeat if self.held.is_empty() => self.layout.heartbeat(&mut self.out),
-                entry => self.held.push(entry),
+                entry @ (Held::Row(_) | Held::Heartbeat) => self.held.push(entry),
             }
         }
         if self.window.is_full() && self.held.is_empty() {
@@ -335,7 +335,7 @@ fn emit(
     judge: &mut Judge,
     row: Row<'_>,
     known: &mut Known,
-    place: Place<'_>,
+    place: &mut Place<'_>,
     window: &mut Window,
     out: &mut Vec<u8>,
 ) -> Result<Seen, JsonError> {

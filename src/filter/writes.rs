@@ -18,7 +18,7 @@ use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
-use crate::route::{Call, DatabaseCall, DocId, LocalId, Method, Query};
+use crate::route::{Call, DatabaseCall, DocId, Method, Query};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -33,10 +33,7 @@ pub(crate) async fn document(
 ) -> Result<Answer, Refusal> {
     let route = asker.permit.route();
     let query = route.query.document()?;
-    let id = match &route.call {
-        Call::Database { call: DatabaseCall::Document(id), .. } => Some(id),
-        _ => None,
-    };
+    let id = route.document();
     let written = match (route.method, id) {
         (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
         _ => Written::read(id, &query, if_match, inspect::value(&sent)?)?,
@@ -154,10 +151,12 @@ fn clean(row: Value, id: &str) -> Value {
 pub(crate) async fn local(
     asker: Asker,
     locals: &Locals,
-    id: &LocalId,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
     let permit = &asker.permit;
+    let Call::Database { call: DatabaseCall::Local(id), .. } = &permit.route().call else {
+        return Err(Refusal::Internal);
+    };
     let private = locals.private(permit.caller(), id)?;
     let body = match permit.route().method {
         Method::Put | Method::Post => {

@@ -123,9 +123,9 @@ pub(crate) fn judge_forced(
         living.iter().copied().max_by(|a, b| rev_order(a).cmp(&rev_order(b)))
     });
     for leaf in &living {
-        rules.covers(leaf, deletes).map_err(|denied| refused(denied, deletes))?;
+        rules.covers(leaf, deletes).map_err(refused_forced)?;
     }
-    rules.judge(base, written.document).map_err(|denied| refused(denied, deletes))
+    rules.judge(base, written.document).map_err(refused_forced)
 }
 
 /// Reads what a single write replaces.
@@ -192,6 +192,15 @@ fn refused(denied: Denied, deletes: bool) -> Refused {
     match denied {
         Denied::Missing if deletes => Refused { error: "not_found", reason: "missing".to_owned() },
         Denied::Missing | Denied::Conflict => conflict(),
+        Denied::Forbidden(reason) => Refused { error: "forbidden", reason },
+    }
+}
+
+/// Without `new_edits` CouchDB knows no conflict, and a replicator gives up its batch at any error but
+/// `forbidden`.
+fn refused_forced(denied: Denied) -> Refused {
+    match denied {
+        Denied::Missing | Denied::Conflict => Refused::forbidden("this document may not be written"),
         Denied::Forbidden(reason) => Refused { error: "forbidden", reason },
     }
 }

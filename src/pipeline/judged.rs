@@ -72,22 +72,15 @@ impl Pipeline {
                 writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
             }
             Plan::Local => {
-                let Call::Database { call: DatabaseCall::Local(id), .. } =
-                    permit.route().call.clone()
-                else {
-                    return Err(Refusal::Internal);
-                };
-                let asker = self.asker(permit)?;
-                writes::local(asker, &self.locals, &id, body).await
+                writes::local(self.asker(permit)?, &self.locals, body).await
             }
         }
     }
 
     async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
-        let kind = match &permit.route().call {
-            Call::Database { call: DatabaseCall::MissingRevs, .. } => Diff::MissingRevs,
-            _ => Diff::RevsDiff,
-        };
+        let call = &permit.route().call;
+        let older = matches!(call, Call::Database { call: DatabaseCall::MissingRevs, .. });
+        let kind = if older { Diff::MissingRevs } else { Diff::RevsDiff };
         missing(self.asker(permit)?, lens, kind, body).await
     }
 

@@ -143,7 +143,8 @@ impl Pipeline {
             (Some(_) | None, _) => caller,
         };
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
-        self.serve(&policy, permit, judged, intake).await
+        // The plans differ much in size; boxed, a plain read does not pay for a feed.
+        Box::pin(self.serve(&policy, permit, judged, intake)).await
     }
 
     fn route(&self, intake: &Intake) -> Result<Route, RouteError> {

@@ -5,7 +5,7 @@
 //!
 //! Invariant: the method of a parsed route is one of its call, and a `COPY` has its destination.
 
-use super::name::{DbName, NodeId};
+use super::name::{DbName, DocId, NodeId};
 use super::path::{self, Segment, Target};
 use super::query::{Feed, Names, Query};
 use super::{Call, DatabaseCall, Method, NodeCall, Route, RouteError, ServerCall, WardenCall};
@@ -57,6 +57,14 @@ impl Route {
             Call::Database { db, .. } => Some(db),
             Call::Server(_) | Call::Node(_) | Call::NodeSession | Call::Warden(_) => None,
         }
+    }
+
+    /// The document that the path names, if it names one and nothing below it.
+    pub fn document(&self) -> Option<&DocId> {
+        let Call::Database { call: DatabaseCall::Document(id), .. } = &self.call else {
+            return None;
+        };
+        Some(id)
     }
 
     /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits)?

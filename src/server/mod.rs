@@ -112,6 +112,9 @@ impl Server {
         H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, tls = self.acceptor.is_some(), "listening");
+        }
         let (stopping, stopped) = watch::channel(false);
         let settings = Arc::new(Settings::new(&self.limits));
         let places = Arc::new(Semaphore::new(self.limits.connections));

@@ -22,7 +22,7 @@ http {
     keepalive_requests 10000000;
     upstream couchdb { server $stub; keepalive 64; keepalive_requests 10000000; }
     server {
-        listen 127.0.0.1:17985 ssl http2;
+        listen 127.0.0.1:27985 ssl http2;
         ssl_certificate $rig/certs/default.crt;
         ssl_certificate_key $rig/certs/default.key;
         location / {
@@ -49,7 +49,7 @@ defaults
     timeout server 60s
     http-reuse always
 frontend tls
-    bind 127.0.0.1:17986 ssl crt $rig/both.pem alpn h2,http/1.1
+    bind 127.0.0.1:27986 ssl crt $rig/both.pem alpn h2,http/1.1
     http-request set-header X-Forwarded-Proto https
     default_backend couchdb
 backend couchdb
@@ -61,28 +61,28 @@ build
 nginx_config >"$rig/nginx.conf"
 haproxy_config >"$rig/haproxy.cfg"
 declare -A process
-start nginx 127.0.0.1:17985 nginx -c "$rig/nginx.conf"
-process[17985]=$pid
-start haproxy 127.0.0.1:17986 haproxy -db -f "$rig/haproxy.cfg"
-process[17986]=$pid
-couchwarden couchwarden 127.0.0.1:17987 warn
-process[17987]=$pid
-couchwarden couchwarden-log 127.0.0.1:17988 info
-process[17988]=$pid
+start nginx 127.0.0.1:27985 nginx -c "$rig/nginx.conf"
+process[27985]=$pid
+start haproxy 127.0.0.1:27986 haproxy -db -f "$rig/haproxy.cfg"
+process[27986]=$pid
+couchwarden couchwarden 127.0.0.1:27987 warn
+process[27987]=$pid
+couchwarden couchwarden-log 127.0.0.1:27988 info
+process[27988]=$pid
 
 basic="authorization: Basic $(printf ann:secret | base64)"
-cookie="cookie: $(curl -sk -D - -o /dev/null -d name=ann -d password=secret https://127.0.0.1:17987/_session |
+cookie="cookie: $(curl -sk -D - -o /dev/null -d name=ann -d password=secret https://127.0.0.1:27987/_session |
     sed -n 's/^[Ss]et-[Cc]ookie: \([^;]*\).*/\1/p')"
 
 # Label, port, path, header.
 rows=(
-    "HAProxy, forwards|17986|/clear/doc|$basic"
-    "nginx, forwards|17985|/clear/doc|$basic"
-    "couchwarden, Basic, clear rule|17987|/clear/doc|$basic"
-    "couchwarden, Basic, lens|17987|/lens/doc|$basic"
-    "couchwarden, cookie, clear rule|17987|/clear/doc|$cookie"
-    "couchwarden, cookie, lens|17987|/lens/doc|$cookie"
-    "couchwarden, cookie, lens, log|17988|/lens/doc|$cookie"
+    "HAProxy, forwards|27986|/clear/doc|$basic"
+    "nginx, forwards|27985|/clear/doc|$basic"
+    "couchwarden, Basic, clear rule|27987|/clear/doc|$basic"
+    "couchwarden, Basic, lens|27987|/lens/doc|$basic"
+    "couchwarden, cookie, clear rule|27987|/clear/doc|$cookie"
+    "couchwarden, cookie, lens|27987|/lens/doc|$cookie"
+    "couchwarden, cookie, lens, log|27988|/lens/doc|$cookie"
 )
 
 # load PROTOCOL URL HEADER: prints how many requests were answered with 200; fails if any was not.

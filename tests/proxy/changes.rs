@@ -1,230 +1,394 @@
-//! The four feeds: each change judged, nothing told about the others.
+//! `_changes` under a lens: in every feed a caller learns of what he sees, and of nothing else.
 
 use serde_json::{Value, json};
 
-use crate::fields::notes;
-use crate::support::{Client, Feed, World};
+use crate::support::{Client, Fake, Feed, Step, World, plain};
 
+/// `reader`s see open documents without their salt, `writer`s all that has an owner.
 const RULES: &str = r#"
 [[rule]]
-name = "red-team"
+name      = "readers"
 databases = ["@notes"]
-callers = { roles = ["reader"] }
-permit = ["read", "changes"]
-hide = ["secret"]
-documents = { team = "red" }
+callers   = { roles = ["reader"] }
+permit    = ["read", "changes"]
+hide      = ["salt"]
+documents = { kind = "open" }
 
 [[rule]]
-name = "red-writers"
+name      = "writers"
 databases = ["@notes"]
-callers = { roles = ["writer"] }
-permit = ["replicate"]
-documents = { team = "red" }
+callers   = { roles = ["writer"] }
+permit    = ["replicate"]
+documents = { kind = { "$in" = ["open", "shut"] } }
 
 [[rule]]
-name = "blue-team"
+name      = "followers"
 databases = ["@notes"]
-callers = { names = ["$tom"] }
-permit = ["read", "changes"]
-documents = { team = "blue" }
+callers   = { roles = ["number:+4930100"] }
+permit    = ["changes"]
+documents = { kind = "open" }
 "#;
 
+/// What ends a feed as soon as there is nothing more.
+const ENDS: [&str; 4] = [
+    "feed=normal",
+    "feed=longpoll&timeout=1000",
+    "feed=continuous&timeout=1",
+    "feed=eventsource&timeout=1",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_four_feeds_show_the_visible_changes_and_no_other() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    for feed in ENDS {
+        let path = format!("/@notes/_changes?{feed}");
+        let got = rita.get(&path).await;
+        let posted = rita.post(&path, json!({})).await;
+        for answer in [got, posted] {
+            assert_eq!(answer.status, 200, "{feed}: {:?}", answer.body);
+            assert!(!answer.cut, "{feed}");
+            let rows = rows_of(answer.text());
+            assert_eq!(ids(&rows), "a c e", "{feed}: {}", answer.text());
+            for secret in ["pending", "shut", "\"b\"", "\"d\"", "salt"] {
+                assert!(!answer.text().contains(secret), "{feed}: {}", answer.text());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_ids_or_a_selector_narrows_what_is_visible() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    for feed in ENDS {
+        let named = format!("/@notes/_changes?{feed}&filter=_doc_ids");
+        let rows = rows_of(rita.post(&named, json!({ "doc_ids": ["a", "b", "none", "e"] })).await.text());
+        assert_eq!(ids(&rows), "a e", "{feed}");
+        let rows = rows_of(rita.get(&format!("{named}&doc_ids=%5B%22a%22%2C%22b%22%5D")).await.text());
+        assert_eq!(ids(&rows), "a", "{feed}");
+        let chosen = format!("/@notes/_changes?{feed}&filter=_selector");
+        let rows = rows_of(rita.post(&chosen, json!({ "selector": { "n": { "$gt": 1 } } })).await.text());
+        assert_eq!(ids(&rows), "c e", "{feed}");
+        let asked = rita.post(&chosen, json!({ "selector": { "salt": { "$gt": null } } })).await;
+        asked.no(403, "forbidden");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_leaf_is_not_listed() {
+    let world = filled().await;
+    let leaf = |rev: char, kind: &str| json!({ "_id": "torn", "_rev": format!("2-{rev}"), "_revisions": { "start": 2, "ids": [rev, '0'] }, "kind": kind });
+    force(&world, json!([leaf('a', "open"), leaf('b', "shut"), leaf('c', "open")])).await;
+    force(&world, json!([{ "_id": "lost", "_rev": "2-b", "kind": "shut" }, { "_id": "lost", "_rev": "2-a", "kind": "open" }])).await;
+    let revs = |answer: &Value, id: &str| {
+        let rows = answer["results"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["id"] == id);
+        let changes = row.map(|row| row["changes"].as_array().unwrap().clone()).unwrap_or_default();
+        changes.iter().map(|change| change["rev"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    let rita = world.as_("rita").get("/@notes/_changes?style=all_docs").await.yes();
+    assert_eq!((revs(&rita, "torn"), revs(&rita, "lost")), ("2-c 2-a".to_owned(), "2-a".to_owned()));
+    let walt = world.as_("walt").get("/@notes/_changes?style=all_docs").await.yes();
+    assert_eq!((revs(&walt, "torn"), revs(&walt, "lost")), ("2-c 2-b 2-a".to_owned(), "2-b 2-a".to_owned()));
+    let rita = world.as_("rita").get("/@notes/_changes?include_docs=true&conflicts=true").await;
+    assert!(!rita.text().contains("2-b"), "{}", rita.text());
+    // The winner of `lost` is hidden, so its document is none of this caller's.
+    let main = rita.yes();
+    assert_eq!((revs(&main, "torn"), revs(&main, "lost")), ("2-c".to_owned(), String::new()));
+    let docs = world.as_("rita").get("/@notes/_changes?include_docs=true&style=all_docs").await.yes();
+    let lost = docs["results"].as_array().unwrap().iter().find(|row| row["id"] == "lost").unwrap();
+    assert!(lost["doc"].is_null(), "{lost}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_come_without_their_hidden_fields() {
+    let world = filled().await;
+    for feed in ENDS {
+        let path = format!("/@notes/_changes?{feed}&include_docs=true");
+        let answer = world.as_("rita").get(&path).await;
+        let rows = rows_of(answer.text());
+        assert_eq!(rows[0]["doc"]["text"], "für a", "{feed}");
+        assert_eq!(rows[0]["doc"]["n"], 1, "{feed}");
+        assert!(!answer.text().contains("salt"), "{feed}: {}", answer.text());
+        // Who may follow but not read is told that something has changed, and not what.
+        let rows = rows_of(world.as_("sue").get(&path).await.text());
+        assert_eq!(ids(&rows), "a c e", "{feed}");
+        assert!(rows.iter().all(|row| row["doc"].is_null()), "{feed}: {rows:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
+    let world = World::start(RULES).await;
+    let documents: Vec<Value> = (0..60).map(|n| json!({ "_id": format!("d{n:02}"), "kind": if n % 5 == 4 { "open" } else { "shut" } })).collect();
+    world.database("notes", documents.into()).await;
+    let rita = world.as_("rita");
+    let whole = rita.get("/@notes/_changes").await.ids();
+    assert_eq!(whole.split(' ').count(), 12);
+    for feed in ["normal", "longpoll&timeout=1"] {
+        for limit in [1, 5, 12, 13] {
+            let mut since = "0".to_owned();
+            let mut seen = Vec::new();
+            loop {
+                let path = format!("/@notes/_changes?feed={feed}&limit={limit}&since={since}");
+                let page = rita.get(&path).await.yes();
+                let rows = page["results"].as_array().unwrap();
+                assert_eq!(rows.len(), limit.min(12 - seen.len()), "{path}");
+                since = page["last_seq"].as_str().unwrap().to_owned();
+                if rows.is_empty() {
+                    break;
+                }
+                seen.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+            }
+            assert_eq!(seen.join(" "), whole, "limit={limit}");
+        }
+    }
+    // Every row's own sequence goes on behind that row.
+    let rows = rita.get("/@notes/_changes").await.column("seq");
+    for (index, seq) in rows.iter().enumerate().step_by(4) {
+        let rest = rita.get(&format!("/@notes/_changes?since={}", seq.as_str().unwrap())).await.ids();
+        assert_eq!(rest, whole.split(' ').skip(index + 1).collect::<Vec<_>>().join(" "));
+    }
+    let last = rita.get("/@notes/_changes?descending=true&limit=3").await.ids();
+    assert_eq!(last, whole.split(' ').rev().take(3).collect::<Vec<_>>().join(" "));
+    // CouchDB takes 0 for 1.
+    let none = rita.get("/@notes/_changes?limit=0").await;
+    assert_eq!(none.ids(), whole.split(' ').next().unwrap());
+    let after = none.yes()["last_seq"].as_str().unwrap().to_owned();
+    assert_eq!(rita.get(&format!("/@notes/_changes?limit=1&since={after}")).await.ids(), whole.split(' ').nth(1).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuous_feed_ends_at_its_limit() {
+    let world = filled().await;
+    for feed in ["continuous", "eventsource"] {
+        let answer = world.as_("rita").get(&format!("/@notes/_changes?feed={feed}&limit=2&heartbeat=100")).await;
+        assert_eq!(ids(&rows_of(answer.text())), "a c", "{feed}");
+        assert!(!answer.cut, "{feed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_that_was_judged_under_other_rules_begins_anew() {
+    let world = filled().await;
+    let last = |client: Client| async move { client.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned() };
+    let (rita, walt, ops) = (world.as_("rita"), world.as_("walt"), world.as_("ops"));
+    let (of_rita, of_walt, of_ops) = (last(rita.clone()).await, last(walt.clone()).await, last(ops.clone()).await);
+    let since = |seq: &str| format!("/@notes/_changes?since={seq}");
+    assert_eq!(rita.get(&since(&of_rita)).await.ids(), "");
+    assert_eq!(walt.get(&since(&of_walt)).await.ids(), "");
+    assert_eq!(ops.get(&since(&of_ops)).await.ids(), "");
+    for foreign in [&of_walt, &of_ops, "7-nonsense", "12"] {
+        assert_eq!(rita.get(&since(foreign)).await.ids(), "a c e", "{foreign}");
+    }
+    assert_eq!(walt.get(&since(&of_rita)).await.ids(), "a b c d e");
+    // Another with the same rights goes on, another database does not.
+    let rosa = world.user("rosa", &["reader"]);
+    assert_eq!(rosa.get(&since(&of_rita)).await.ids(), "");
+    assert_eq!(rita.get("/@notes/_changes?since=now").await.ids(), "");
+    // What leaves tells nothing of CouchDB's own sequences.
+    let own = world.backend().get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned();
+    let digits = own.split('-').next().unwrap();
+    assert!(!of_rita.starts_with(&format!("{digits}-")) && !of_rita.contains("g1AAA"), "{of_rita}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_goes_on_behind_the_last_event() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    let first = rita.get("/@notes/_changes?feed=eventsource&limit=2").await;
+    assert_eq!(first.header("content-type"), Some("text/event-stream"));
+    let id = first.text().lines().filter_map(|line| line.strip_prefix("id: ")).last().unwrap().to_owned();
+    let seq = id.trim_matches('"').to_owned();
+    let rest = rita.get(&format!("/@notes/_changes?feed=eventsource&timeout=1&last-event-id={seq}")).await;
+    assert_eq!(ids(&rows_of(rest.text())), "e");
+    let again = rita.clone().with_header("last-event-id", &id).get("/@notes/_changes?feed=eventsource&timeout=1").await;
+    assert_eq!(ids(&rows_of(again.text())), "e");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_pass_at_once() {
+    let fake = Fake::start(|seen| {
+        let (frame, beat) = match seen.target.split("feed=").nth(1).unwrap() {
+            feed if feed.starts_with("longpoll") => ("{\"results\":[\n", "\n"),
+            feed if feed.starts_with("eventsource") => ("", "event: heartbeat\ndata: \n\n"),
+            _ => ("", "\n"),
+        };
+        let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        let frame = if frame.is_empty() { String::new() } else { chunk(frame) };
+        vec![Step::Send(format!("{head}{frame}{}", chunk(beat)).into_bytes()), Step::Hang]
+    })
+    .await;
+    let world = World::before(&fake, RULES, "").await;
+    let rita = world.as_("rita");
+    let mut feed = rita.feed("/@notes/_changes?feed=continuous&heartbeat=1000").await;
+    assert_eq!(feed.line().await.as_deref(), Some(""));
+    let mut feed = rita.feed("/@notes/_changes?feed=longpoll&heartbeat=1000").await;
+    assert_eq!(feed.line().await.as_deref(), Some("{\"results\":["));
+    assert_eq!(feed.line().await.as_deref(), Some(""));
+    let mut feed = rita.feed("/@notes/_changes?feed=eventsource&heartbeat=1000").await;
+    assert_eq!(feed.line().await.as_deref(), Some("event: heartbeat"));
+    assert_eq!(feed.line().await.as_deref(), Some("data: "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_sleeps_through_hidden_changes() {
+    let row = |seq: u32, id: &str, kind: &str| {
+        json!({ "seq": format!("{seq}-x"), "id": id, "changes": [{ "rev": "1-a" }], "doc": { "_id": id, "_rev": "1-a", "kind": kind } })
+    };
+    let fake = Fake::start(move |seen| {
+        let (rows, last) = match seen.target.contains("since=2-x") {
+            false => (vec![row(1, "b", "shut"), row(2, "d", "shut")], "2-x"),
+            true => (vec![row(3, "a", "open")], "3-x"),
+        };
+        plain(200, &json!({ "results": rows, "last_seq": last, "pending": 5 }).to_string())
+    })
+    .await;
+    let world = World::before(&fake, RULES, "").await;
+    let answer = world.as_("rita").get("/@notes/_changes?feed=longpoll&heartbeat=1000").await;
+    assert_eq!(answer.ids(), "a");
+    assert_eq!(fake.seen().len(), 2);
+    assert!(!answer.text().contains("pending"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_wakes_for_a_visible_change() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    let since = rita.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned();
+    let mut feed = rita.feed(&format!("/@notes/_changes?feed=longpoll&heartbeat=50&since={since}")).await;
+    assert_eq!(feed.line().await.as_deref(), Some("{\"results\":["));
+    world.fill("notes", json!([{ "_id": "hidden", "kind": "shut" }])).await;
+    // It goes on waiting.
+    for _ in 0..4 {
+        assert_eq!(feed.line().await.as_deref(), Some(""));
+    }
+    world.fill("notes", json!([{ "_id": "shown", "kind": "open" }])).await;
+    let row = feed.row_of_frame().await;
+    assert_eq!(row["id"], "shown");
+    let rest = feed.rest().await;
+    assert!(rest.contains("last_seq") && !rest.contains("pending"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuous_feed_delivers_what_is_written_meanwhile() {
+    let world = filled().await;
+    for (feed, post) in [("continuous", false), ("continuous", true), ("eventsource", false)] {
+        let rita = world.as_("rita");
+        let path = format!("/@notes/_changes?feed={feed}&heartbeat=50&since=now");
+        let mut feed = if post { rita.post_feed(&path, json!({})).await } else { rita.feed(&path).await };
+        assert_eq!(feed.status, 200);
+        // It is listening once its heart beats.
+        feed.line().await.unwrap();
+        let name = format!("new-{path}-{post}");
+        world.fill("notes", json!([{ "_id": format!("{name}-hidden"), "kind": "shut" }, { "_id": name, "kind": "open" }])).await;
+        let row = feed.row_of_frame().await;
+        assert_eq!(row["id"], name.as_str(), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_reaches_those_who_saw_the_document_and_no_other() {
+    let world = filled().await;
+    let (rita, walt, ops) = (world.as_("rita"), world.as_("walt"), world.as_("ops"));
+    let since = |client: Client| async move { client.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned() };
+    let (of_rita, of_walt) = (since(rita.clone()).await, since(walt.clone()).await);
+    // One is deleted by a caller, one by an administrator, one past us; each beside one that is hidden.
+    for (deleter, id) in [(&walt, "a"), (&walt, "b"), (&ops, "c"), (&ops, "d")] {
+        let rev = ops.get(&format!("/@notes/{id}")).await.yes()["_rev"].as_str().unwrap().to_owned();
+        deleter.delete(&format!("/@notes/{id}?rev={rev}")).await.yes();
+    }
+    let rev = ops.get("/@notes/e").await.yes()["_rev"].as_str().unwrap().to_owned();
+    world.backend().delete(&format!("/@notes/e?rev={rev}")).await.yes();
+    for query in ["", "&include_docs=true", "&style=all_docs"] {
+        let seen = rita.get(&format!("/@notes/_changes?since={of_rita}{query}")).await;
+        assert_eq!(seen.ids(), "a c e", "{query}");
+        assert!(seen.column("deleted").iter().all(|deleted| deleted == true), "{query}: {}", seen.text());
+        assert!(!seen.text().contains("salt"), "{query}: {}", seen.text());
+        let seen = walt.get(&format!("/@notes/_changes?since={of_walt}{query}")).await;
+        assert_eq!(seen.ids(), "a b c d e", "{query}");
+    }
+    // The tombstone that passed us keeps what rules decide by, and nothing more.
+    let rows = world.backend().post("/@notes/_changes?filter=_doc_ids&include_docs=true", json!({ "doc_ids": ["a"] })).await.yes();
+    let tomb = &rows["results"][0]["doc"];
+    assert_eq!((&tomb["kind"], &tomb["salt"], &tomb["text"]), (&json!("open"), &Value::Null, &Value::Null), "{tomb}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_tombstone_whose_parent_is_gone_is_hidden() {
+    let world = filled().await;
+    let tomb = |id: &str| json!({ "_id": id, "_rev": "2-b", "_deleted": true, "_revisions": { "start": 2, "ids": ["b", "a"] } });
+    force(&world, json!([tomb("ghost")])).await;
+    let mut known = tomb("known");
+    known["kind"] = "open".into();
+    force(&world, json!([known])).await;
+    for query in ["", "&include_docs=true", "&style=all_docs"] {
+        let seen = world.as_("rita").get(&format!("/@notes/_changes?since=0{query}")).await;
+        assert_eq!(seen.ids(), "a c e known", "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_follow_gets_no_feed() {
+    let fake = Fake::start(|_| plain(200, r#"{"results":[],"last_seq":"0"}"#)).await;
+    let world = World::before(&fake, RULES, "").await;
+    for feed in ENDS {
+        let path = format!("/@notes/_changes?{feed}");
+        world.as_("tom").get(&path).await.no(404, "not_found");
+        world.anonymous().get(&path).await.no(401, "unauthorized");
+        world.anonymous().post(&path, json!({})).await.no(401, "unauthorized");
+    }
+    assert!(fake.seen().is_empty(), "{:?}", fake.seen());
+}
+
+/// Documents of which every second is open.
 async fn filled() -> World {
     let world = World::start(RULES).await;
-    world.database("notes", notes()).await;
+    let document = |(n, id): (usize, &str)| {
+        let kind = if n % 2 == 0 { "open" } else { "shut" };
+        json!({ "_id": id, "n": n + 1, "kind": kind, "salt": format!("salt of {id}"), "text": format!("für {id}") })
+    };
+    let documents: Vec<Value> = ["a", "b", "c", "d", "e"].into_iter().enumerate().map(document).collect();
+    // One by one, so that the order of changes is theirs.
+    world.database("notes", json!([])).await;
+    for document in documents {
+        world.fill("notes", json!([document])).await;
+    }
     world
 }
 
-fn sorted(ids: &str) -> String {
-    let mut ids: Vec<&str> = ids.split(' ').collect();
-    ids.sort_unstable();
-    ids.join(" ")
+/// Stores revisions as a replicator does, past couchwarden.
+async fn force(world: &World, documents: Value) {
+    let stored = world.backend().post("/@notes/_bulk_docs", json!({ "new_edits": false, "docs": documents })).await.yes();
+    assert_eq!(stored, json!([]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_feed_holds_visible_changes_only() {
-    let world = filled().await;
-    let (rita, tom) = (world.as_("rita"), world.as_("tom"));
-    let all = rita.get("/@notes/_changes").await;
-    assert_eq!(sorted(&all.ids()), "a c e");
-    assert!(all.json()["pending"].is_null(), "{}", all.text());
-    assert_eq!(sorted(&tom.get("/@notes/_changes?style=all_docs").await.ids()), "b f");
-    let with = rita.get("/@notes/_changes?include_docs=true").await;
-    assert!(with.column("doc").iter().all(|doc| doc["team"] == "red" && doc["secret"].is_null()), "{}", with.text());
-    for query in ["", "?feed=normal", "?include_docs=true"] {
-        let posted = rita.post(&format!("/@notes/_changes{query}"), json!({})).await;
-        assert_eq!(sorted(&posted.ids()), "a c e", "{query}");
+/// The rows of an answer in any of the four frames.
+fn rows_of(text: &str) -> Vec<Value> {
+    if let Ok(whole) = serde_json::from_str::<Value>(text)
+        && let Some(rows) = whole["results"].as_array()
+    {
+        return rows.clone();
     }
-    assert_eq!(rita.get("/@notes/_changes?limit=2").await.ids().split(' ').count(), 2);
-    let backwards = rita.get("/@notes/_changes?descending=true").await;
-    assert_eq!(sorted(&backwards.ids()), "a c e");
+    let lines = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    let rows = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    rows.filter(|row| row["id"].is_string()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_feed_goes_on_where_it_ended() {
-    let world = filled().await;
-    let rita = world.as_("rita");
-    let mut since = Value::from("0");
-    let mut seen = Vec::new();
-    loop {
-        let page = rita.get(&format!("/@notes/_changes?limit=1&since={}", since.as_str().unwrap())).await.yes();
-        let Some(row) = page["results"].get(0) else { break };
-        assert_eq!(row["seq"].as_str().is_some(), true, "{page}");
-        seen.push(row["id"].as_str().unwrap().to_owned());
-        since = page["last_seq"].clone();
-        assert!(seen.len() < 10, "the feed does not end");
-    }
-    assert_eq!(sorted(&seen.join(" ")), "a c e");
-    let last = since.as_str().unwrap().to_owned();
-    world.fill("notes", json!([{ "_id": "g", "team": "blue" }, { "_id": "h", "team": "red" }])).await;
-    assert_eq!(rita.get(&format!("/@notes/_changes?since={last}")).await.ids(), "h");
-    assert_eq!(rita.get("/@notes/_changes?since=now").await.ids(), "");
-    // CouchDB's own sequences, and those of somebody with other rights, begin again.
-    let own = world.backend().get("/@notes/_changes").await.yes()["last_seq"].clone();
-    let own = own.as_str().map_or_else(|| own.to_string(), str::to_owned);
-    assert_eq!(sorted(&rita.get(&format!("/@notes/_changes?since={own}")).await.ids()), "a c e h");
-    assert_eq!(sorted(&world.as_("tom").get(&format!("/@notes/_changes?since={last}")).await.ids()), "b f g");
-    assert_eq!(rita.get("/@notes/_changes?since=nonsense").await.status / 100 * 100, 200.min(400));
+fn ids(rows: &[Value]) -> String {
+    rows.iter().map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn filters_choose_among_the_visible() {
-    let world = filled().await;
-    let rita = world.as_("rita");
-    let ids = rita.post("/@notes/_changes?filter=_doc_ids", json!({ "doc_ids": ["a", "b", "none"] })).await;
-    assert_eq!(ids.ids(), "a");
-    let selected = rita.post("/@notes/_changes?filter=_selector", json!({ "selector": { "n": { "$gt": 1 } } })).await;
-    assert_eq!(sorted(&selected.ids()), "c e");
-    rita.post("/@notes/_changes?filter=_selector", json!({ "selector": { "secret": "s-1" } })).await.no(403, "forbidden");
-    for query in ["filter=app/any", "FILTER=_doc_ids", "Include_Docs=true", "filter=_view&view=app/x"] {
-        let answer = rita.get(&format!("/@notes/_changes?{query}")).await;
-        let closed = [400, 403, 404].contains(&answer.status);
-        assert!(closed || sorted(&answer.ids()) == "a c e", "{query}: {:?}", answer.body);
-    }
-}
-
-async fn put(world: &World, id: &str, team: &str) {
-    world.fill("notes", json!([{ "_id": id, "team": team, "secret": "s-9" }])).await;
-}
-
-async fn last(client: &Client) -> String {
-    client.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned()
-}
-
-/// Waits for an empty line: the feed is open, and alive.
-async fn beat(feed: &mut Feed) {
-    while !feed.line().await.expect("the feed has ended").is_empty() {}
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_continuous_feed_is_silent_about_hidden_changes() {
-    let world = filled().await;
-    let rita = world.as_("rita");
-    let path = format!("/@notes/_changes?feed=continuous&heartbeat=50&include_docs=true&since={}", last(&rita).await);
-    for posted in [false, true] {
-        let mut feed = if posted { rita.post_feed(&path, json!({})).await } else { rita.feed(&path).await };
-        assert_eq!(feed.status, 200);
-        beat(&mut feed).await;
-        put(&world, &format!("hidden{posted}"), "blue").await;
-        beat(&mut feed).await;
-        put(&world, &format!("shown{posted}"), "red").await;
-        let mut row = feed.row().await;
-        while row["id"] != format!("shown{posted}") {
-            // The second time, the first one's document is new as well.
-            assert_eq!(row["id"], "shownfalse", "{row}");
-            row = feed.row().await;
+impl Feed {
+    /// The next row of any of the four frames.
+    async fn row_of_frame(&mut self) -> Value {
+        loop {
+            let line = self.line().await.expect("the feed has ended");
+            if let Some(row) = rows_of(line.trim_end_matches(',')).first() {
+                return row.clone();
+            }
         }
-        assert!(row["doc"]["secret"].is_null() && row["doc"]["team"] == "red", "{row}");
-        assert!(row["seq"].is_string(), "{row}");
     }
-    // With a timeout and no heartbeat it ends by itself, and says where.
-    let mut ended = rita.feed("/@notes/_changes?feed=continuous&timeout=50").await;
-    let rest = ended.rest().await;
-    let lines: Vec<&str> = rest.lines().filter(|line| !line.is_empty()).collect();
-    let last: Value = serde_json::from_str(lines.last().unwrap()).unwrap();
-    assert!(last["last_seq"].is_string() && last["pending"].is_null(), "{rest}");
-    assert_eq!(lines.len(), 6, "{rest}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_poll_does_not_wake_for_hidden_changes() {
-    let world = filled().await;
-    let rita = world.as_("rita");
-    for method in ["GET", "POST"] {
-        let path = format!("/@notes/_changes?feed=longpoll&heartbeat=50&since={}", last(&rita).await);
-        let mut feed = if method == "GET" { rita.feed(&path).await } else { rita.post_feed(&path, json!({})).await };
-        beat(&mut feed).await;
-        put(&world, &format!("hidden{method}"), "blue").await;
-        beat(&mut feed).await;
-        beat(&mut feed).await;
-        let shown = format!("shown{method}");
-        put(&world, &shown, "red").await;
-        let text = format!("{{\"results\":[{}", feed.rest().await.trim().trim_start_matches("{\"results\":["));
-        let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
-        let ids: Vec<&str> = body["results"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
-        assert_eq!(ids, [shown], "{text}");
-        assert!(body["pending"].is_null() && body["last_seq"].is_string(), "{text}");
-    }
-    // Nothing at all within the timeout: an empty answer.
-    let empty = rita.get(&format!("/@notes/_changes?feed=longpoll&timeout=50&since={}", last(&rita).await)).await;
-    assert_eq!(empty.ids(), "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_stream_carries_our_sequences() {
-    let world = filled().await;
-    let rita = world.as_("rita");
-    for posted in [false, true] {
-        let path = format!("/@notes/_changes?feed=eventsource&heartbeat=50&since={}", last(&rita).await);
-        let mut feed = if posted { rita.post_feed(&path, json!({})).await } else { rita.feed(&path).await };
-        assert_eq!(feed.headers["content-type"], "text/event-stream");
-        while feed.line().await.unwrap() != "event: heartbeat" {}
-        put(&world, &format!("hidden{posted}"), "blue").await;
-        while feed.line().await.unwrap() != "event: heartbeat" {}
-        put(&world, &format!("shown{posted}"), "red").await;
-        let mut row = Value::Null;
-        let id = loop {
-            let line = feed.line().await.unwrap();
-            assert!(!line.contains("hidden") && !line.contains("s-9"), "{line}");
-            if let Some(data) = line.strip_prefix("data:").map(str::trim).filter(|data| !data.is_empty()) {
-                row = serde_json::from_str(data).unwrap();
-            } else if let Some(id) = line.strip_prefix("id:") {
-                break id.trim().to_owned();
-            }
-        };
-        assert_eq!(row["id"], format!("shown{posted}"));
-        assert_eq!(row["seq"].as_str().map(str::to_owned), Some(id.trim_matches('"').to_owned()), "{row}");
-        let again = rita.clone().with_header("last-event-id", &id);
-        drop(feed);
-        let mut feed = again.feed("/@notes/_changes?feed=eventsource&heartbeat=50").await;
-        put(&world, &format!("later{posted}"), "red").await;
-        let row = loop {
-            let line = feed.line().await.unwrap();
-            if let Some(data) = line.strip_prefix("data:").map(str::trim).filter(|data| !data.is_empty()) {
-                break serde_json::from_str::<Value>(data).unwrap();
-            }
-        };
-        assert_eq!(row["id"], format!("later{posted}"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn those_who_saw_a_document_learn_of_its_end() {
-    let world = filled().await;
-    let (rita, walt, tom) = (world.as_("rita"), world.as_("walt"), world.as_("tom"));
-    let (mine, others) = (last(&rita).await, last(&tom).await);
-    let rev = walt.get("/@notes/a").await.yes()["_rev"].as_str().unwrap().to_owned();
-    walt.delete(&format!("/@notes/a?rev={rev}")).await.yes();
-    let rev = walt.get("/@notes/c").await.yes()["_rev"].as_str().unwrap().to_owned();
-    let deleted = walt.post("/@notes/_bulk_docs", json!({ "docs": [{ "_id": "c", "_rev": rev, "_deleted": true }] })).await.yes();
-    assert_eq!(deleted[0]["ok"], true, "{deleted}");
-    let rev = world.backend().get("/@notes/b").await.yes()["_rev"].as_str().unwrap().to_owned();
-    world.as_("ops").delete(&format!("/@notes/b?rev={rev}")).await.yes();
-    let changes = rita.get(&format!("/@notes/_changes?since={mine}&include_docs=true")).await;
-    assert_eq!(sorted(&changes.ids()), "a c");
-    assert_eq!(changes.column("deleted"), [true, true]);
-    assert!(!changes.text().contains("s-1"), "{}", changes.text());
-    assert_eq!(tom.get(&format!("/@notes/_changes?since={others}")).await.ids(), "b");
-    // To read it, it is gone.
-    assert_eq!(rita.get("/@notes/a").await.status, 404);
 }

@@ -15,9 +15,16 @@
 mod backend;
 mod support;
 
+
 mod changes;
+mod cors;
+mod errors;
 mod fields;
+mod hostile;
 mod identity;
+mod nodes;
 mod passing;
+mod replication;
+mod selectors;
 mod views;
 mod writes;

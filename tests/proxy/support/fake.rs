@@ -80,6 +80,12 @@ impl Fake {
         Self { address, seen }
     }
 
+    /// Nobody at all: the port is closed.
+    pub(crate) async fn absent() -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        Self { address, seen: Arc::default() }
+    }
+
     /// What arrived, errands aside.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
