@@ -101,6 +101,11 @@ impl Idle {
     }
 }
 
+/// Marks the answer to a request whose head had one meaning: a `400` or `405` is then about what was asked,
+/// and the connection goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sound;
+
 /// No bytes at all.
 pub fn empty() -> Body {
     full(Bytes::new())

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use connect::Connector;
 use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri};
-use http_body::{Frame, SizeHint};
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -139,6 +139,10 @@ impl Client {
             parts.headers.remove(name);
         }
         parts.headers.insert(header::HOST, self.host.clone());
+        // RFC 9110 section 8.6; CouchDB takes a POST without a length for one that lacks its body.
+        if body.is_end_stream() && (parts.method == Method::POST || parts.method == Method::PUT) {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let activity = Arc::new(Activity::new());
         let body = Tracked {
             body,

@@ -19,6 +19,10 @@ pub enum Refusal {
     BadJson(String),
     /// 400 `illegal_database_name`.
     IllegalDatabase,
+    /// 400 `illegal_docid`.
+    IllegalDocument,
+    /// 400 `illegal_partition`.
+    IllegalPartition,
     /// 401: an anonymous caller and anything that is not open to him, existing or not.
     Unauthorized,
     /// 401: an attempt to log in that failed.
@@ -33,6 +37,8 @@ pub enum Refusal {
     NoDatabase,
     /// 404: an endpoint which is not in the grammar.
     NoEndpoint,
+    /// 404 of a show, list or update function that is not named; CouchDB's word for it.
+    NoFunction(&'static str),
     /// 405 with the methods that are allowed here (for the `Allow` header).
     Method(&'static str),
     /// 409 as CouchDB answers it.
@@ -84,10 +90,12 @@ impl Refusal {
             | Self::BadQuery(_)
             | Self::Malformed(_)
             | Self::BadJson(_)
-            | Self::IllegalDatabase => 400,
+            | Self::IllegalDatabase
+            | Self::IllegalDocument
+            | Self::IllegalPartition => 400,
             Self::Unauthorized | Self::WrongCredentials => 401,
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => 403,
-            Self::Missing | Self::NoDatabase | Self::NoEndpoint => 404,
+            Self::Missing | Self::NoDatabase | Self::NoEndpoint | Self::NoFunction(_) => 404,
             Self::Method(_) => 405,
             Self::ClientSlow => 408,
             Self::Conflict => 409,
@@ -114,6 +122,9 @@ impl Refusal {
             Self::BadRequest(_) | Self::Malformed(_) | Self::BadJson(_) => "bad_request",
             Self::BadQuery(_) => "query_parse_error",
             Self::IllegalDatabase => "illegal_database_name",
+            Self::IllegalDocument => "illegal_docid",
+            Self::IllegalPartition => "illegal_partition",
+            Self::NoFunction(word) => word,
             Self::Unauthorized | Self::WrongCredentials => "unauthorized",
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => "forbidden",
             Self::Missing | Self::NoDatabase | Self::NoEndpoint => "not_found",
@@ -155,7 +166,13 @@ impl Refusal {
             Self::Missing | Self::NoEndpoint => "missing",
             Self::NoDatabase => "Database does not exist.",
             Self::Method(_) => "this method is not allowed here",
-            Self::IllegalDatabase => "the name of the database is not legal",
+            Self::IllegalDatabase => {
+                "Only lowercase characters (a-z), digits (0-9), and any of the characters _, $, (, ), +, -, \
+                 and / are allowed. Must begin with a letter."
+            }
+            Self::IllegalDocument => "Only reserved document ids may start with underscore.",
+            Self::IllegalPartition => "Partition must not start with an underscore",
+            Self::NoFunction(_) => "Invalid path.",
             Self::Range => "Requested range not satisfiable",
             Self::ClientSlow => "the request did not arrive in time",
             Self::Conflict => "Document update conflict.",
@@ -183,6 +200,9 @@ impl Refusal {
             | Self::Malformed(_)
             | Self::BadJson(_)
             | Self::IllegalDatabase
+            | Self::IllegalDocument
+            | Self::IllegalPartition
+            | Self::NoFunction(_)
             | Self::Unauthorized
             | Self::WrongCredentials
             | Self::Forbidden(_)

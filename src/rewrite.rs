@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
-use http::header::{RANGE, REFERER};
+use http::header::{RANGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
 
 use crate::body::{Body, empty, full};
@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, LocalId, Method, Query, Route};
 
 /// What a client's headers may say to CouchDB when nothing is changed on the way.
-const PASSED: [HeaderName; 8] = [
+const PASSED: [HeaderName; 9] = [
     ACCEPT,
     CONTENT_TYPE,
     IF_MATCH,
@@ -26,10 +26,12 @@ const PASSED: [HeaderName; 8] = [
     RANGE,
     IF_RANGE,
     REFERER,
+    USER_AGENT,
     HeaderName::from_static("last-event-id"),
 ];
 const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -95,6 +97,8 @@ impl Rewrite {
         if let Some(destination) = route.destination() {
             headers.insert(DESTINATION, text(&destination)?);
         }
+        // One name for the request in both logs; the answer carries it back.
+        headers.insert(REQUEST_ID, text(&intake.request_id)?);
         // CouchDB makes the `Location` of a new document from these.
         headers.insert(FORWARDED_HOST, text(&intake.host)?);
         let scheme = if intake.peer.tls { "https" } else { "http" };

@@ -44,14 +44,16 @@ pub(crate) async fn changes(
         inspect::query::changes(&rows, &asker.permit.route().query, body.as_ref())?;
     let fingerprint = asker.permit.fingerprint().unwrap_or_else(|| rows.fingerprint());
     let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
-    if query.feed == Feed::EventSource && query.since.is_none() {
-        // A browser that reconnects says so in a header.
-        query.since = last_event_id.map(str::to_owned);
+    if let (Feed::EventSource, Some(last)) = (query.feed, last_event_id) {
+        // A browser that reconnects says so in a header; its URL is still the first one.
+        query.since = Some(last.to_owned());
     }
     query.since = query.since.map(|since| sequences.open(&since));
     let with_docs = query.include_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
     let waits = query.feed != Feed::Normal;
+    // CouchDB takes 0 for 1.
+    query.limit = query.limit.map(|limit| limit.max(1));
     let window = Window { skip: 0, left: query.limit };
     let (layout, longpoll) = match query.feed {
         Feed::Normal => (Layout::Rows("results"), false),

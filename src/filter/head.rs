@@ -6,7 +6,7 @@
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED,
-    LOCATION, RETRY_AFTER, SERVER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    LOCATION, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 
@@ -47,7 +47,7 @@ fn passes(name: &HeaderName, administrator: bool) -> bool {
         return PASSED.contains(name);
     }
     let text = name.as_str();
-    let ours = [SET_COOKIE, WWW_AUTHENTICATE, SERVER, DATE].contains(name);
+    let ours = [SET_COOKIE, WWW_AUTHENTICATE, DATE].contains(name);
     let hop = matches!(
         text,
         "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "trailer" | "te"

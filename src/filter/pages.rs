@@ -229,10 +229,11 @@ impl ChangesPages {
         };
         if let (true, Some(until)) = (self.longpoll, self.until) {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            // The time is for waiting: behind a full page there may be rows that are there already.
+            if left.is_zero() && !page_was_full {
                 return Ok(None);
             }
-            self.query.timeout = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+            self.query.timeout = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
         }
         self.query.since = Some(sequence(last_seq)?);
         if let (Some(size), Some(needed)) = (self.size, window.needed()) {

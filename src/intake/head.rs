@@ -21,6 +21,8 @@ const FIELD_OVERHEAD: usize = 32;
 enum Repeated {
     /// It can't be: whoever reads the first and whoever reads the last would disagree.
     Refused,
+    /// It can't be, unless it says the same twice (some HTTP libraries add one to the caller's own).
+    Same,
     /// A list in several lines (RFC 9110 section 5.3).
     List,
     /// The crumbs of HTTP/2 (RFC 9113 section 8.2.3).
@@ -34,7 +36,7 @@ enum Repeated {
 /// (leaks A1, A7, A8; `identity_headers_do_not_pass_in_any_spelling`).
 static KEPT: [(HeaderName, Repeated); 18] = [
     (header::ACCEPT, Repeated::List),
-    (header::CONTENT_TYPE, Repeated::Refused),
+    (header::CONTENT_TYPE, Repeated::Same),
     (header::IF_MATCH, Repeated::List),
     (header::IF_NONE_MATCH, Repeated::List),
     (header::RANGE, Repeated::Refused),
@@ -254,7 +256,8 @@ fn one_value(
     }
     let separator: &[u8] = match repeated {
         _ if rest.is_empty() => return Ok(Some(first.clone())),
-        Repeated::Refused => return Err(REPEATED),
+        Repeated::Same if rest.iter().all(|value| *value == first) => return Ok(Some(first.clone())),
+        Repeated::Refused | Repeated::Same => return Err(REPEATED),
         Repeated::List => b", ",
         Repeated::Crumbs => b"; ",
     };

@@ -17,7 +17,7 @@ use http::header::{
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::body::{Body, empty};
+use crate::body::{Body, Sound, empty};
 use crate::caller::Caller;
 use crate::cors::Cors;
 use crate::couch::Couch;
@@ -104,6 +104,7 @@ impl Pipeline {
             Err(refusal) => Answer::refusal(&refusal),
         };
         let mut response = answer.into_response();
+        response.extensions_mut().insert(Sound);
         if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
@@ -332,8 +333,12 @@ fn unknown(caller: &Caller, error: RouteError) -> Refusal {
         (Caller::Anonymous, _) => Refusal::Unauthorized,
         (_, RouteError::UnknownEndpoint) => Refusal::NoEndpoint,
         (_, RouteError::Method(allowed)) => Refusal::Method(allowed),
-        (_, RouteError::Ambiguous(reason)) => Refusal::BadRequest(reason),
+        (_, RouteError::Ambiguous(reason) | RouteError::Bad(reason)) => Refusal::BadRequest(reason),
         (_, RouteError::IllegalDatabase) => Refusal::IllegalDatabase,
+        (_, RouteError::NoDatabase) => Refusal::NoDatabase,
+        (_, RouteError::IllegalDocument) => Refusal::IllegalDocument,
+        (_, RouteError::IllegalPartition) => Refusal::IllegalPartition,
+        (_, RouteError::NoFunction(word)) => Refusal::NoFunction(word),
     }
 }
 

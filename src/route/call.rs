@@ -19,7 +19,7 @@ impl Route {
         destination: Option<&str>,
     ) -> Result<Self, RouteError> {
         let target = path::split(target)?;
-        let call = Call::parse(&target)?;
+        let call = Call::parse(&target).map_err(|error| told(error, method, &target))?;
         let allowed = call.methods();
         let method = Method::parse(method)
             .filter(|method| method.is_among(allowed))
@@ -76,6 +76,19 @@ impl Route {
         };
         let feed = self.query.value("feed").and_then(Feed::parse);
         feeds && feed.is_some_and(|feed| feed != Feed::Normal)
+    }
+}
+
+/// What CouchDB says of a name that it does not take: only who would write learns that it is illegal, for
+/// others nothing of that name is there.
+fn told(error: RouteError, method: &str, target: &Target<'_>) -> RouteError {
+    let writes = method == "PUT" || method == "COPY";
+    match error {
+        RouteError::IllegalDatabase if method != "PUT" || target.segments.len() > 1 => {
+            RouteError::NoDatabase
+        }
+        RouteError::IllegalDocument if !writes => RouteError::UnknownEndpoint,
+        other => other,
     }
 }
 

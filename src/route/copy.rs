@@ -15,9 +15,7 @@ impl DatabaseCall {
     /// The same call with the destination of a `COPY`.
     pub(super) fn copied_to(self, destination: Option<&str>) -> Result<Self, RouteError> {
         let Some(destination) = destination else {
-            return Err(RouteError::Ambiguous(
-                "Destination header is mandatory for COPY.",
-            ));
+            return Err(RouteError::Bad("Destination header is mandatory for COPY."));
         };
         let (target, to_rev) = split(destination)?;
         match (self, target) {
@@ -51,7 +49,7 @@ fn split(destination: &str) -> Result<(Target, Option<Rev>), RouteError> {
         }
     };
     if raw.starts_with('/') || raw.contains("://") {
-        return Err(RouteError::Ambiguous("Destination URL must be relative."));
+        return Err(RouteError::Bad("Destination URL must be relative."));
     }
     path::check_characters(raw)?;
     let target = match raw.split_once('/') {

@@ -36,7 +36,7 @@ impl DatabaseCall {
             "_design" => Self::design(rest),
             "_local" => match rest.split_first() {
                 Some((id, rest)) => Self::local(id.text(), rest),
-                None => Err(RouteError::UnknownEndpoint),
+                None => Err(RouteError::Bad("Invalid _local document id.")),
             },
             "_partition" => Self::partition(rest),
             "_index" => Self::index(rest),
@@ -72,8 +72,15 @@ impl DatabaseCall {
                 _ => Err(RouteError::UnknownEndpoint),
             };
         }
+        // Security: CouchDB would read `_changes/x` as `_changes`, and others as attachments.
+        // (an_unknown_word_is_refused)
         if !rest.is_empty() {
-            return Err(RouteError::UnknownEndpoint);
+            return Err(match word {
+                "_bulk_docs" | "_bulk_get" | "_changes" | "_find" | "_explain" => {
+                    RouteError::UnknownEndpoint
+                }
+                _ => RouteError::IllegalDocument,
+            });
         }
         let call = match word {
             "_bulk_docs" => Self::BulkDocs,
@@ -87,7 +94,7 @@ impl DatabaseCall {
             "_security" => Self::Security,
             "_temp_view" => Self::TempView,
             _ => {
-                let call = Maintenance::parse(word).ok_or(RouteError::UnknownEndpoint)?;
+                let call = Maintenance::parse(word).ok_or(RouteError::IllegalDocument)?;
                 Self::Maintain(call)
             }
         };
@@ -108,7 +115,7 @@ impl DatabaseCall {
 
     fn design(rest: &[Segment<'_>]) -> Result<Self, RouteError> {
         let Some((name, rest)) = rest.split_first() else {
-            return Err(RouteError::UnknownEndpoint);
+            return Err(RouteError::IllegalDocument);
         };
         let ddoc = DesignName::parse(name.text())?;
         match rest.split_first() {
@@ -140,20 +147,16 @@ impl DatabaseCall {
         if rest.is_empty() {
             Ok(Self::Local(LocalId::parse(id)?))
         } else {
-            Err(RouteError::Ambiguous(
-                "_local documents do not accept attachments.",
-            ))
+            Err(RouteError::Bad("_local documents do not accept attachments."))
         }
     }
 
     fn partition(rest: &[Segment<'_>]) -> Result<Self, RouteError> {
         let Some((name, rest)) = rest.split_first() else {
-            return Err(RouteError::UnknownEndpoint);
+            return Err(RouteError::Bad("invalid_partition_req"));
         };
         if name.text().starts_with('_') {
-            return Err(RouteError::Ambiguous(
-                "Partition must not start with an underscore",
-            ));
+            return Err(RouteError::IllegalPartition);
         }
         let partition = Text::parse(name.text())?;
         match rest {

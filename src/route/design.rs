@@ -22,7 +22,7 @@ impl DesignCall {
             _ => {}
         }
         let Some((name, rest)) = rest.split_first() else {
-            return Err(RouteError::UnknownEndpoint);
+            return Err(unnamed(word));
         };
         let name = FunctionName::parse(name.text())?;
         match (word, rest) {
@@ -52,7 +52,7 @@ impl DesignCall {
                     view,
                 })
             }
-            _ => Err(RouteError::UnknownEndpoint),
+            _ => Err(unnamed(word)),
         }
     }
 
@@ -105,6 +105,16 @@ impl DesignCall {
             | Self::Nouveau(_)
             | Self::NouveauInfo(_) => Names::Exact,
         }
+    }
+}
+
+/// `chttpd_show` has errors of its own for paths that it does not know.
+fn unnamed(word: &str) -> RouteError {
+    match word {
+        "_show" => RouteError::NoFunction("show_error"),
+        "_update" => RouteError::NoFunction("update_error"),
+        "_list" => RouteError::NoFunction("list_error"),
+        _ => RouteError::UnknownEndpoint,
     }
 }
 

@@ -359,10 +359,24 @@ pub enum RouteError {
     /// The path, the query or `Destination` could be read in more than one way.
     #[error("{0}")]
     Ambiguous(&'static str),
-    /// The name of the database is not one that CouchDB would create: `PUT` is answered with
-    /// `illegal_database_name`, the other methods as for a database that does not exist.
+    /// CouchDB's `bad_request`, in its words.
+    #[error("{0}")]
+    Bad(&'static str),
+    /// The name of a database that is to be created is not one that CouchDB takes.
     #[error("illegal database name")]
     IllegalDatabase,
+    /// The same for what can only be in a database that exists.
+    #[error("no such database")]
+    NoDatabase,
+    /// The id of a document that is to be written is not one that CouchDB takes.
+    #[error("illegal document id")]
+    IllegalDocument,
+    /// The name of a partition is not one that CouchDB takes.
+    #[error("illegal partition")]
+    IllegalPartition,
+    /// A show, list or update function that is not named; CouchDB's word for it.
+    #[error("{0}")]
+    NoFunction(&'static str),
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::socket::Paced;
 use super::stream::{Delivered, Load, Streams};
-use crate::body::Body;
+use crate::body::{Body, Sound};
 use crate::config::Limits;
 use crate::intake::Peer;
 use http::header::{CONNECTION, HeaderValue};
@@ -37,7 +37,7 @@ const PING_AFTER: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// Answers after which a connection of HTTP/1 is closed: the client's next bytes may not be what it
-/// thinks, or what we think, they are.
+/// thinks, or what we think, they are. (Unless it is marked as [`Sound`].)
 const CLOSING: [u16; 9] = [400, 405, 408, 413, 414, 417, 421, 431, 501];
 
 /// What all connections share.
@@ -158,7 +158,9 @@ async fn serve_http1<S, H, F>(
         let answer = handle(request, peer.clone());
         async move {
             let mut answer = answer.await;
-            if CLOSING.contains(&answer.status().as_u16()) {
+            let status = answer.status().as_u16();
+            let sound = answer.extensions().get::<Sound>().is_some() && matches!(status, 400 | 405);
+            if CLOSING.contains(&status) && !sound {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }

@@ -11,7 +11,7 @@ status() { awk -v key="$2:" '$1 == key { print $2 }' "/proc/$1/status"; }
 
 build
 couchwarden couchwarden 127.0.0.1:27987 warn
-base=https://127.0.0.1:27987/lens
+base=https://localhost:27987/lens
 curl -sfk -u ann:secret "$base/doc" -o /dev/null
 failed=0
 for protocol in --http1.1 --http2; do

@@ -71,7 +71,7 @@ couchwarden couchwarden-log 127.0.0.1:27988 info
 process[27988]=$pid
 
 basic="authorization: Basic $(printf ann:secret | base64)"
-cookie="cookie: $(curl -sk -D - -o /dev/null -d name=ann -d password=secret https://127.0.0.1:27987/_session |
+cookie="cookie: $(curl -sk -D - -o /dev/null -d name=ann -d password=secret https://localhost:27987/_session |
     sed -n 's/^[Ss]et-[Cc]ookie: \([^;]*\).*/\1/p')"
 
 # Label, port, path, header.
@@ -105,7 +105,7 @@ for round in $(seq "$rounds"); do
         for row in "${rows[@]}"; do
             IFS='|' read -r label port path header <<<"$row"
             before=$(ticks "${process[$port]}")
-            answered=$(load "$protocol" "https://127.0.0.1:$port$path" "$header")
+            answered=$(load "$protocol" "https://localhost:$port$path" "$header")
             after=$(ticks "${process[$port]}")
             awk -v p="$protocol" -v l="$label" -v t=$((after - before)) -v hz="$hz" -v n="$answered" \
                 'BEGIN { printf "%s|%s|%.2f\n", p, l, t / hz * 1e6 / n }' | tee -a "$rig/measured" >&2

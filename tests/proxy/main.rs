@@ -22,6 +22,7 @@ mod errors;
 mod fields;
 mod hostile;
 mod identity;
+mod lies;
 mod nodes;
 mod passing;
 mod replication;

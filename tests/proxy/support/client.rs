@@ -41,7 +41,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    /// The connection broke off before the end.
+    /// The connection broke off before the end; before the head, the status is 0.
     pub(crate) cut: bool,
 }
 
@@ -93,7 +93,9 @@ impl Client {
 
     pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         let whole = async {
-            let (response, driver) = self.begin(method, path, headers, body.into()).await;
+            let Some((response, driver)) = self.begin(method, path, headers, body.into()).await else {
+                return Answer { status: 0, headers: HeaderMap::new(), body: Bytes::new(), cut: true };
+            };
             let (head, mut body) = response.into_parts();
             let mut bytes = Vec::new();
             let mut cut = false;
@@ -101,7 +103,11 @@ impl Client {
                 match frame.map(hyper::body::Frame::into_data) {
                     Ok(Ok(data)) => bytes.extend_from_slice(&data),
                     Ok(Err(_)) => {}
-                    Err(_) => cut = true,
+                    // Over HTTP/2 the same error would come again for ever.
+                    Err(_) => {
+                        cut = true;
+                        break;
+                    }
                 }
             }
             driver.abort();
@@ -122,12 +128,14 @@ impl Client {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let headers = [("content-type", "application/json")];
         let begun = self.begin(method, path, if body.is_empty() { &[] } else { &headers }, body.into());
-        let (response, driver) = timeout(PATIENCE, begun).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"));
+        let begun = timeout(PATIENCE, begun).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"));
+        let (response, driver) = begun.expect("the connection broke off before an answer");
         let (head, body) = response.into_parts();
         Feed { status: head.status.as_u16(), headers: head.headers, body, buffer: Vec::new(), driver }
     }
 
-    async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> (Response<Incoming>, AbortHandle) {
+    /// `None`: the connection broke off before an answer had begun.
+    async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Option<(Response<Incoming>, AbortHandle)> {
         let path = match path.strip_prefix("/@") {
             Some(rest) => format!("/{}{rest}", self.prefix),
             None => path.to_owned(),
@@ -155,18 +163,18 @@ impl Client {
         }
     }
 
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> (Response<Incoming>, AbortHandle)
+    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Option<(Response<Incoming>, AbortHandle)>
     where
         S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
         if self.version == Version::HTTP_2 {
             let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
             let driver = tokio::spawn(connection).abort_handle();
-            return (sender.send_request(request).await.unwrap(), driver);
+            return Some((sender.send_request(request).await.ok()?, driver));
         }
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
         let driver = tokio::spawn(connection).abort_handle();
-        (sender.send_request(request).await.unwrap(), driver)
+        Some((sender.send_request(request).await.ok()?, driver))
     }
 }
 
