@@ -18,8 +18,6 @@ pub(crate) struct ChangeRows {
     pub(crate) docs: Lens,
     /// Whether the client asked for documents.
     pub(crate) with_docs: bool,
-    /// Whether the feed goes on after what there is now.
-    pub(crate) waits: bool,
     /// Seals sequences.
     pub(crate) sequences: Sequences,
     /// The sequence of the row that was last looked at, as CouchDB wrote it.

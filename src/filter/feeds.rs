@@ -10,6 +10,7 @@ use crate::filter::ask::Asker;
 use crate::filter::changes::{ChangeRows, Sequences};
 use crate::filter::layout::Layout;
 use crate::filter::pages::{ChangesPages, Pages};
+use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::stream::Recipe;
 use crate::filter::window::Window;
@@ -51,7 +52,6 @@ pub(crate) async fn changes(
     query.since = query.since.map(|since| sequences.open(&since));
     let with_docs = query.include_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
-    let waits = query.feed != Feed::Normal;
     // CouchDB takes 0 for 1.
     query.limit = query.limit.map(|limit| limit.max(1));
     let window = Window { skip: 0, left: query.limit };
@@ -66,6 +66,13 @@ pub(crate) async fn changes(
         (true, _, Some(timeout)) => Some(Instant::now() + Duration::from_millis(timeout)),
         (true, None, None) => Some(Instant::now() + TIMEOUT),
     };
+    let timeout = query.timeout.map_or(TIMEOUT, Duration::from_millis);
+    let pulse = match (query.feed, query.heartbeat) {
+        (Feed::Normal, _) | (Feed::Longpoll, None) => None,
+        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(Duration::from_millis(every))),
+        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(TIMEOUT)),
+        (Feed::Continuous | Feed::EventSource, None) => Some(Pulse::timeout(timeout)),
+    };
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
     let size = query.limit.filter(|_| paged);
@@ -76,11 +83,10 @@ pub(crate) async fn changes(
         rows,
         docs,
         with_docs,
-        waits,
         sequences,
         last,
         shown: String::new(),
     });
-    let recipe = Recipe { pages: Pages::Changes(pages), judge, layout, window };
+    let recipe = Recipe { pages: Pages::Changes(pages), judge, layout, window, pulse };
     rows_answer(Arc::new(asker), part, recipe).await
 }

@@ -44,6 +44,6 @@ pub(crate) async fn find(
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
     let judge = Judge::Find(FindRows { lens, fields, bookmarks });
-    let recipe = Recipe { pages: Pages::Find(pages), judge, layout: Layout::Rows("docs"), window };
+    let recipe = Recipe { pages: Pages::Find(pages), judge, layout: Layout::Rows("docs"), window, pulse: None };
     rows_answer(Arc::new(asker), part, recipe).await
 }

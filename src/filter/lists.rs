@@ -46,6 +46,12 @@ pub(crate) async fn view(
 ) -> Result<Answer, Refusal> {
     let mut query = asked(&asker, body)?;
     let window = take_window(&mut query);
+    if lens.needs_document() != Needs::Nothing {
+        // Security: a row of yesterday must not be judged by the document of today.
+        (query.stale, query.update, query.stable) = (None, None, None);
+    }
+    // What is outside the pin is refused before CouchDB is asked for anything.
+    inspect::view::narrow(query.clone(), &lens)?;
     let reducer = match query.reduce {
         Some(false) => None,
         None | Some(true) => designs.reducer(&asker.couch, &asker.db, name).await?,
@@ -87,8 +93,12 @@ async fn reduced(
     if reducer == Reducer::Other && grouping != Grouping::Exact {
         return Err(Refusal::Forbidden("this view is open to you with `group=true` only"));
     }
-    query.group = Some(true);
     query.group_level = None;
+    if reducer == Reducer::Other {
+        query.group = Some(true);
+    } else {
+        (query.reduce, query.group) = (Some(false), None);
+    }
     let ranges = inspect::view::narrow(query, &lens)?;
     let judge = Judge::Reduce(Groups { lens, reducer, grouping, open: None });
     answer(asker, ranges, false, window, judge).await
@@ -118,6 +128,6 @@ async fn answer(
         return Ok(Answer::json(b"{\"rows\":[\r\n\r\n]}\n".to_vec()));
     };
     let layout = Layout::Rows("rows");
-    let recipe = Recipe { pages: Pages::Lists(pages), judge, layout, window };
+    let recipe = Recipe { pages: Pages::Lists(pages), judge, layout, window, pulse: None };
     rows_answer(Arc::new(asker), part, recipe).await
 }

@@ -19,11 +19,13 @@ pub(crate) mod writes;
 
 mod bookmark;
 mod changes;
+mod emit;
 mod head;
 mod known;
 mod layout;
 mod pages;
 mod project;
+mod pulse;
 mod reduce;
 mod rows;
 mod sight;

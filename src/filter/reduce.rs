@@ -1,5 +1,6 @@
-//! Reduce inside a pin: CouchDB is asked with `group=true`, every key is checked, and what `_sum`, `_count`
-//! and `_stats` gave for single keys is combined here to the grouping that was asked for.
+//! Reduce inside a pin. `_sum`, `_count` and `_stats` are made here from rows whose keys have been checked one
+//! by one: CouchDB's own groups hold every key that collates alike, so that its sum for `alice` would hold
+//! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`.
 
 use crate::filter::sight::Seen;
 use crate::json::{JsonError, Number, Object, Value, members};
@@ -49,6 +50,15 @@ impl Reducer {
         }
     }
 
+    /// The result for one row of the map function.
+    fn of_row(self, value: Value) -> Result<Value, JsonError> {
+        match self {
+            Self::Sum | Self::Other => Ok(value),
+            Self::Count => Ok(Value::Number(Number::from(1_u64))),
+            Self::Stats => stats_of(value),
+        }
+    }
+
     fn combine(self, left: &Value, right: &Value) -> Result<Value, JsonError> {
         match self {
             Self::Sum | Self::Count => add(left, right),
@@ -67,6 +77,7 @@ impl Groups {
             match &*member.key {
                 "key" => key = Some(Value::parse(member.value)?),
                 "value" => value = Some(Value::parse(member.value)?),
+                "id" if self.reducer != Reducer::Other => {}
                 _ => return Err(JsonError::Expected("a row of a reduced view")),
             }
         }
@@ -76,6 +87,7 @@ impl Groups {
         if !self.lens.key_is_inside(&key) {
             return Ok(Seen::Hidden);
         }
+        let value = self.reducer.of_row(value)?;
         let group = self.group_of(key);
         match self.open.take() {
             Some((open, sum)) if open == group => {
@@ -166,6 +178,38 @@ fn plus(left: &Number, right: &Number) -> Number {
 
 fn float(number: f64) -> Number {
     Number::parse(&format!("{number:?}")).unwrap_or_else(|| Number::from(0_u64))
+}
+
+/// `_stats` of one value: a number, a list of them, or what another `_stats` has made.
+fn stats_of(value: Value) -> Result<Value, JsonError> {
+    match value {
+        Value::Number(number) => {
+            let square = match number.as_i64().and_then(|whole| whole.checked_mul(whole)) {
+                Some(square) => Number::from(square),
+                None => float(number.as_f64() * number.as_f64()),
+            };
+            let mut stats = Object::new();
+            let one = Number::from(1_u64);
+            let members = [
+                ("sum", number.clone()),
+                ("count", one),
+                ("min", number.clone()),
+                ("max", number),
+                ("sumsqr", square),
+            ];
+            for (name, number) in members {
+                stats.insert(name, Value::Number(number));
+            }
+            Ok(Value::Object(stats))
+        }
+        Value::Array(list) => {
+            list.into_iter().map(stats_of).collect::<Result<_, _>>().map(Value::Array)
+        }
+        Value::Object(made) => Ok(Value::Object(made)),
+        Value::Null | Value::Bool(_) | Value::String(_) => {
+            Err(JsonError::Expected("a value that `_stats` can take"))
+        }
+    }
 }
 
 /// `_stats` of two groups: an object, or a list of objects.

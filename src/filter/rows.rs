@@ -82,10 +82,10 @@ impl Judge {
         }
     }
 
-    /// Whether the client waits for what happens next, and must be kept company meanwhile.
-    pub(crate) fn is_feed(&self) -> bool {
+    /// Whether the answer can be ended here with a sequence to go on from.
+    pub(crate) fn can_end(&self) -> bool {
         match self {
-            Self::Changes(rows) => rows.waits,
+            Self::Changes(rows) => rows.last.is_some(),
             Self::Documents(_)
             | Self::View(_)
             | Self::Reduce(_)

@@ -17,12 +17,13 @@ use crate::filter::pages::{Pages, Part};
 use crate::filter::rows::{Judge, OpenRevs};
 use crate::filter::sight::{Piece, Seen, show};
 use crate::filter::stream::{Recipe, Rows};
+use crate::filter::writes;
 use crate::filter::window::Window;
 use crate::inspect;
 use crate::json::{Frame, Event, Splitter, Value, members, string};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
-use crate::route::Method;
+use crate::route::{Method, Rev};
 use crate::route::query::{DocumentQuery, OpenRevs as Asked};
 
 /// How often a document may ask for further revisions (its conflicts) before it is given up.
@@ -85,10 +86,13 @@ async fn open_revs(asker: Asker, lens: Lens, query: DocumentQuery) -> Result<Ans
     let part = Part { method: Method::Get, query: query.pairs(), body: None };
     let upstream = first(&asker, part).await.map_err(absent)?;
     let judge = Judge::OpenRevs(OpenRevs { lens, named });
-    let recipe = Recipe { pages: Pages::Single, judge, layout: Layout::Array, window: Window::ALL };
+    let recipe = Recipe { pages: Pages::Single, judge, layout: Layout::Array, window: Window::ALL, pulse: None };
     let mut rows = Rows::new(Arc::new(asker), recipe, upstream);
-    if all && !rows.shows_something().await.map_err(Cut::refusal)? {
-        return Err(Refusal::Missing);
+    if (all || !named) && !rows.shows_something().await.map_err(Cut::refusal)? {
+        let Some(Asked::List(asked)) = &query.open_revs else { return Err(Refusal::Missing) };
+        // Nothing that he may see has come of these: they are answered as missing, one by one.
+        let missing = |rev: &Rev| writes::object([("missing", Value::from(rev.as_str()))]);
+        return Ok(Answer::json(Value::Array(asked.iter().map(missing).collect()).to_bytes()));
     }
     let headers = super::head::filtered();
     Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
@@ -105,7 +109,7 @@ pub(crate) async fn bulk_get(asker: Asker, lens: Lens, body: Bytes) -> Result<An
     let part = Part { method: Method::Post, query: query.pairs(), body: Some(body.to_bytes()) };
     let layout = Layout::Rows("results");
     let judge = Judge::BulkGet(lens);
-    let recipe = Recipe { pages: Pages::Single, judge, layout, window: Window::ALL };
+    let recipe = Recipe { pages: Pages::Single, judge, layout, window: Window::ALL, pulse: None };
     rows_answer(Arc::new(asker), part, recipe).await
 }
 

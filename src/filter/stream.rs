@@ -14,9 +14,11 @@ use http_body_util::{BodyExt, StreamBody};
 use crate::body::{Body, Cut, boxed};
 use crate::client::Answered;
 use crate::filter::ask::Asker;
+use crate::filter::emit::{Place, emit};
 use crate::filter::known::Known;
 use crate::filter::layout::Layout;
 use crate::filter::pages::{PageEnd, Pages};
+use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
 use crate::filter::window::Window;
@@ -38,7 +40,9 @@ pub(crate) struct Rows {
     end: PageEnd,
     known: Known,
     /// Rows that wait for a document, and all rows behind them.
-    held: Vec<Held>,
+    held: Vec<Vec<u8>>,
+    /// What a feed does while there is nothing to show.
+    pulse: Option<Pulse>,
     out: Vec<u8>,
     shown: u64,
     started: bool,
@@ -53,12 +57,6 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
-enum Held {
-    Row(Vec<u8>),
-    Heartbeat,
-}
-
 /// What an answer is made of.
 #[derive(Debug)]
 pub(crate) struct Recipe {
@@ -66,12 +64,14 @@ pub(crate) struct Recipe {
     pub(crate) judge: Judge,
     pub(crate) layout: Layout,
     pub(crate) window: Window,
+    /// For a feed that waits.
+    pub(crate) pulse: Option<Pulse>,
 }
 
 impl Rows {
     /// `upstream` is the answer to the first part.
     pub(crate) fn new(asker: Arc<Asker>, recipe: Recipe, upstream: Answered) -> Self {
-        let Recipe { pages, judge, layout, window } = recipe;
+        let Recipe { pages, judge, layout, window, pulse } = recipe;
         let splitter = Splitter::new(layout.upstream(), asker.largest_row());
         Self {
             asker,
@@ -84,6 +84,7 @@ impl Rows {
             end: PageEnd::default(),
             known: Known::default(),
             held: Vec::new(),
+            pulse,
             out: Vec::new(),
             shown: 0,
             started: false,
@@ -120,9 +121,16 @@ impl Rows {
 
     /// Takes one chunk from CouchDB, or turns the page.
     async fn step(&mut self) -> Result<(), Cut> {
-        let frame = match &mut self.upstream {
-            Some(body) => body.frame().await.transpose()?,
-            None => None,
+        let frame = match (&mut self.upstream, &mut self.pulse) {
+            (Some(body), Some(pulse)) => tokio::select! {
+                frame = body.frame() => frame.transpose()?,
+                () = pulse.beat() => {
+                    self.pulsate();
+                    return Ok(());
+                }
+            },
+            (Some(body), None) => body.frame().await.transpose()?,
+            (None, _) => None,
         };
         if self.state == State::Draining {
             if frame.is_none() {
@@ -152,8 +160,24 @@ impl Rows {
         }
     }
 
+    /// Nothing to show for a while: a heartbeat, or the end.
+    fn pulsate(&mut self) {
+        if !self.started {
+            self.started = true;
+            self.layout.open(&mut self.out);
+        }
+        match &self.pulse {
+            Some(pulse) if !pulse.ends() => self.layout.heartbeat(&mut self.out),
+            // CouchDB's own timer is not delayed by anything then: it ends the feed, with its sequence.
+            Some(_) if !self.judge.can_end() => self.pulse = None,
+            Some(_) => self.finish(),
+            None => {}
+        }
+    }
+
     /// Judges what has arrived, reading further documents where a row needs them.
     async fn read(&mut self) -> Result<(), Cut> {
+        let before = self.shown;
         self.absorb().map_err(|error| broken(&error))?;
         for _ in 0..ROUNDS {
             if !self.known.is_waiting() {
@@ -168,6 +192,9 @@ impl Rows {
             return Err(broken(&JsonError::Expected("a row that can be judged")));
         }
         self.known.forget();
+        if let (true, Some(pulse)) = (self.shown > before, &mut self.pulse) {
+            pulse.shown();
+        }
         Ok(())
     }
 
@@ -191,7 +218,7 @@ impl Rows {
                         continue;
                     }
                     if !held.is_empty() {
-                        held.push(Held::Row(row.bytes().to_vec()));
+                        held.push(row.bytes().to_vec());
                         // Noted now, so that one round of reading serves the whole chunk.
                         let mark = out.len();
                         judge.row(row, known, out)?;
@@ -200,17 +227,15 @@ impl Rows {
                     }
                     let mut place = Place { layout: *layout, shown: &mut self.shown };
                     if emit(judge, row, known, &mut place, window, out)? == Seen::Later {
-                        held.push(Held::Row(row.bytes().to_vec()));
+                        held.push(row.bytes().to_vec());
                     }
                 }
-                // In any other answer it is an empty line that means nothing.
-                Event::Heartbeat if !judge.is_feed() => {}
-                Event::Heartbeat if held.is_empty() => layout.heartbeat(out),
-                Event::Heartbeat => held.push(Held::Heartbeat),
                 Event::Member { key: "bookmark", value } => end.bookmark = Some(value.to_vec()),
                 Event::Member { key: "last_seq", value } => end.last_seq = Some(value.to_vec()),
                 Event::Member { key: "error", .. } => return Err(JsonError::ErrorInside),
-                Event::Member { .. }
+                // Heartbeats are our own.
+                Event::Heartbeat
+                | Event::Member { .. }
                 | Event::Start
                 | Event::RowsStart
                 | Event::RowsEnd
@@ -226,22 +251,20 @@ impl Rows {
 
     /// Judges again the rows that waited, in their order.
     fn settle(&mut self) -> Result<(), JsonError> {
-        let held = mem::take(&mut self.held);
-        for entry in held {
-            match entry {
-                Held::Row(row) if self.held.is_empty() => {
-                    if self.window.is_full() {
-                        continue;
-                    }
-                    let mut place = Place { layout: self.layout, shown: &mut self.shown };
-                    let (known, out) = (&mut self.known, &mut self.out);
-                    let seen = emit(&mut self.judge, Row::aside(&row), known, &mut place, &mut self.window, out)?;
-                    if seen == Seen::Later {
-                        self.held.push(Held::Row(row));
-                    }
-                }
-                Held::Heartbeat if self.held.is_empty() => self.layout.heartbeat(&mut self.out),
-                entry @ (Held::Row(_) | Held::Heartbeat) => self.held.push(entry),
+        for row in mem::take(&mut self.held) {
+            if !self.held.is_empty() {
+                self.held.push(row);
+                continue;
+            }
+            if self.window.is_full() {
+                continue;
+            }
+            let mut place = Place { layout: self.layout, shown: &mut self.shown };
+            let (known, out) = (&mut self.known, &mut self.out);
+            let aside = Row::aside(&row);
+            let window = &mut self.window;
+            if emit(&mut self.judge, aside, known, &mut place, window, out)? == Seen::Later {
+                self.held.push(row);
             }
         }
         if self.window.is_full() && self.held.is_empty() {
@@ -322,33 +345,6 @@ impl Rows {
             ) => None,
         }
     }
-}
-
-/// Where a row is written, and how many have been.
-struct Place<'a> {
-    layout: Layout,
-    shown: &'a mut u64,
-}
-
-/// Judges one row and writes it if it is visible and inside the window.
-fn emit(
-    judge: &mut Judge,
-    row: Row<'_>,
-    known: &mut Known,
-    place: &mut Place<'_>,
-    window: &mut Window,
-    out: &mut Vec<u8>,
-) -> Result<Seen, JsonError> {
-    let mark = out.len();
-    place.layout.before(*place.shown == 0, out);
-    let seen = judge.row(row, known, out)?;
-    if window.take(seen) {
-        *place.shown += 1;
-        place.layout.after(judge.event_id(), out);
-    } else {
-        out.truncate(mark);
-    }
-    Ok(seen)
 }
 
 fn broken(error: &JsonError) -> Cut {

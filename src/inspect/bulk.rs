@@ -1,16 +1,20 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
+use std::collections::HashMap;
+
 use crate::caller::Caller;
 use crate::couch::Couch;
 use crate::inspect::document::{Refused, Written, judge, judge_forced, new_id};
 use crate::inspect::local::Locals;
-use crate::json::{Object, Value};
+use crate::json::Value;
 use crate::policy::WriteRules;
-use crate::refusal::Refusal;
+use crate::refusal::{Limit, Refusal};
 use crate::route::{DbName, DocId, LocalId};
 
 /// How many documents are read at once.
 const BATCH: usize = 200;
+/// As many bytes are sent on at once as CouchDB takes, hidden fields that are put back included.
+const MOST: usize = 128 * 1024 * 1024;
 
 /// A batch as the client sent it.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(crate) enum Entry {
 #[derive(Debug)]
 pub(crate) enum Judged {
     /// Sent on; the client knows it by this id.
-    Sent { id: String, document: Value },
+    Sent { id: String, document: Vec<u8> },
     /// Not sent; the row that says why.
     Answered(Value),
 }
@@ -80,6 +84,9 @@ impl Batch {
         rules: &WriteRules,
     ) -> Result<Vec<Judged>, Refusal> {
         let mut judged = Vec::with_capacity(self.entries.len());
+        // What this batch itself has made of a document, for the rows after it.
+        let mut made: HashMap<String, Vec<Value>> = HashMap::new();
+        let mut sent = 0_usize;
         let mut entries = self.entries.into_iter().peekable();
         while entries.peek().is_some() {
             let part: Vec<Entry> = entries.by_ref().take(BATCH).collect();
@@ -88,8 +95,23 @@ impl Batch {
             } else {
                 leaves(couch, db, &part).await?
             };
-            let pairs = part.into_iter().zip(stored);
-            judged.extend(pairs.map(|(entry, stored)| settle(rules, entry, &stored, self.new_edits)));
+            for (entry, mut stored) in part.into_iter().zip(stored) {
+                if let Entry::Document(written) = &entry {
+                    stored.extend(made.get(&written.id).into_iter().flatten().cloned());
+                }
+                let (one, whole) = settle(rules, entry, &stored, self.new_edits);
+                if let Judged::Sent { id, document } = &one {
+                    // Hidden fields that are put back count too.
+                    sent = sent.saturating_add(document.len());
+                    if sent > MOST {
+                        return Err(Refusal::TooLarge(Limit::Body));
+                    }
+                    if !self.new_edits {
+                        made.entry(id.clone()).or_default().extend(whole);
+                    }
+                }
+                judged.push(one);
+            }
         }
         Ok(judged)
     }
@@ -172,10 +194,16 @@ async fn leaves(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Vec<Va
     Ok(part.iter().map(place).collect())
 }
 
-fn settle(rules: &WriteRules, entry: Entry, stored: &[Value], new_edits: bool) -> Judged {
+/// Judges one entry; with a document that is sent goes its whole value.
+fn settle(
+    rules: &WriteRules,
+    entry: Entry,
+    stored: &[Value],
+    new_edits: bool,
+) -> (Judged, Option<Value>) {
     match entry {
-        Entry::Local { id, document } => Judged::Sent { id, document },
-        Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
+        Entry::Local { id, document } => (sent(id, &document), None),
+        Entry::Refused { id, why } => (Judged::Answered(why.into_row(&id, None)), None),
         Entry::Document(written) => {
             let (id, rev) = (written.id.clone(), written.rev.clone());
             let verdict = if new_edits {
@@ -184,30 +212,36 @@ fn settle(rules: &WriteRules, entry: Entry, stored: &[Value], new_edits: bool) -
                 judge_forced(rules, written, stored)
             };
             match verdict {
-                Ok(document) => Judged::Sent { id, document },
-                // With `new_edits` CouchDB's rows name no revision.
-                Err(why) => Judged::Answered(why.into_row(&id, rev.as_deref().filter(|_| !new_edits))),
+                Ok(document) => (sent(id, &document), Some(document)),
+                Err(why) => {
+                    // With `new_edits` CouchDB's rows name no revision.
+                    let rev = rev.as_deref().filter(|_| !new_edits);
+                    (Judged::Answered(why.into_row(&id, rev)), None)
+                }
             }
         }
     }
 }
 
+fn sent(id: String, document: &Value) -> Judged {
+    Judged::Sent { id, document: document.to_bytes() }
+}
+
 /// The body that is sent on.
 pub(crate) fn body(judged: &[Judged], new_edits: bool) -> Option<Vec<u8>> {
-    let docs: Vec<Value> = judged
-        .iter()
-        .filter_map(|judged| match judged {
-            Judged::Sent { document, .. } => Some(document.clone()),
-            Judged::Answered(_) => None,
-        })
-        .collect();
-    if docs.is_empty() {
+    let mut body = b"{\"docs\":[".to_vec();
+    let start = body.len();
+    for judged in judged {
+        if let Judged::Sent { document, .. } = judged {
+            if body.len() > start {
+                body.push(b',');
+            }
+            body.extend_from_slice(document);
+        }
+    }
+    if body.len() == start {
         return None;
     }
-    let mut body = Object::new();
-    body.insert("docs", Value::Array(docs));
-    if !new_edits {
-        body.insert("new_edits", false);
-    }
-    Some(Value::Object(body).to_bytes())
+    body.extend_from_slice(if new_edits { b"]}" } else { b"],\"new_edits\":false}" });
+    Some(body)
 }

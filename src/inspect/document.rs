@@ -87,10 +87,20 @@ pub(crate) fn judge(
     stored: Option<&Value>,
 ) -> Result<Value, Refused> {
     let alive = stored.filter(|document| document.get("_deleted").is_none());
+    if alive.is_some_and(|stored| !rules.knows(stored)) {
+        // Hidden is answered as absent; only where a document would be made is its id taken.
+        return match &written.rev {
+            None if !written.deletes() => match rules.judge(None, written.document) {
+                Ok(_) => Err(conflict()),
+                Err(denied) => Err(refused(denied, false)),
+            },
+            Some(_) | None => Err(absent(&written)),
+        };
+    }
     match (&written.rev, stored) {
         // The revision is not there (any more): CouchDB would say the same.
         (Some(_), None) => Err(absent(&written)),
-        // Taken: what stands there has not been judged.
+        // Taken, and he knows it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         (Some(_), Some(stored)) => {
             let deletes = written.deletes();
@@ -109,6 +119,9 @@ pub(crate) fn judge_forced(
     leaves: &[Value],
 ) -> Result<Value, Refused> {
     let deletes = written.deletes();
+    if !has_legal_history(&written.document) {
+        return Err(Refused::forbidden("`_revisions` must begin with `_rev`"));
+    }
     let living: Vec<&Value> =
         leaves.iter().filter(|leaf| leaf.get("_deleted").is_none()).collect();
     let history = history(&written.document);
@@ -122,6 +135,13 @@ pub(crate) fn judge_forced(
     let base = extended.filter(|leaf| leaf.get("_deleted").is_none()).or_else(|| {
         living.iter().copied().max_by(|a, b| rev_order(a).cmp(&rev_order(b)))
     });
+    if living.iter().any(|leaf| !rules.knows(leaf)) {
+        // Hidden is answered as absent; only where a document would be made is its id taken.
+        return match rules.judge(None, written.document) {
+            Ok(_) => Err(Refused::forbidden("you may not write this document")),
+            Err(denied) => Err(refused_forced(denied)),
+        };
+    }
     for leaf in &living {
         rules.covers(leaf, deletes).map_err(refused_forced)?;
     }
@@ -219,7 +239,22 @@ fn history(document: &Value) -> Vec<String> {
             .zip(ids)
             .filter_map(|(generation, id)| Some(format!("{generation}-{}", id.as_str()?)))
             .collect(),
+        // Present, but it can't be read.
+        _ if revisions.is_some() => Vec::new(),
         _ => document.get("_rev").and_then(Value::as_str).map(str::to_owned).into_iter().collect(),
+    }
+}
+
+/// Security: CouchDB stores a forced write under what `_revisions` says, so it must say one thing only.
+fn has_legal_history(document: &Value) -> bool {
+    let rev = document.get("_rev").and_then(Value::as_str);
+    match document.get("_revisions") {
+        None => true,
+        Some(_) => {
+            let history = history(document);
+            let own = history.first().map(String::as_str);
+            own.is_some() && (rev.is_none() || own == rev)
+        }
     }
 }
 

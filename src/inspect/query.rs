@@ -32,11 +32,18 @@ where
 {
     for path in paths {
         let path: Vec<&str> = path.into_iter().collect();
-        if !lens.may_name(&path) {
+        if !lens.may_name(&path) || !path.iter().all(|step| has_one_spelling(step)) {
             return Err(Refusal::Forbidden(HIDDEN));
         }
     }
     Ok(())
+}
+
+/// Security: to CouchDB `arr.00` and `arr.+0` are the first element too; a rule names `arr.0`.
+fn has_one_spelling(step: &str) -> bool {
+    let digits = step.strip_prefix(['+', '-']).unwrap_or(step);
+    let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    !number || step == "0" || step.starts_with(|first: char| ('1'..='9').contains(&first))
 }
 
 /// A client's selector: its operators are known, its fields are open to him.

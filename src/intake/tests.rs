@@ -55,6 +55,23 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_content_type_may_be_said_twice_but_not_two() {
+    let twice = |second: &str| {
+        let request = Request::put("/db/doc")
+            .header("host", "h")
+            .header("content-type", "application/json")
+            .header("content-type", second)
+            .body(())
+            .unwrap();
+        accept(&request, "")
+    };
+    let intake = twice("application/json").unwrap();
+    assert_eq!(intake.header(&http::header::CONTENT_TYPE), Some("application/json"));
+    assert_eq!(intake.headers.get_all("content-type").iter().count(), 1);
+    assert!(twice("text/plain").is_err());
+}
+
+#[test]
 fn identity_headers_do_not_pass_in_any_spelling() {
     let request = Request::get("/db")
         .header("host", "h")

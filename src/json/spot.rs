@@ -9,7 +9,17 @@ use super::value::Value;
 
 /// CouchDB's own members are not the document's to hide, and not a writer's to change.
 pub(super) fn is_own(name: &str) -> bool {
-    name.starts_with('_') && name != "_attachments"
+    matches!(
+        name,
+        "_id"
+            | "_rev"
+            | "_deleted"
+            | "_revisions"
+            | "_revs_info"
+            | "_conflicts"
+            | "_deleted_conflicts"
+            | "_local_seq"
+    )
 }
 
 /// A place in a value, with all that the paths say about what lies below.

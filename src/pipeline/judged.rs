@@ -12,7 +12,7 @@ use crate::filter::feeds::ChangesLens;
 use crate::filter::{feeds, find, lists, single, writes};
 use crate::policy::{Lens, Permit, Plan};
 use crate::refusal::Refusal;
-use crate::route::{Call, DatabaseCall, DesignCall, Method};
+use crate::route::{Call, DatabaseCall, DesignCall, DesignName, FunctionName, Method};
 
 impl Pipeline {
     /// Carries out a permit whose body or answer is judged.
@@ -54,12 +54,7 @@ impl Pipeline {
             Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
             Plan::View(lens) => {
                 let body = optional(method, body);
-                let Call::Database { call: DatabaseCall::Design { ddoc, call }, .. } =
-                    permit.route().call.clone()
-                else {
-                    return Err(Refusal::Internal);
-                };
-                let DesignCall::View(view) = call else { return Err(Refusal::Internal) };
+                let (ddoc, view) = view_of(&permit).ok_or(Refusal::Internal)?;
                 let asker = self.asker(permit)?;
                 lists::view(asker, *lens, (&ddoc, &view), &self.designs, body).await
             }
@@ -94,6 +89,15 @@ impl Pipeline {
             row: self.row,
         })
     }
+}
+
+fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {
+    let Call::Database { call, .. } = permit.route().call.clone() else { return None };
+    if let DatabaseCall::PartitionView { ddoc, view, .. } = call {
+        return Some((ddoc, view));
+    }
+    let DatabaseCall::Design { ddoc, call: DesignCall::View(view) } = call else { return None };
+    Some((ddoc, view))
 }
 
 /// A body counts with `POST` only.

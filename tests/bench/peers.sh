@@ -121,9 +121,8 @@ for protocol in h1 h2; do
             awk -v p="$protocol" -v l="$label" '{ v[NR] = $1 } END { print p "|" l "|" v[int((NR + 1) / 2)] "|" v[1] "|" v[NR] }'
     done
 done | awk -F'|' '
-    $1 != p { p = $1; printf "\n%-36s %8s %15s %9s %8s\n", (p == "h1" ? "HTTPS/1.1, 64 connections" : "HTTP/2, 8 connections × 8"), "µs/req", "lowest–highest", "×HAProxy", "×nginx" }
+    $1 != p { p = $1; nginx = ""; printf "\n%-36s %8s %15s %9s %8s\n", (p == "h1" ? "HTTPS/1.1, 64 connections" : "HTTP/2, 8 connections × 8"), "µs/req", "lowest–highest", "×HAProxy", "×nginx" }
     $2 ~ /^HAProxy/ { haproxy = $3; if ($5 > 1.25 * $4) noisy = 1 }
     $2 ~ /^nginx/ { nginx = $3 }
     { printf "%-36s %8.1f %15s %9.2f %8s\n", $2, $3, $4 "–" $5, $3 / haproxy, (nginx ? sprintf("%.2f", $3 / nginx) : "") }
-    $1 != p { nginx = "" }
     END { if (noisy) print "\nHAProxy itself varied by more than a quarter: measure again on a quieter machine." }'
