@@ -29,7 +29,7 @@ pub(crate) fn show(company: &Company, accounts: &[Account], authority: &Path) {
         "administrator".to_owned(),
     ]) {
         let (name, password) = (format!("{:<6}", account.name), format!("password {}", account.password));
-        line(&format!("    {} {told:<62} {}", ink(Ink::Bold, &name), ink(Ink::Dim, &password)));
+        line(&format!("    {} {told:<66} {}", ink(Ink::Bold, &name), ink(Ink::Dim, &password)));
     }
     line("");
     for (index, stop) in stops(company).iter().enumerate() {
@@ -69,7 +69,7 @@ fn stops(company: &Company) -> [Stop; 5] {
             path: "/cdrs/_design/cdr/_view/by_day?group_level=1".to_owned(),
             asks: String::new(),
             shows: "How many calls she had, and how many seconds she talked.",
-            why: "reduce = true: CouchDB groups inside her pin, couchwarden checks each key and adds up",
+            why: "reduce = true: couchwarden adds up the rows inside her pin, after a look at each key",
         },
         Stop {
             who: "tariq",

@@ -23,6 +23,9 @@ use crate::secret::Seal;
 /// CouchDB's own default for `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The shortest `timeout` that is measured by our own clock.
+const SHORTEST: Duration = Duration::from_secs(1);
+
 /// What a caller may learn of changes, and what he may read of their documents.
 #[derive(Debug)]
 pub(crate) struct ChangesLens {
@@ -71,6 +74,8 @@ pub(crate) async fn changes(
         (Feed::Normal, _) | (Feed::Longpoll, None) => None,
         (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(Duration::from_millis(every))),
         (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(TIMEOUT)),
+        // A shorter one than CouchDB needs to catch up is left to it.
+        (Feed::Continuous | Feed::EventSource, None) if timeout < SHORTEST => None,
         (Feed::Continuous | Feed::EventSource, None) => Some(Pulse::timeout(timeout)),
     };
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.

@@ -11,18 +11,25 @@ pub(crate) struct Pulse {
     every: Duration,
     next: Instant,
     ends: bool,
+    /// When CouchDB last sent something.
+    heard: Instant,
 }
+
+/// What comes so soon after what came before belongs to it: CouchDB is catching up, it does not wait yet.
+const BURST: Duration = Duration::from_millis(250);
 
 impl Pulse {
     /// A heartbeat, again and again.
     pub(crate) fn heartbeat(every: Duration) -> Self {
         let every = every.max(Duration::from_millis(1));
-        Self { every, next: Instant::now() + every, ends: false }
+        let now = Instant::now();
+        Self { every, next: now + every, ends: false, heard: now }
     }
 
     /// The end, when nothing has been shown for so long.
     pub(crate) fn timeout(after: Duration) -> Self {
-        Self { every: after, next: Instant::now() + after, ends: true }
+        let now = Instant::now();
+        Self { every: after, next: now + after, ends: true, heard: now }
     }
 
     /// Whether the next beat is the end.
@@ -36,10 +43,12 @@ impl Pulse {
         self.next += self.every;
     }
 
-    /// Something has been shown.
-    pub(crate) fn shown(&mut self) {
-        if self.ends {
-            self.next = Instant::now() + self.every;
+    /// CouchDB has sent something, and perhaps a row was shown.
+    pub(crate) fn heard(&mut self, shown: bool) {
+        let now = Instant::now();
+        if self.ends && (shown || now.duration_since(self.heard) < BURST) {
+            self.next = now + self.every;
         }
+        self.heard = now;
     }
 }

@@ -192,8 +192,8 @@ impl Rows {
             return Err(broken(&JsonError::Expected("a row that can be judged")));
         }
         self.known.forget();
-        if let (true, Some(pulse)) = (self.shown > before, &mut self.pulse) {
-            pulse.shown();
+        if let Some(pulse) = &mut self.pulse {
+            pulse.heard(self.shown > before);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what can't be evaluated is `Unknown`, and stays so through any negation.
 
-use crate::json::Value;
+use crate::json::{Number, Value};
 
 use super::binding::{Binding, Truth};
 use super::collate::{self, Strings};
@@ -233,7 +233,10 @@ fn all(value: &Value, constants: &[Constant], binding: &Binding) -> Truth {
         return Truth::No;
     };
     let same = |value: &Value, constant: &Constant| match constant.value(binding) {
-        Some(wanted) => (collate::compare(value, &wanted, Strings::Exact).is_eq()).into(),
+        Some(wanted) => {
+            let equal = collate::compare(value, &wanted, Strings::Exact).is_eq();
+            (equal && alike(value, &wanted)).into()
+        }
         None => Truth::Unknown,
     };
     let each = Truth::all(
@@ -252,6 +255,19 @@ fn all(value: &Value, constants: &[Constant], binding: &Binding) -> Truth {
         _ => Truth::No,
     };
     each.max(whole)
+}
+
+/// `$all` compares Erlang's terms, to which `1` and `1.0` are two.
+fn alike(a: &Value, b: &Value) -> bool {
+    let is_float = |number: &Number| number.as_str().contains(['.', 'e', 'E']);
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => is_float(a) == is_float(b),
+        (Value::Array(a), Value::Array(b)) => a.iter().zip(b).all(|(a, b)| alike(a, b)),
+        (Value::Object(a), Value::Object(b)) => {
+            a.iter().all(|(name, a)| b.get(name).is_none_or(|b| alike(a, b)))
+        }
+        _ => true,
+    }
 }
 
 fn kind_of(value: &Value) -> &'static str {

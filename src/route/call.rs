@@ -83,12 +83,12 @@ impl Route {
 /// others nothing of that name is there.
 fn told(error: RouteError, method: &str, target: &Target<'_>) -> RouteError {
     let writes = method == "PUT" || method == "COPY";
-    match error {
-        RouteError::IllegalDatabase if method != "PUT" || target.segments.len() > 1 => {
-            RouteError::NoDatabase
-        }
-        RouteError::IllegalDocument if !writes => RouteError::UnknownEndpoint,
-        other => other,
+    if error == RouteError::IllegalDatabase && (method != "PUT" || target.segments.len() > 1) {
+        RouteError::NoDatabase
+    } else if error == RouteError::IllegalDocument && !writes {
+        RouteError::UnknownEndpoint
+    } else {
+        error
     }
 }
 

@@ -46,10 +46,9 @@ async fn borders_of_chunks_do_not_matter() {
             let text = serde_json::to_string(&answer.yes()["rows"]).unwrap() + &answer.text().replace(|c: char| !c.is_ascii_graphic(), "");
             assert!(!text.contains("s-"), "{size}: {text}");
             assert!(text.contains("\"n\":1"), "{size}: {text}");
-            if let Some(whole) = whole {
-                if !path.contains("_changes") {
-                    assert_eq!(*whole, text, "{size}");
-                }
+            // Sequences are sealed anew for each couchwarden.
+            if let Some(whole) = whole.as_ref().filter(|_| !path.contains("_changes")) {
+                assert_eq!(*whole, text, "{size}");
             }
             *whole = Some(text);
         }

@@ -7,7 +7,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
-    clippy::too_many_lines,
+    clippy::string_slice,
+    clippy::needless_pass_by_value,
     reason = "a test says what must hold by failing"
 )]
 
@@ -15,10 +16,10 @@
 mod backend;
 mod support;
 
-
 mod changes;
 mod cors;
 mod errors;
+mod everyday;
 mod fields;
 mod hostile;
 mod identity;

@@ -160,7 +160,8 @@ async fn sums_are_those_of_the_visible_rows() {
             json!([if level == 0 { Value::Null } else { json!(key) }, stats])
         }).collect();
         let answer = view(&sam, &format!("seconds{query}")).await.yes();
-        let whole = |value: &Value| json!(value.as_f64().unwrap() as u64);
+        // A float where it need not be one is the same number.
+        let whole = |value: &Value| json!(value.to_string().trim_end_matches(".0").parse::<u64>().unwrap());
         let found: Vec<Value> = answer["rows"].as_array().unwrap().iter().map(|row| {
             let stats = ["sum", "count", "min", "max", "sumsqr"].map(|name| whole(&row["value"][name]));
             json!([row["key"], stats])
@@ -197,7 +198,7 @@ async fn included_documents_need_to_be_readable_themselves() {
         for row in rows {
             let id = if name == "linked" { row["value"]["_id"].clone() } else { row["id"].clone() };
             let number: usize = id.as_str().unwrap()[5..].parse().unwrap();
-            if number % 7 == 0 {
+            if number.is_multiple_of(7) {
                 assert_eq!(row["doc"]["_id"], id, "{row}");
             } else {
                 assert!(row["doc"].is_null(), "{row}");

@@ -93,7 +93,7 @@ fn a_forced_write_is_judged_against_every_leaf() {
     let extends = r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"owner":"walt","text":"new"}"#;
     assert!(check_forced(extends, &[MINE]).is_ok());
     let another = r#"{"_id":"a","_rev":"1-z","owner":"rita"}"#;
-    assert_eq!(check_forced(extends, &[MINE, another]), Err("conflict"));
+    assert_eq!(check_forced(extends, &[MINE, another]), Err("forbidden"));
 }
 
 #[test]
