@@ -141,7 +141,9 @@ impl Client {
         parts.headers.insert(header::HOST, self.host.clone());
         // RFC 9110 section 8.6; CouchDB takes a POST without a length for one that lacks its body.
         if body.is_end_stream() && (parts.method == Method::POST || parts.method == Method::PUT) {
-            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            parts
+                .headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let activity = Arc::new(Activity::new());
         let body = Tracked {

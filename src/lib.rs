@@ -15,13 +15,13 @@ pub mod observe;
 
 pub mod client;
 mod couch;
-pub mod intake;
 mod identity;
+pub mod intake;
 
+pub mod filter;
 mod inspect;
 pub mod rewrite;
 mod upstream;
-pub mod filter;
 
 pub mod cors;
 mod node;
@@ -29,7 +29,7 @@ mod session;
 
 mod own;
 mod pipeline;
-pub mod server;
 mod serve;
+pub mod server;
 
 pub use serve::{StartError, check, serve};

@@ -4,8 +4,8 @@
 //! Invariant: names of databases are shown only where the caller may do something; versions never.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 use http::StatusCode;
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
@@ -74,8 +74,11 @@ impl Own {
     /// `GET /`: JSON with a `couchdb` member and a stable `uuid`, which is what clients look for.
     fn welcome(&self) -> Answer {
         let vendor = object([("name", Value::from("couchwarden"))]);
-        let members =
-            [("couchdb", "Welcome".into()), ("uuid", self.uuid.as_str().into()), ("vendor", vendor)];
+        let members = [
+            ("couchdb", "Welcome".into()),
+            ("uuid", self.uuid.as_str().into()),
+            ("vendor", vendor),
+        ];
         json(&object(members))
     }
 
@@ -100,7 +103,9 @@ impl Own {
             let body = inspect::value(body)?;
             let keys = body.get("keys").and_then(Value::as_array);
             let keys = keys.ok_or(Refusal::BadRequest("`keys` member must exist."))?;
-            keys.iter().filter_map(|key| key.as_str().map(str::to_owned)).collect()
+            keys.iter()
+                .filter_map(|key| key.as_str().map(str::to_owned))
+                .collect()
         };
         if keys.len() > MOST_DATABASES {
             return Err(Refusal::BadRequest("too many keys"));
@@ -122,13 +127,24 @@ impl Own {
 }
 
 fn cut(info: &Value) -> Value {
-    let kept = ["db_name", "instance_start_time", "props", "cluster", "disk_format_version"];
-    object(kept.into_iter().filter_map(|name| Some((name, info.get(name)?.clone()))))
+    let kept = [
+        "db_name",
+        "instance_start_time",
+        "props",
+        "cluster",
+        "disk_format_version",
+    ];
+    object(
+        kept.into_iter()
+            .filter_map(|name| Some((name, info.get(name)?.clone()))),
+    )
 }
 
 fn uuids(query: &Query) -> Result<Answer, Refusal> {
     let count = match query.value("count") {
-        Some(count) => count.parse().map_err(|_| Refusal::BadRequest("invalid `count`"))?,
+        Some(count) => count
+            .parse()
+            .map_err(|_| Refusal::BadRequest("invalid `count`"))?,
         None => 1,
     };
     if count > MOST_UUIDS {
@@ -151,9 +167,19 @@ async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answ
     if range.descending {
         names.reverse();
     }
-    let after = |name: &String, key: &String| if range.descending { name <= key } else { name >= key };
+    let after = |name: &String, key: &String| {
+        if range.descending {
+            name <= key
+        } else {
+            name >= key
+        }
+    };
     let before = |name: &String, key: &String| {
-        let inside = if range.descending { name >= key } else { name <= key };
+        let inside = if range.descending {
+            name >= key
+        } else {
+            name <= key
+        };
         inside && (range.inclusive_end || name != key)
     };
     let shown = names
@@ -161,15 +187,13 @@ async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answ
         .filter(|name| start.as_ref().is_none_or(|key| after(name, key)))
         .filter(|name| end.as_ref().is_none_or(|key| before(name, key)))
         .skip(usize::try_from(range.skip).unwrap_or(usize::MAX))
-        .take(range.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+        .take(range.limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        }));
     Ok(json(&Value::Array(shown.map(Value::from).collect())))
 }
 
-async fn visible(
-    couch: &Couch,
-    policy: &Policy,
-    permit: &Permit,
-) -> Result<Vec<String>, Refusal> {
+async fn visible(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Vec<String>, Refusal> {
     let mut names = couch.all_dbs().await?;
     names.retain(|name| policy.may_do_something(permit.caller(), name));
     Ok(names)
@@ -185,10 +209,17 @@ pub(crate) async fn node(
     let query = &permit.route().query;
     let answer = match call {
         NodeCall::List => nodes.list(permit.caller(), query).await?,
-        NodeCall::One(id) => nodes.read(permit.caller(), id, query, if_none_match).await?,
+        NodeCall::One(id) => {
+            nodes
+                .read(permit.caller(), id, query, if_none_match)
+                .await?
+        }
     };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let tag = answer.etag.as_deref().and_then(|tag| HeaderValue::from_str(tag).ok());
+    let tag = answer
+        .etag
+        .as_deref()
+        .and_then(|tag| HeaderValue::from_str(tag).ok());
     Ok(match (status, tag) {
         (StatusCode::NOT_MODIFIED, Some(tag)) => Answer::not_modified(tag),
         (status, Some(tag)) => Answer::with(status, answer.body).header(ETAG, tag),
@@ -204,5 +235,9 @@ fn json(value: &Value) -> Answer {
 
 /// Thirty-two hexadecimal digits made of a key.
 pub(crate) fn uuid(bytes: &[u8]) -> String {
-    bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+};
 use http::header::{RANGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
 
@@ -72,7 +74,9 @@ pub(crate) struct Rewrite {
 
 impl Rewrite {
     pub(crate) fn new(present: Presenter) -> Self {
-        Self { present: Arc::new(present) }
+        Self {
+            present: Arc::new(present),
+        }
     }
 
     /// The client's own request, body and all, for a permit without a lens.
@@ -109,7 +113,10 @@ impl Rewrite {
             }
             *request.body_mut() = intake.body.stream();
         }
-        Ok(Outbound { request, kind: kind(&route) })
+        Ok(Outbound {
+            request,
+            kind: kind(&route),
+        })
     }
 
     /// The same call with another method, query or body; the answer is asked for as plain JSON.
@@ -129,12 +136,23 @@ impl Rewrite {
         private: LocalId,
         body: Option<Vec<u8>>,
     ) -> Result<Outbound, Refusal> {
-        let Call::Database { db, call: DatabaseCall::Local(_) } = &permit.route().call else {
+        let Call::Database {
+            db,
+            call: DatabaseCall::Local(_),
+        } = &permit.route().call
+        else {
             return Err(Refusal::Internal);
         };
-        let call = Call::Database { db: db.clone(), call: DatabaseCall::Local(private) };
+        let call = Call::Database {
+            db: db.clone(),
+            call: DatabaseCall::Local(private),
+        };
         let Route { method, query, .. } = permit.route();
-        let route = Route { call, method: *method, query: query.clone() };
+        let route = Route {
+            call,
+            method: *method,
+            query: query.clone(),
+        };
         self.json(permit, &route, body)
     }
 
@@ -152,7 +170,10 @@ impl Rewrite {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             *request.body_mut() = full(body);
         }
-        Ok(Outbound { request, kind: kind(route) })
+        Ok(Outbound {
+            request,
+            kind: kind(route),
+        })
     }
 
     fn begin(&self, permit: &Permit, route: &Route) -> Result<Request<Body>, Refusal> {
@@ -171,7 +192,11 @@ impl Rewrite {
 }
 
 fn kind(route: &Route) -> Kind {
-    if route.is_feed() { Kind::Feed } else { Kind::Request }
+    if route.is_feed() {
+        Kind::Feed
+    } else {
+        Kind::Request
+    }
 }
 
 fn method(method: Method) -> &'static str {

@@ -50,7 +50,11 @@ pub enum StartError {
 }
 
 fn lines(mistakes: &[Mistake]) -> String {
-    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    mistakes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Reads the policies of a configuration.
@@ -60,7 +64,9 @@ fn lines(mistakes: &[Mistake]) -> String {
 /// All mistakes of all files.
 pub fn check(config: &Config) -> Result<Policy, Vec<Mistake>> {
     let files = policy_files(&config.policies)?;
-    let settings = PolicySettings { attributes: config.nodes.attributes.clone() };
+    let settings = PolicySettings {
+        attributes: config.nodes.attributes.clone(),
+    };
     Policy::load(&files, &settings).map_err(|mistakes| {
         let ours = mistakes.into_iter();
         ours.map(|mistake| Mistake {
@@ -75,13 +81,20 @@ pub fn check(config: &Config) -> Result<Policy, Vec<Mistake>> {
 fn policy_files(directory: &Path) -> Result<Vec<(String, String)>, Vec<Mistake>> {
     let unreadable = |path: &Path, error: &std::io::Error| {
         let message = format!("can't be read: {error}");
-        vec![Mistake { file: path.display().to_string(), line: 0, message }]
+        vec![Mistake {
+            file: path.display().to_string(),
+            line: 0,
+            message,
+        }]
     };
     let entries = fs::read_dir(directory).map_err(|error| unreadable(directory, &error))?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| unreadable(directory, &error))?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             let text = fs::read_to_string(&path).map_err(|error| unreadable(&path, &error))?;
             files.push((path.display().to_string(), text));
         }
@@ -120,7 +133,9 @@ pub async fn serve(
 /// On `SIGHUP` the policies are read again; with mistakes the rules in force stay.
 async fn reload(pipeline: Arc<Pipeline>, config: Config) {
     let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-    let Ok(mut hangup) = hangup else { return std::future::pending().await };
+    let Ok(mut hangup) = hangup else {
+        return std::future::pending().await;
+    };
     while hangup.recv().await.is_some() {
         match check(&config) {
             Ok(policy) => {
@@ -140,13 +155,32 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let policy = check(config).map_err(StartError::Mistakes)?;
     let client = Client::new(&config.couchdb, &config.limits)?;
     let couchdb = &config.couchdb;
-    let couch =
-        Couch::new(client.clone(), &couchdb.user, &couchdb.password, config.limits.body)?;
-    let database = config.nodes.database.as_deref().and_then(|name| DbName::parse(name).ok());
-    let same_site = if config.cors.is_empty() { SameSite::Lax } else { SameSite::None };
-    let jar = Jar { secure: !config.listen.insecure, same_site };
-    let identity =
-        Arc::new(Identity::new(&config.identity, database.clone(), couch.clone(), jar)?);
+    let couch = Couch::new(
+        client.clone(),
+        &couchdb.user,
+        &couchdb.password,
+        config.limits.body,
+    )?;
+    let database = config
+        .nodes
+        .database
+        .as_deref()
+        .and_then(|name| DbName::parse(name).ok());
+    let same_site = if config.cors.is_empty() {
+        SameSite::Lax
+    } else {
+        SameSite::None
+    };
+    let jar = Jar {
+        secure: !config.listen.insecure,
+        same_site,
+    };
+    let identity = Arc::new(Identity::new(
+        &config.identity,
+        database.clone(),
+        couch.clone(),
+        jar,
+    )?);
     let secret = &config.identity.session.secret;
     let nodes = database.map(|database| {
         let settings = Settings {

@@ -1,6 +1,9 @@
 //! What keeps the layering: layers, purity, tidiness and the one-door rules, read from the source text.
 
-#![expect(clippy::expect_used, reason = "a test that can't read the tree has failed")]
+#![expect(
+    clippy::expect_used,
+    reason = "a test that can't read the tree has failed"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,9 +32,23 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Decisions: no IO, no clock, no network.
-const PURE: &[&str] = &["route", "json", "policy", "node/merge.rs", "inspect/view.rs", "inspect/query.rs"];
-const IMPURE: &[&str] =
-    &["tokio", "hyper", "std::net", "std::fs", "std::env", "SystemTime::now", "Instant::now"];
+const PURE: &[&str] = &[
+    "route",
+    "json",
+    "policy",
+    "node/merge.rs",
+    "inspect/view.rs",
+    "inspect/query.rs",
+];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "hyper",
+    "std::net",
+    "std::fs",
+    "std::env",
+    "SystemTime::now",
+    "Instant::now",
+];
 
 struct Source {
     /// Relative to `src`, with slashes.
@@ -52,7 +69,11 @@ impl Source {
 
     /// The lines that are code.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        let lines = self
+            .text
+            .lines()
+            .enumerate()
+            .map(|(at, line)| (at + 1, line));
         lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 }
@@ -72,7 +93,10 @@ fn sources() -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let relative = path.strip_prefix(root()).expect("inside src");
                 let text = fs::read_to_string(&path).expect("the file can be read");
-                found.push(Source { path: relative.to_string_lossy().replace('\\', "/"), text });
+                found.push(Source {
+                    path: relative.to_string_lossy().replace('\\', "/"),
+                    text,
+                });
             }
         }
     }
@@ -84,8 +108,15 @@ fn sources() -> Vec<Source> {
 /// `?`, which is in no layer and fails.
 fn named_modules(line: &str) -> impl Iterator<Item = String> {
     line.split("crate::").skip(1).map(|rest| {
-        let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-        if name.is_empty() { "?".to_owned() } else { name }
+        let name: String = rest
+            .chars()
+            .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+            .collect();
+        if name.is_empty() {
+            "?".to_owned()
+        } else {
+            name
+        }
     })
 }
 
@@ -115,8 +146,14 @@ fn a_module_names_only_modules_below_it() {
                 }
                 match layer(&named) {
                     Some(layer) if layer < own => {}
-                    Some(_) => faults.push(format!("{}:{at}: names `{named}`, which is not below it", source.path)),
-                    None => faults.push(format!("{}:{at}: names `{named}`, which is in no layer", source.path)),
+                    Some(_) => faults.push(format!(
+                        "{}:{at}: names `{named}`, which is not below it",
+                        source.path
+                    )),
+                    None => faults.push(format!(
+                        "{}:{at}: names `{named}`, which is in no layer",
+                        source.path
+                    )),
                 }
             }
         }
@@ -166,8 +203,10 @@ fn every_file_says_what_it_is_for_and_is_short() {
 #[test]
 fn the_map_lists_every_module() {
     let map = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("the map is there");
-    let modules: BTreeSet<String> =
-        sources().iter().map(|source| source.module().to_owned()).collect();
+    let modules: BTreeSet<String> = sources()
+        .iter()
+        .map(|source| source.module().to_owned())
+        .collect();
     let faults: Vec<String> = modules
         .iter()
         .filter(|module| !["lib", "main"].contains(&module.as_str()))
@@ -205,5 +244,8 @@ fn there_is_one_door_for_each_danger() {
 
 #[test]
 fn the_walk_finds_the_tree() {
-    assert!(sources().len() > 40, "the walk over `src` finds too little to prove anything");
+    assert!(
+        sources().len() > 40,
+        "the walk over `src` finds too little to prove anything"
+    );
 }

@@ -98,7 +98,10 @@ fn table(corpus: &str) -> String {
 }
 
 /// Compares a text with a golden file, and says where they part.
-#[expect(clippy::disallowed_methods, reason = "the switch that rewrites the golden file")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the switch that rewrites the golden file"
+)]
 fn check_golden(name: &str, found: &str) {
     let file = file(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

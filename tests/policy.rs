@@ -162,7 +162,10 @@ fn is_in_database(path: &str) -> bool {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the switch that rewrites the golden file")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the switch that rewrites the golden file"
+)]
 fn every_verdict_is_the_one_in_the_matrix() {
     let policy = policy();
     let mut matrix =

@@ -13,7 +13,12 @@ const CUSTOMERS: [(&str, &str, usize, &str); 6] = [
     ("Hafenlogistik Nord", "hafen.example", 54, "Tariq Haddad"),
     ("Praxis Dr. Öztürk", "praxis.example", 12, "Aylin Öztürk"),
     ("Stadtbücherei", "buecherei.example", 31, "Olga Petrova"),
-    ("Fahrrad Lindqvist", "fahrrad.example", 19, "Henrik Lindqvist"),
+    (
+        "Fahrrad Lindqvist",
+        "fahrrad.example",
+        19,
+        "Henrik Lindqvist",
+    ),
     ("Kanzlei Abel & Roth", "kanzlei.example", 56, "Bruno Roth"),
 ];
 
@@ -21,12 +26,30 @@ const DEPARTMENTS: [&str; 4] = ["Office", "Sales", "Service", "Workshop"];
 const SITES: [&str; 3] = ["Berlin", "Bremen", "Leipzig"];
 
 const FIRST: [&str; 20] = [
-    "Alice", "Tariq", "Jonas", "Mina", "Katrin", "Pavel", "Ingrid", "Yusuf", "Lena", "Matteo", "Olga", "Felix",
-    "Aylin", "Henrik", "Sofia", "Emre", "Greta", "Viktor", "Noor", "Bruno",
+    "Alice", "Tariq", "Jonas", "Mina", "Katrin", "Pavel", "Ingrid", "Yusuf", "Lena", "Matteo",
+    "Olga", "Felix", "Aylin", "Henrik", "Sofia", "Emre", "Greta", "Viktor", "Noor", "Bruno",
 ];
 const LAST: [&str; 20] = [
-    "Krüger", "Haddad", "Weber", "Sørensen", "Novák", "Öztürk", "Lindqvist", "Abel", "Roth", "Marchetti", "Petrova",
-    "Baumann", "Yıldız", "Hansen", "Costa", "Schmitt", "Nowak", "Fischer", "Rahimi", "Vogel",
+    "Krüger",
+    "Haddad",
+    "Weber",
+    "Sørensen",
+    "Novák",
+    "Öztürk",
+    "Lindqvist",
+    "Abel",
+    "Roth",
+    "Marchetti",
+    "Petrova",
+    "Baumann",
+    "Yıldız",
+    "Hansen",
+    "Costa",
+    "Schmitt",
+    "Nowak",
+    "Fischer",
+    "Rahimi",
+    "Vogel",
 ];
 
 /// How many subscribers have a mailbox: the first ones of each customer.
@@ -50,7 +73,9 @@ impl Dice {
 
     fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
         let index = self.below(of.len());
-        of.get(index).copied().expect("there is nothing to choose from")
+        of.get(index)
+            .copied()
+            .expect("there is nothing to choose from")
     }
 
     fn of<'a>(&mut self, subscribers: &'a [Subscriber]) -> &'a Subscriber {
@@ -113,7 +138,10 @@ impl Company {
 
     /// The first subscriber of a customer.
     pub(crate) fn of(&self, domain: &str) -> &Subscriber {
-        let found = self.subscribers.iter().find(|subscriber| subscriber.domain == domain);
+        let found = self
+            .subscribers
+            .iter()
+            .find(|subscriber| subscriber.domain == domain);
         found.expect("the customer has no subscriber")
     }
 
@@ -188,12 +216,21 @@ impl Company {
         let ring = json!({ "language": "de", "ring": { "tone": "classic", "volume": 5, "seconds": 25 }, "codecs": ["opus", "G722", "PCMA"] });
         let mut nodes = vec![
             node("telco", json!([]), ring),
-            node("model-t46u", json!([]), json!({ "model": "T46U", "ring": { "tone": "soft" }, "keys": { "1": "voicemail", "2": "directory" } })),
+            node(
+                "model-t46u",
+                json!([]),
+                json!({ "model": "T46U", "ring": { "tone": "soft" }, "keys": { "1": "voicemail", "2": "directory" } }),
+            ),
         ];
         for (customer, domain, _, _) in CUSTOMERS {
-            let id = |rest: &str| format!("{}-{}", domain.replace(".example", ""), rest.to_lowercase());
+            let id =
+                |rest: &str| format!("{}-{}", domain.replace(".example", ""), rest.to_lowercase());
             let root = domain.replace(".example", "");
-            nodes.push(node(&root, json!(["telco"]), json!({ "customer": { "name": customer, "domain": domain } })));
+            nodes.push(node(
+                &root,
+                json!(["telco"]),
+                json!({ "customer": { "name": customer, "domain": domain } }),
+            ));
             for department in DEPARTMENTS {
                 let own = json!({ "department": department, "keys": { "3": format!("group:{}", department.to_lowercase()) } });
                 nodes.push(node(&id(department), json!([root]), own));
@@ -204,9 +241,14 @@ impl Company {
         }
         for subscriber in &self.subscribers {
             let root = subscriber.domain.replace(".example", "");
-            let parents = [subscriber.department, subscriber.site].map(|part| format!("{root}-{}", part.to_lowercase()));
+            let parents = [subscriber.department, subscriber.site]
+                .map(|part| format!("{root}-{}", part.to_lowercase()));
             let parents = json!(["model-t46u", parents[0], parents[1]]);
-            let mut own = node(&subscriber.extension, parents, json!({ "name": subscriber.name, "number": subscriber.number }));
+            let mut own = node(
+                &subscriber.extension,
+                parents,
+                json!({ "name": subscriber.name, "number": subscriber.number }),
+            );
             own["metadata"]["authorization"] = json!({ "type": "bcrypt", "crypted": hashed });
             nodes.push(own);
         }
@@ -234,11 +276,23 @@ const SILENCE: &str = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAA
 /// `minute` after the beginning of March 2026.
 fn timestamp(minute: usize, second: usize) -> String {
     let (day, hour) = (minute / 1440, minute / 60 % 24);
-    let (month, day) = if day < 31 { (3, day + 1) } else if day < 61 { (4, day - 30) } else { (5, day - 60) };
-    format!("2026-{month:02}-{day:02}T{hour:02}:{:02}:{second:02}Z", minute % 60)
+    let (month, day) = if day < 31 {
+        (3, day + 1)
+    } else if day < 61 {
+        (4, day - 30)
+    } else {
+        (5, day - 60)
+    };
+    format!(
+        "2026-{month:02}-{day:02}T{hour:02}:{:02}:{second:02}Z",
+        minute % 60
+    )
 }
 
 fn mac(secret: &str) -> String {
-    let pairs: Vec<&str> = ["80", "5e", "c0"].into_iter().chain((0..3).filter_map(|at| secret.get(at * 2..at * 2 + 2))).collect();
+    let pairs: Vec<&str> = ["80", "5e", "c0"]
+        .into_iter()
+        .chain((0..3).filter_map(|at| secret.get(at * 2..at * 2 + 2)))
+        .collect();
     pairs.join(":")
 }

@@ -22,7 +22,11 @@ fn members(folder: &Path) -> Result<Map<String, Value>, String> {
     let mut members = Map::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let value = if path.is_dir() {
             Value::Object(members_of(&path)?)
         } else {
@@ -39,6 +43,8 @@ fn members_of(folder: &Path) -> Result<Map<String, Value>, String> {
 
 /// CouchDB wants a function and nothing before it, so the comments above it stay at home.
 fn source(text: &str) -> String {
-    let lines = text.lines().skip_while(|line| line.trim().is_empty() || line.starts_with("//"));
+    let lines = text
+        .lines()
+        .skip_while(|line| line.trim().is_empty() || line.starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }

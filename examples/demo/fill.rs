@@ -37,7 +37,12 @@ struct Wanted {
     told: String,
 }
 
-pub(crate) fn fill(backend: &Backend, company: &Company, accounts: &[Account], password: &str) -> Result<(), String> {
+pub(crate) fn fill(
+    backend: &Backend,
+    company: &Company,
+    accounts: &[Account],
+    password: &str,
+) -> Result<(), String> {
     let wanted = wanted(company, password)?;
     check(backend, &wanted, accounts)?;
     make_users(backend, accounts)?;
@@ -50,17 +55,42 @@ pub(crate) fn fill(backend: &Backend, company: &Company, accounts: &[Account], p
 fn wanted(company: &Company, password: &str) -> Result<Vec<Wanted>, String> {
     // One hash for all telephones: the demo need not wait for two hundred.
     let hashed = bcrypt::hash(password, 8).map_err(|error| error.to_string())?;
-    let one = |name: &str, designs, documents: Vec<Value>, told: String| Wanted { name: name.to_owned(), designs, documents, told };
+    let one = |name: &str, designs, documents: Vec<Value>, told: String| Wanted {
+        name: name.to_owned(),
+        designs,
+        documents,
+        told,
+    };
     let nodes = company.nodes(&hashed);
     let mut wanted = vec![
-        one("provisioning", Some("provisioning"), company.records(), format!("master records of {SUBSCRIBERS} subscribers")),
-        one("catconf", None, nodes, "the tree of configuration".to_owned()),
-        one("cdrs", Some("cdrs"), company.calls(), format!("{CALLS} call detail records")),
+        one(
+            "provisioning",
+            Some("provisioning"),
+            company.records(),
+            format!("master records of {SUBSCRIBERS} subscribers"),
+        ),
+        one(
+            "catconf",
+            None,
+            nodes,
+            "the tree of configuration".to_owned(),
+        ),
+        one(
+            "cdrs",
+            Some("cdrs"),
+            company.calls(),
+            format!("{CALLS} call detail records"),
+        ),
     ];
     for owner in &company.subscribers {
         if let Some(mailbox) = &owner.mailbox {
             let told = format!("the mailbox of {}", owner.name);
-            wanted.push(one(mailbox, Some("mailbox"), company.voicemail(owner), told));
+            wanted.push(one(
+                mailbox,
+                Some("mailbox"),
+                company.voicemail(owner),
+                told,
+            ));
         }
     }
     Ok(wanted)
@@ -71,13 +101,17 @@ fn check(backend: &Backend, wanted: &[Wanted], accounts: &[Account]) -> Result<(
     for Wanted { name, .. } in wanted {
         let there = backend.ask("GET", &format!("/{name}"), None)?.status == 200;
         if there && marker(backend, name)?.is_none() {
-            return Err(format!("there is a database `{name}` which this demo did not make; nothing was changed"));
+            return Err(format!(
+                "there is a database `{name}` which this demo did not make; nothing was changed"
+            ));
         }
     }
     for Account { name, .. } in accounts {
         let found = backend.ask("GET", &user_path(name), None)?;
         if found.status == 200 && found.json()["made_by"] != "couchwarden demo" {
-            return Err(format!("there is a user `{name}` whom this demo did not make; nothing was changed"));
+            return Err(format!(
+                "there is a user `{name}` whom this demo did not make; nothing was changed"
+            ));
         }
     }
     Ok(())
@@ -92,7 +126,12 @@ fn make_users(backend: &Backend, accounts: &[Account]) -> Result<(), String> {
     let progress = Progress::begin("users");
     // A CouchDB that was never set up has no `_users` yet.
     backend.ask("PUT", "/_users", None)?;
-    for Account { name, password, roles } in accounts {
+    for Account {
+        name,
+        password,
+        roles,
+    } in accounts
+    {
         let path = user_path(name);
         let mut user = json!({ "name": name, "type": "user", "roles": roles, "password": password, "made_by": "couchwarden demo" });
         let found = backend.ask("GET", &path, None)?;
@@ -107,9 +146,22 @@ fn make_users(backend: &Backend, accounts: &[Account]) -> Result<(), String> {
 }
 
 fn put(backend: &Backend, wanted: &Wanted) -> Result<(), String> {
-    let Wanted { name, designs, documents, told } = wanted;
-    let short = if name.len() > 30 { name.get(..9).unwrap_or(name) } else { name };
-    let mut progress = Progress::begin(&if short == name { short.to_owned() } else { format!("{short}…") });
+    let Wanted {
+        name,
+        designs,
+        documents,
+        told,
+    } = wanted;
+    let short = if name.len() > 30 {
+        name.get(..9).unwrap_or(name)
+    } else {
+        name
+    };
+    let mut progress = Progress::begin(&if short == name {
+        short.to_owned()
+    } else {
+        format!("{short}…")
+    });
     if let Some(marker) = marker(backend, name)? {
         if marker["complete"] == true && marker["edition"] == EDITION {
             progress.end(&format!("{told} (kept from the last time)"));
@@ -118,14 +170,24 @@ fn put(backend: &Backend, wanted: &Wanted) -> Result<(), String> {
         expect(backend, "DELETE", &format!("/{name}"), &Value::Null)?;
     }
     expect(backend, "PUT", &format!("/{name}"), &Value::Null)?;
-    expect(backend, "PUT", &format!("/{name}/{MARKER}"), &json!({ "complete": false, "edition": EDITION }))?;
+    expect(
+        backend,
+        "PUT",
+        &format!("/{name}/{MARKER}"),
+        &json!({ "complete": false, "edition": EDITION }),
+    )?;
     // couchwarden presents each caller with the role `warden`; nobody gets in past it.
     let security = json!({ "members": { "names": [], "roles": ["warden"] }, "admins": { "names": [], "roles": ["_admin"] } });
     expect(backend, "PUT", &format!("/{name}/_security"), &security)?;
     for (index, batch) in documents.chunks(BATCH).enumerate() {
         let path = format!("/{name}/_bulk_docs");
         let stored = expect(backend, "POST", &path, &json!({ "docs": batch }))?;
-        if let Some(row) = stored.as_array().into_iter().flatten().find(|row| !row["error"].is_null()) {
+        if let Some(row) = stored
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|row| !row["error"].is_null())
+        {
             return Err(format!("`{name}`: a document was not stored: {row}"));
         }
         progress.at(index * BATCH + batch.len(), documents.len());
@@ -147,7 +209,11 @@ fn put(backend: &Backend, wanted: &Wanted) -> Result<(), String> {
 /// Asks once for each view, so that the first `curl` need not wait for an index.
 fn index(backend: &Backend) -> Result<(), String> {
     let progress = Progress::begin("views");
-    for view in ["cdrs/_design/cdr/_view/by_number", "cdrs/_design/cdr/_view/by_day", "provisioning/_design/records/_view/by_domain"] {
+    for view in [
+        "cdrs/_design/cdr/_view/by_number",
+        "cdrs/_design/cdr/_view/by_day",
+        "provisioning/_design/records/_view/by_domain",
+    ] {
         let reply = backend.ask("GET", &format!("/{view}?limit=1&reduce=false"), None)?;
         if reply.status != 200 {
             return Err(format!("`{view}` can't be asked: {}", reply.text.trim()));
@@ -166,5 +232,9 @@ fn expect(backend: &Backend, method: &str, path: &str, body: &Value) -> Result<V
     if (200..300).contains(&reply.status) {
         return Ok(reply.json());
     }
-    Err(format!("{method} {path} answered {}: {}", reply.status, reply.text.trim()))
+    Err(format!(
+        "{method} {path} answered {}: {}",
+        reply.status,
+        reply.text.trim()
+    ))
 }

@@ -45,13 +45,22 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    line(&format!("\n  {}  a telephone company's CouchDB, and who may see what of it\n", ink(Ink::Bold, "couchwarden demo")));
+    line(&format!(
+        "\n  {}  a telephone company's CouchDB, and who may see what of it\n",
+        ink(Ink::Bold, "couchwarden demo")
+    ));
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     // The port first: whoever has it taken should not wait for the rest.
-    let listener = runtime.block_on(TcpListener::bind(ADDRESS)).map_err(|error| format!("port 6984 of this machine can't be used ({error})"))?;
+    let listener = runtime
+        .block_on(TcpListener::bind(ADDRESS))
+        .map_err(|error| format!("port 6984 of this machine can't be used ({error})"))?;
     let progress = Progress::begin("CouchDB");
     let backend = Backend::start()?;
-    let kind = if backend.is_couchdb() { "yours" } else { "a server in Node that speaks its protocol, in memory" };
+    let kind = if backend.is_couchdb() {
+        "yours"
+    } else {
+        "a server in Node that speaks its protocol, in memory"
+    };
     progress.end(&format!("http://{}, {kind}", backend.authority));
     let company = Company::found();
     let accounts = accounts(&company);
@@ -64,17 +73,35 @@ fn run() -> Result<(), String> {
         let _ = tokio::signal::ctrl_c().await;
         line("\n  Good bye.");
     };
-    runtime.block_on(couchwarden::serve(config, listener, stop)).map_err(|error| error.to_string())
+    runtime
+        .block_on(couchwarden::serve(config, listener, stop))
+        .map_err(|error| error.to_string())
 }
 
 fn accounts(company: &Company) -> Vec<Account> {
     let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
-    let mailbox = |owner: &company::Subscriber| format!("user_database:{}", owner.mailbox.as_deref().unwrap_or_default());
+    let mailbox = |owner: &company::Subscriber| {
+        format!(
+            "user_database:{}",
+            owner.mailbox.as_deref().unwrap_or_default()
+        )
+    };
     let number = |owner: &company::Subscriber| format!("number:{}", owner.number);
-    let account = |name, roles| Account { name, password: PASSWORD, roles };
+    let account = |name, roles| Account {
+        name,
+        password: PASSWORD,
+        roles,
+    };
     vec![
         account("alice", vec![number(alice), mailbox(alice)]),
-        account("tariq", vec![number(tariq), mailbox(tariq), format!("number_domain:{}", tariq.domain)]),
+        account(
+            "tariq",
+            vec![
+                number(tariq),
+                mailbox(tariq),
+                format!("number_domain:{}", tariq.domain),
+            ],
+        ),
         account("ops", Vec::new()),
     ]
 }
@@ -94,20 +121,33 @@ fn certificates() -> Result<(PathBuf, Option<TempDir>), String> {
         (ours, None)
     };
     server::cert::make(&folder, &[]).map_err(|error| error.to_string())?;
-    progress.end(&format!("an authority and a certificate in {}", tour::short(&folder)));
+    progress.end(&format!(
+        "an authority and a certificate in {}",
+        tour::short(&folder)
+    ));
     Ok((folder, kept))
 }
 
 fn config(backend: &Backend, certificates: &Path) -> Result<Config, String> {
     let secret = Secret::random().ok_or("this machine has no random numbers")?;
-    let secret: String = secret.expose().iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret: String = secret
+        .expose()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let text = format!(
         "[listen]\naddress = \"{ADDRESS}\"\ncertificates = {certificates:?}\n{}\n\
          [identity]\nadministrators = [\"ops\"]\nvouchers = [\"nodes\", \"couchdb\"]\nsession = {{ secret = \"{secret}\" }}\n\
          [policies]\ndirectory = \"policies\"\n[nodes]\ndatabase = \"catconf\"\n",
         backend.section()
     );
-    let lines = |mistakes: Vec<couchwarden::config::Mistake>| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    let lines = |mistakes: Vec<couchwarden::config::Mistake>| {
+        mistakes
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
     let config = Config::parse(&text, &Path::new(ROOT).join("demo.toml")).map_err(lines)?;
     couchwarden::check(&config).map_err(lines)?;
     Ok(config)

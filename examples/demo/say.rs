@@ -19,7 +19,11 @@ pub(crate) fn ink(ink: Ink, text: &str) -> String {
         Ink::Green => 32,
         Ink::Cyan => 36,
     };
-    if stdout().is_terminal() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if stdout().is_terminal() {
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 pub(crate) fn line(text: &str) {
@@ -36,7 +40,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn begin(what: &str) -> Self {
-        let mut progress = Self { what: what.to_owned(), since: Instant::now(), shown: 0 };
+        let mut progress = Self {
+            what: what.to_owned(),
+            since: Instant::now(),
+            shown: 0,
+        };
         progress.at(0, 0);
         progress
     }
@@ -45,15 +53,33 @@ impl Progress {
         if stdout().is_terminal() {
             self.shown = (done * 20).checked_div(of).unwrap_or_default().min(20);
             let bar = format!("{}{}", "━".repeat(self.shown), "╌".repeat(20 - self.shown));
-            let _ = write!(stdout(), "\r\u{1b}[K  · {:<13} {}", self.what, ink(Ink::Dim, &bar));
+            let _ = write!(
+                stdout(),
+                "\r\u{1b}[K  · {:<13} {}",
+                self.what,
+                ink(Ink::Dim, &bar)
+            );
             let _ = stdout().flush();
         }
     }
 
     pub(crate) fn end(self, told: &str) {
         let time = self.since.elapsed().as_millis();
-        let time = if time < 100 { String::new() } else { format!("  {}.{} s", time / 1000, time % 1000 / 100) };
-        let back = if stdout().is_terminal() { "\r\u{1b}[K" } else { "" };
-        line(&format!("{back}  {} {:<13} {told}{}", ink(Ink::Green, "✓"), self.what, ink(Ink::Dim, &time)));
+        let time = if time < 100 {
+            String::new()
+        } else {
+            format!("  {}.{} s", time / 1000, time % 1000 / 100)
+        };
+        let back = if stdout().is_terminal() {
+            "\r\u{1b}[K"
+        } else {
+            ""
+        };
+        line(&format!(
+            "{back}  {} {:<13} {told}{}",
+            ink(Ink::Green, "✓"),
+            self.what,
+            ink(Ink::Dim, &time)
+        ));
     }
 }

@@ -21,34 +21,72 @@ struct Stop {
 
 pub(crate) fn show(company: &Company, accounts: &[Account], authority: &Path) {
     let authority = short(authority);
-    line(&format!("\n  {} on {}, in front of it all, with the rules of policies/.\n", ink(Ink::Bold, "couchwarden"), ink(Ink::Cyan, URL)));
-    let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
-    for (account, told) in accounts.iter().zip([
-        format!("one of {}'s: her number {}, her mailbox", alice.customer, alice.number),
-        format!("looks after the telephones of {}", tariq.customer),
-        "administrator".to_owned(),
-    ]) {
-        let (name, password) = (format!("{:<6}", account.name), format!("password {}", account.password));
-        line(&format!("    {} {told:<66} {}", ink(Ink::Bold, &name), ink(Ink::Dim, &password)));
-    }
-    line("");
+    let name = ink(Ink::Bold, "couchwarden");
+    let url = ink(Ink::Cyan, URL);
+    line(&format!(
+        "\n  {name} on {url}, in front of it all, with the rules of policies/.\n"
+    ));
+    people(company, accounts);
     for (index, stop) in stops(company).iter().enumerate() {
-        let Stop { who, path, asks, shows, why } = stop;
+        let Stop {
+            who,
+            path,
+            asks,
+            shows,
+            why,
+        } = stop;
+        let command = format!("curl --cacert {authority} -u {who}:{PASSWORD}{asks} '{URL}{path}'");
         line(&format!("  {}. {shows}", index + 1));
         line(&format!("     {}", ink(Ink::Dim, why)));
-        line(&format!("     {}\n", ink(Ink::Cyan, &format!("curl --cacert {authority} -u {who}:{PASSWORD}{asks} '{URL}{path}'"))));
+        line(&format!("     {}\n", ink(Ink::Cyan, &command)));
     }
+    pouch(company, &authority);
+    let stop = ink(Ink::Bold, "Ctrl-C");
+    line(&format!(
+        "  Each request is one line below. {stop} ends it all.\n"
+    ));
+}
+
+fn people(company: &Company, accounts: &[Account]) {
+    let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
+    let told = [
+        format!(
+            "one of {}'s: her number {}, her mailbox",
+            alice.customer, alice.number
+        ),
+        format!("looks after the telephones of {}", tariq.customer),
+        "administrator".to_owned(),
+    ];
+    for (account, told) in accounts.iter().zip(told) {
+        let name = ink(Ink::Bold, &format!("{:<6}", account.name));
+        let password = ink(Ink::Dim, &format!("password {}", account.password));
+        line(&format!("    {name} {told:<66} {password}"));
+    }
+    line("");
+}
+
+fn pouch(company: &Company, authority: &str) {
+    let alice = company.of("backhaus.example");
     let mailbox = alice.mailbox.as_deref().unwrap_or_default();
-    line(&format!("  PouchDB in Node syncs a whole mailbox (start it with NODE_EXTRA_CA_CERTS={authority}):"));
-    line(&format!("     {}", ink(Ink::Cyan, &format!("PouchDB.sync('mine', 'https://alice:{PASSWORD}@localhost:6984/{mailbox}')"))));
-    line(&format!("     {}\n", ink(Ink::Dim, "What she writes needs `updated_by: 'alice'`, else it is denied and the sync goes on (ddocs/mailbox).")));
-    line(&format!("  Each request is one line below. {} ends it all.\n", ink(Ink::Bold, "Ctrl-C")));
+    let started = format!("start it with NODE_EXTRA_CA_CERTS={authority}");
+    let sync = format!("PouchDB.sync('mine', 'https://alice:{PASSWORD}@localhost:6984/{mailbox}')");
+    let rule = "What she writes needs `updated_by: 'alice'`, else it is denied and the sync goes on (ddocs/mailbox).";
+    line(&format!(
+        "  PouchDB in Node syncs a whole mailbox ({started}):"
+    ));
+    line(&format!("     {}", ink(Ink::Cyan, &sync)));
+    line(&format!("     {}\n", ink(Ink::Dim, rule)));
 }
 
 fn stops(company: &Company) -> [Stop; 5] {
     let tariq = company.of("hafen.example");
-    let colleague = company.subscribers.iter().find(|other| other.domain == tariq.domain && other.number != tariq.number);
-    let colleague = colleague.map(|other| &other.extension).expect("tariq works alone");
+    let colleague = company
+        .subscribers
+        .iter()
+        .find(|other| other.domain == tariq.domain && other.number != tariq.number);
+    let colleague = colleague
+        .map(|other| &other.extension)
+        .expect("tariq works alone");
     [
         Stop {
             who: "alice",
@@ -91,5 +129,8 @@ fn stops(company: &Company) -> [Stop; 5] {
 /// A path as it is typed in the folder where the demo was started.
 pub(crate) fn short(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(here).unwrap_or(path).display().to_string()
+    path.strip_prefix(here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }

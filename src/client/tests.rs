@@ -152,3 +152,27 @@ async fn the_database_is_not_slow_while_the_client_sends() {
     let sent = client(address).send(request(body), Kind::Request).await;
     assert!(sent.is_ok());
 }
+
+/// CouchDB takes a POST that says no length for one whose body is missing.
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test plays the other side")]
+async fn a_request_without_a_body_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(listener.local_addr().unwrap());
+    let head = tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 1024];
+        let read = tcp.read(&mut head).await.unwrap();
+        head.truncate(read);
+        let _ = tcp
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        String::from_utf8(head).unwrap()
+    });
+    client
+        .send(request(body::empty()), Kind::Request)
+        .await
+        .unwrap();
+    let head = head.await.unwrap();
+    assert!(head.contains("content-length: 0\r\n"), "{head}");
+}

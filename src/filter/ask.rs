@@ -35,8 +35,19 @@ impl Asker {
 
     /// Asks for one part of the answer.
     pub(crate) async fn ask(&self, part: Part) -> Result<Response<Answered>, Refusal> {
-        let Part { method, query, body } = part;
-        let outbound = self.rewrite.changed(&self.permit, Change { method, query, body })?;
+        let Part {
+            method,
+            query,
+            body,
+        } = part;
+        let outbound = self.rewrite.changed(
+            &self.permit,
+            Change {
+                method,
+                query,
+                body,
+            },
+        )?;
         self.upstream.send(outbound).await
     }
 
@@ -104,7 +115,11 @@ impl Asker {
         if named.is_empty() {
             return Ok(wanted.iter().map(|_| None).collect());
         }
-        let mut found = self.couch.read_revisions(&self.db, &named).await?.into_iter();
+        let mut found = self
+            .couch
+            .read_revisions(&self.db, &named)
+            .await?
+            .into_iter();
         let place = |rev: &Option<String>| match rev {
             Some(_) => found.next().and_then(|found| found.into_iter().next()),
             None => None,

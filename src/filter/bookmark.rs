@@ -16,7 +16,15 @@ pub(crate) struct Bookmarks {
 impl Bookmarks {
     /// `query` is what must stay the same from page to page.
     pub(crate) fn new(seal: Arc<Seal>, db: &str, fingerprint: &[u8], query: &[u8]) -> Self {
-        let context = [b"bookmark\0", db.as_bytes(), b"\0", fingerprint, b"\0", query].concat();
+        let context = [
+            b"bookmark\0",
+            db.as_bytes(),
+            b"\0",
+            fingerprint,
+            b"\0",
+            query,
+        ]
+        .concat();
         Self { seal, context }
     }
 

@@ -127,7 +127,11 @@ impl ChangeRows {
         out.extend_from_slice(id);
         out.extend_from_slice(b",\"changes\":[");
         for (index, leaf) in leaves.iter().enumerate() {
-            out.extend_from_slice(if index > 0 { b",{\"rev\":" } else { b"{\"rev\":" });
+            out.extend_from_slice(if index > 0 {
+                b",{\"rev\":"
+            } else {
+                b"{\"rev\":"
+            });
             quote(&leaf.rev, out);
             out.push(b'}');
         }

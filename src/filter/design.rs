@@ -26,7 +26,12 @@ pub(crate) struct Designs(Cache<(DbName, DesignName), Arc<Views>>);
 
 impl Designs {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MOST).time_to_live(KEPT).build())
+        Self(
+            Cache::builder()
+                .max_capacity(MOST)
+                .time_to_live(KEPT)
+                .build(),
+        )
     }
 
     /// The reduce function of a view; none for a view without one.

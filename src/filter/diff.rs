@@ -43,13 +43,21 @@ pub(crate) async fn missing(
     let mut hidden = Object::new();
     let mut open = Object::new();
     for (id, revs) in asked.iter() {
-        let side = if visible.contains(id) { &mut open } else { &mut hidden };
+        let side = if visible.contains(id) {
+            &mut open
+        } else {
+            &mut hidden
+        };
         side.insert(id, revs.clone());
     }
     let mut answer = Object::new();
     if !open.is_empty() {
         let body = Some(Value::Object(open).to_bytes());
-        let part = Part { method: Method::Post, query: Query::default(), body };
+        let part = Part {
+            method: Method::Post,
+            query: Query::default(),
+            body,
+        };
         let upstream = whole(first(&asker, part).await?).await?;
         collect(&upstream, kind, &mut answer)?;
     }

@@ -15,9 +15,17 @@ const LONGEST: usize = 64 * 1024;
 pub(crate) async fn refusal(answer: Response<Answered>) -> Refusal {
     let status = answer.status().as_u16();
     let body = read(answer.into_body()).await;
-    let text = |name| body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str);
+    let text = |name| {
+        body.as_ref()
+            .and_then(|body| body.get(name))
+            .and_then(Value::as_str)
+    };
     tracing::debug!(status, error = text("error"), "CouchDB refused");
-    translate(status, text("error").unwrap_or_default(), text("reason").unwrap_or_default())
+    translate(
+        status,
+        text("error").unwrap_or_default(),
+        text("reason").unwrap_or_default(),
+    )
 }
 
 /// A row of `_bulk_docs` that CouchDB refused: the word for the error and a reason of ours.
@@ -43,7 +51,9 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
         (404, _) if reason == "Database does not exist." => Refusal::NoDatabase,
         (404, _) => Refusal::Missing,
         (409, _) => Refusal::Conflict,
-        (412, "file_exists") => Refusal::Precondition("The database could not be created, it already exists."),
+        (412, "file_exists") => {
+            Refusal::Precondition("The database could not be created, it already exists.")
+        }
         (412, _) => Refusal::Precondition("a precondition of the database does not hold"),
         (413, _) => Refusal::TooLarge(crate::refusal::Limit::Body),
         (415, _) => Refusal::UnsupportedMedia("the database does not read this content type"),

@@ -46,7 +46,10 @@ pub(crate) async fn changes(
     let body = body.map(|body| inspect::value(&body)).transpose()?;
     let (mut query, body) =
         inspect::query::changes(&rows, &asker.permit.route().query, body.as_ref())?;
-    let fingerprint = asker.permit.fingerprint().unwrap_or_else(|| rows.fingerprint());
+    let fingerprint = asker
+        .permit
+        .fingerprint()
+        .unwrap_or_else(|| rows.fingerprint());
     let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
     if let (Feed::EventSource, Some(last)) = (query.feed, last_event_id) {
         // A browser that reconnects says so in a header; its URL is still the first one.
@@ -57,7 +60,10 @@ pub(crate) async fn changes(
     query.include_docs |= rows.needs_document() == Needs::Document;
     // CouchDB takes 0 for 1.
     query.limit = query.limit.map(|limit| limit.max(1));
-    let window = Window { skip: 0, left: query.limit };
+    let window = Window {
+        skip: 0,
+        left: query.limit,
+    };
     let (layout, longpoll) = match query.feed {
         Feed::Normal => (Layout::Rows("results"), false),
         Feed::Longpoll => (Layout::Rows("results"), true),
@@ -81,7 +87,13 @@ pub(crate) async fn changes(
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
     let size = query.limit.filter(|_| paged);
-    let mut pages = ChangesPages { query, body, longpoll, until, size };
+    let mut pages = ChangesPages {
+        query,
+        body,
+        longpoll,
+        until,
+        size,
+    };
     let part = pages.ask();
     let last = None;
     let judge = Judge::Changes(ChangeRows {
@@ -92,6 +104,12 @@ pub(crate) async fn changes(
         last,
         shown: String::new(),
     });
-    let recipe = Recipe { pages: Pages::Changes(pages), judge, layout, window, pulse };
+    let recipe = Recipe {
+        pages: Pages::Changes(pages),
+        judge,
+        layout,
+        window,
+        pulse,
+    };
     rows_answer(Arc::new(asker), part, recipe).await
 }

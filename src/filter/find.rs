@@ -27,23 +27,46 @@ pub(crate) async fn find(
     seal: Arc<Seal>,
     body: Bytes,
 ) -> Result<Answer, Refusal> {
-    let Find { query, limit, skip, bookmark, fields } =
-        Find::read(&lens, &inspect::value(&body)?)?;
+    let Find {
+        query,
+        limit,
+        skip,
+        bookmark,
+        fields,
+    } = Find::read(&lens, &inspect::value(&body)?)?;
     let text = Value::Object(query.clone()).to_bytes();
     let fingerprint = lens.fingerprint();
     let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
     let (bookmark, consumed) = match bookmark {
-        Some(bookmark) => {
-            bookmarks.open(&bookmark).ok_or(Refusal::BadRequest("Invalid bookmark value."))?
-        }
+        Some(bookmark) => bookmarks
+            .open(&bookmark)
+            .ok_or(Refusal::BadRequest("Invalid bookmark value."))?,
         None => (Value::Null, 0),
     };
-    let window = Window { skip, left: Some(limit) };
+    let window = Window {
+        skip,
+        left: Some(limit),
+    };
     let size = limit.saturating_add(skip).max(1);
-    let pages = FindPages { query, bookmark, consumed, size };
+    let pages = FindPages {
+        query,
+        bookmark,
+        consumed,
+        size,
+    };
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
-    let judge = Judge::Find(FindRows { lens, fields, bookmarks });
-    let recipe = Recipe { pages: Pages::Find(pages), judge, layout: Layout::Rows("docs"), window, pulse: None };
+    let judge = Judge::Find(FindRows {
+        lens,
+        fields,
+        bookmarks,
+    });
+    let recipe = Recipe {
+        pages: Pages::Find(pages),
+        judge,
+        layout: Layout::Rows("docs"),
+        window,
+        pulse: None,
+    };
     rows_answer(Arc::new(asker), part, recipe).await
 }

@@ -58,7 +58,10 @@ fn passes(name: &HeaderName, administrator: bool) -> bool {
 pub(crate) fn filtered() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, must-revalidate"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("private, must-revalidate"),
+    );
     headers
 }
 
@@ -72,8 +75,11 @@ pub(crate) fn matches(if_none_match: &str, tag: &HeaderValue) -> bool {
     if if_none_match.trim() == "*" {
         return true;
     }
-    let tags = if_none_match.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-    tags.into_iter().any(|listed| listed.as_bytes() == tag.as_bytes())
+    let tags = if_none_match
+        .split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.into_iter()
+        .any(|listed| listed.as_bytes() == tag.as_bytes())
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ pub(crate) async fn documents(
     let docs = query.include_docs;
     query.include_docs |= lens.needs_document() == Needs::Document;
     let by_keys = query.keys.is_some();
-    let judge = Judge::Documents(DocumentRows { lens, docs, by_keys });
+    let judge = Judge::Documents(DocumentRows {
+        lens,
+        docs,
+        by_keys,
+    });
     answer(asker, VecDeque::from([query]), !by_keys, window, judge).await
 }
 
@@ -76,7 +80,9 @@ async fn reduced(
     reducer: Reducer,
 ) -> Result<Answer, Refusal> {
     if !lens.reduce_allowed() {
-        return Err(Refusal::Forbidden("sums over this view are not open to you"));
+        return Err(Refusal::Forbidden(
+            "sums over this view are not open to you",
+        ));
     }
     let grouping = match (query.group, query.group_level) {
         (_, Some(0)) => Grouping::None,
@@ -91,7 +97,9 @@ async fn reduced(
         (Some(false) | None, None) => Grouping::None,
     };
     if reducer == Reducer::Other && grouping != Grouping::Exact {
-        return Err(Refusal::Forbidden("this view is open to you with `group=true` only"));
+        return Err(Refusal::Forbidden(
+            "this view is open to you with `group=true` only",
+        ));
     }
     query.group_level = None;
     if reducer == Reducer::Other {
@@ -100,7 +108,12 @@ async fn reduced(
         (query.reduce, query.group) = (Some(false), None);
     }
     let ranges = inspect::view::narrow(query, &lens)?;
-    let judge = Judge::Reduce(Groups { lens, reducer, grouping, open: None });
+    let judge = Judge::Reduce(Groups {
+        lens,
+        reducer,
+        grouping,
+        open: None,
+    });
     answer(asker, ranges, false, window, judge).await
 }
 
@@ -111,7 +124,10 @@ fn asked(asker: &Asker, body: Option<Bytes>) -> Result<ViewQuery, Refusal> {
 
 /// `skip` and `limit` are counted on what is shown, so they stay here.
 fn take_window(query: &mut ViewQuery) -> Window {
-    let window = Window { skip: query.skip, left: query.limit };
+    let window = Window {
+        skip: query.skip,
+        left: query.limit,
+    };
     query.skip = 0;
     query.limit = None;
     window
@@ -128,6 +144,12 @@ async fn answer(
         return Ok(Answer::json(b"{\"rows\":[\r\n\r\n]}\n".to_vec()));
     };
     let layout = Layout::Rows("rows");
-    let recipe = Recipe { pages: Pages::Lists(pages), judge, layout, window, pulse: None };
+    let recipe = Recipe {
+        pages: Pages::Lists(pages),
+        judge,
+        layout,
+        window,
+        pulse: None,
+    };
     rows_answer(Arc::new(asker), part, recipe).await
 }

@@ -110,7 +110,12 @@ impl ListPages {
         window: Window,
     ) -> Option<(Part, Self)> {
         let current = ranges.pop_front()?;
-        let mut pages = Self { ranges, current, paged, size: None };
+        let mut pages = Self {
+            ranges,
+            current,
+            paged,
+            size: None,
+        };
         let part = pages.ask(window.needed());
         Some((part, pages))
     }
@@ -145,10 +150,18 @@ impl ListPages {
 fn list_part(query: &ViewQuery) -> Part {
     let mut query = query.clone();
     match query.keys.take() {
-        None => Part { method: Method::Get, query: query.pairs(), body: None },
+        None => Part {
+            method: Method::Get,
+            query: query.pairs(),
+            body: None,
+        },
         Some(keys) => {
             let body = format!("{{\"keys\":{keys}}}").into_bytes();
-            Part { method: Method::Post, query: query.pairs(), body: Some(body) }
+            Part {
+                method: Method::Post,
+                query: query.pairs(),
+                body: Some(body),
+            }
         }
     }
 }
@@ -176,18 +189,28 @@ impl FindPages {
             query.insert("bookmark", self.bookmark.clone());
         }
         let body = Value::Object(query).to_bytes();
-        Part { method: Method::Post, query: Query::default(), body: Some(body) }
+        Part {
+            method: Method::Post,
+            query: Query::default(),
+            body: Some(body),
+        }
     }
 
     fn next(&mut self, window: Window, end: &PageEnd) -> Option<Part> {
-        let bookmark = end.bookmark.as_deref().and_then(|text| Value::parse(text).ok())?;
+        let bookmark = end
+            .bookmark
+            .as_deref()
+            .and_then(|text| Value::parse(text).ok())?;
         if end.rows < self.size || bookmark.as_str() == Some("nil") {
             return None;
         }
         self.bookmark = bookmark;
         self.consumed = 0;
         let needed = window.needed().unwrap_or(SECOND_PAGE);
-        self.size = self.size.saturating_mul(2).clamp(needed.max(1), LARGEST_PAGE.max(needed));
+        self.size = self
+            .size
+            .saturating_mul(2)
+            .clamp(needed.max(1), LARGEST_PAGE.max(needed));
         Some(self.ask())
     }
 }
@@ -211,8 +234,16 @@ impl ChangesPages {
     /// The request for the page that begins where the query says.
     pub(crate) fn ask(&mut self) -> Part {
         self.query.limit = self.size;
-        let method = if self.body.is_some() { Method::Post } else { Method::Get };
-        Part { method, query: self.query.pairs(), body: self.body.clone() }
+        let method = if self.body.is_some() {
+            Method::Post
+        } else {
+            Method::Get
+        };
+        Part {
+            method,
+            query: self.query.pairs(),
+            body: self.body.clone(),
+        }
     }
 
     fn next(
@@ -223,7 +254,10 @@ impl ChangesPages {
     ) -> Result<Option<Part>, JsonError> {
         let page_was_full = self.size.is_some_and(|size| end.rows >= size);
         let woke_for_nothing = self.longpoll && shown == 0 && end.rows > 0;
-        let Some(last_seq) = end.last_seq.as_deref().filter(|_| page_was_full || woke_for_nothing)
+        let Some(last_seq) = end
+            .last_seq
+            .as_deref()
+            .filter(|_| page_was_full || woke_for_nothing)
         else {
             return Ok(None);
         };
@@ -247,5 +281,7 @@ impl ChangesPages {
 /// A sequence as the text that `since` takes.
 fn sequence(json: &[u8]) -> Result<String, JsonError> {
     let sequence = Value::parse(json)?;
-    Ok(sequence.as_str().map_or_else(|| sequence.to_string(), str::to_owned))
+    Ok(sequence
+        .as_str()
+        .map_or_else(|| sequence.to_string(), str::to_owned))
 }

@@ -11,7 +11,10 @@ impl Projection {
     /// Reads the list; anything but texts is `None`.
     pub(crate) fn read(fields: &Value) -> Option<Self> {
         let list = fields.as_array()?;
-        list.iter().map(|field| Some(steps(field.as_str()?))).collect::<Option<Vec<_>>>().map(Self)
+        list.iter()
+            .map(|field| Some(steps(field.as_str()?)))
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
     }
 
     /// Only the listed fields of a document, nested as they were.
@@ -39,7 +42,9 @@ fn put(target: &mut Value, path: &[String], value: Value) {
         *target = value;
         return;
     };
-    let Value::Object(object) = target else { return };
+    let Value::Object(object) = target else {
+        return;
+    };
     if rest.is_empty() {
         object.insert(first.clone(), value);
         return;

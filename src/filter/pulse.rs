@@ -23,13 +23,23 @@ impl Pulse {
     pub(crate) fn heartbeat(every: Duration) -> Self {
         let every = every.max(Duration::from_millis(1));
         let now = Instant::now();
-        Self { every, next: now + every, ends: false, heard: now }
+        Self {
+            every,
+            next: now + every,
+            ends: false,
+            heard: now,
+        }
     }
 
     /// The end, when nothing has been shown for so long.
     pub(crate) fn timeout(after: Duration) -> Self {
         let now = Instant::now();
-        Self { every: after, next: now + after, ends: true, heard: now }
+        Self {
+            every: after,
+            next: now + after,
+            ends: true,
+            heard: now,
+        }
     }
 
     /// Whether the next beat is the end.

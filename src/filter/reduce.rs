@@ -63,7 +63,9 @@ impl Reducer {
         match self {
             Self::Sum | Self::Count => add(left, right),
             Self::Stats => stats(left, right),
-            Self::Other => Err(JsonError::Expected("a reduce function that can be combined")),
+            Self::Other => Err(JsonError::Expected(
+                "a reduce function that can be combined",
+            )),
         }
     }
 }
@@ -146,13 +148,20 @@ fn add(left: &Value, right: &Value) -> Result<Value, JsonError> {
             let length = left.len().max(right.len());
             let zero = Value::Number(Number::from(0_u64));
             (0..length)
-                .map(|at| add(left.get(at).unwrap_or(&zero), right.get(at).unwrap_or(&zero)))
+                .map(|at| {
+                    add(
+                        left.get(at).unwrap_or(&zero),
+                        right.get(at).unwrap_or(&zero),
+                    )
+                })
                 .collect::<Result<_, _>>()
                 .map(Value::Array)
         }
-        (Value::Array(list), Value::Number(number)) | (Value::Number(number), Value::Array(list)) => {
-            add(&Value::Array(list.clone()), &Value::Array(vec![Value::Number(number.clone())]))
-        }
+        (Value::Array(list), Value::Number(number))
+        | (Value::Number(number), Value::Array(list)) => add(
+            &Value::Array(list.clone()),
+            &Value::Array(vec![Value::Number(number.clone())]),
+        ),
         (Value::Object(left), Value::Object(right)) => {
             let mut sum = left.clone();
             for (key, value) in right.iter() {
@@ -169,7 +178,10 @@ fn add(left: &Value, right: &Value) -> Result<Value, JsonError> {
 }
 
 fn plus(left: &Number, right: &Number) -> Number {
-    let exact = left.as_i64().zip(right.as_i64()).and_then(|(left, right)| left.checked_add(right));
+    let exact = left
+        .as_i64()
+        .zip(right.as_i64())
+        .and_then(|(left, right)| left.checked_add(right));
     match exact {
         Some(sum) => Number::from(sum),
         None => float(left.as_f64() + right.as_f64()),
@@ -202,9 +214,11 @@ fn stats_of(value: Value) -> Result<Value, JsonError> {
             }
             Ok(Value::Object(stats))
         }
-        Value::Array(list) => {
-            list.into_iter().map(stats_of).collect::<Result<_, _>>().map(Value::Array)
-        }
+        Value::Array(list) => list
+            .into_iter()
+            .map(stats_of)
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
         Value::Object(made) => Ok(Value::Object(made)),
         Value::Null | Value::Bool(_) | Value::String(_) => {
             Err(JsonError::Expected("a value that `_stats` can take"))

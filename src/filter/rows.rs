@@ -152,12 +152,7 @@ impl<'a> ListRow<'a> {
 }
 
 impl DocumentRows {
-    fn row(
-        &self,
-        row: Row<'_>,
-        known: &mut Known,
-        out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    fn row(&self, row: Row<'_>, known: &mut Known, out: &mut Vec<u8>) -> Result<Seen, JsonError> {
         let parts = ListRow::read(row)?;
         let Some(key) = parts.key else {
             return Err(JsonError::Expected("a row of this endpoint"));
@@ -168,7 +163,11 @@ impl DocumentRows {
         };
         let name = string(id)?;
         let mark = out.len();
-        for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key), (b",\"value\":", value.value)] {
+        for (label, bytes) in [
+            (&b"{\"id\":"[..], id),
+            (b",\"key\":", key),
+            (b",\"value\":", value.value),
+        ] {
             out.extend_from_slice(label);
             out.extend_from_slice(bytes);
         }
@@ -216,12 +215,7 @@ fn as_seen(sight: &Sight) -> Seen {
 }
 
 impl FindRows {
-    fn row(
-        &self,
-        row: Row<'_>,
-        known: &mut Known,
-        out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    fn row(&self, row: Row<'_>, known: &mut Known, out: &mut Vec<u8>) -> Result<Seen, JsonError> {
         let Some(projection) = &self.fields else {
             return show(&self.lens, Piece::Whole(row.bytes()), known, out);
         };
@@ -267,7 +261,11 @@ fn bulk_get_row(
                 continue;
             }
             let before = out.len();
-            out.extend_from_slice(if before > start { b",{\"ok\":" } else { b"{\"ok\":" });
+            out.extend_from_slice(if before > start {
+                b",{\"ok\":"
+            } else {
+                b"{\"ok\":"
+            });
             match show(lens, Piece::Whole(member.value), known, out)? {
                 Seen::Shown => out.push(b'}'),
                 Seen::Hidden => out.truncate(before),
@@ -287,12 +285,7 @@ fn bulk_get_row(
 }
 
 impl OpenRevs {
-    fn row(
-        &self,
-        row: Row<'_>,
-        known: &mut Known,
-        out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    fn row(&self, row: Row<'_>, known: &mut Known, out: &mut Vec<u8>) -> Result<Seen, JsonError> {
         let mut seen = Seen::Hidden;
         for member in row.members() {
             let member = member?;

@@ -75,9 +75,12 @@ pub(crate) fn judge(lens: &Lens, id: &str, document: &Value, known: &mut Known) 
     let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
     let rev = document.get("_rev").and_then(Value::as_str);
     match (deleted && is_bare(document), rev) {
-        (true, Some(rev)) => {
-            judge_wanted(lens, id, &Wanted::Before(id.to_owned(), rev.to_owned()), known)
-        }
+        (true, Some(rev)) => judge_wanted(
+            lens,
+            id,
+            &Wanted::Before(id.to_owned(), rev.to_owned()),
+            known,
+        ),
         (true, None) | (false, _) => Sight::Invisible,
     }
 }
@@ -151,7 +154,11 @@ pub(crate) fn is_bare(document: &Value) -> bool {
 
 impl<'a> Outline<'a> {
     fn read(piece: Piece<'a>) -> Result<Self, JsonError> {
-        let mut outline = Self { id: String::new(), conflicts: false, piece };
+        let mut outline = Self {
+            id: String::new(),
+            conflicts: false,
+            piece,
+        };
         for member in members(piece.bytes()) {
             let member = member?;
             match &*member.key {

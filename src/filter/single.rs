@@ -17,14 +17,14 @@ use crate::filter::pages::{Pages, Part};
 use crate::filter::rows::{Judge, OpenRevs};
 use crate::filter::sight::{Piece, Seen, show};
 use crate::filter::stream::{Recipe, Rows};
-use crate::filter::writes;
 use crate::filter::window::Window;
+use crate::filter::writes;
 use crate::inspect;
-use crate::json::{Frame, Event, Splitter, Value, members, string};
+use crate::json::{Event, Frame, Splitter, Value, members, string};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
-use crate::route::{Method, Rev};
 use crate::route::query::{DocumentQuery, OpenRevs as Asked};
+use crate::route::{Method, Rev};
 
 /// How often a document may ask for further revisions (its conflicts) before it is given up.
 const ROUNDS: usize = 4;
@@ -41,13 +41,21 @@ pub(crate) async fn document(
     if query.open_revs.is_some() {
         return open_revs(asker, lens, query).await;
     }
-    let part = Part { method: Method::Get, query: query.pairs(), body: None };
+    let part = Part {
+        method: Method::Get,
+        query: query.pairs(),
+        body: None,
+    };
     let upstream = first(&asker, part).await.map_err(absent)?;
-    let bytes = whole(upstream, asker.largest_row()).await.map_err(Cut::refusal)?;
+    let bytes = whole(upstream, asker.largest_row())
+        .await
+        .map_err(Cut::refusal)?;
     let mut known = Known::default();
     let mut out = Vec::with_capacity(bytes.len());
     for _ in 0..ROUNDS {
-        match show(&lens, Piece::Whole(&bytes), &mut known, &mut out).map_err(|_| Cut::Filter.refusal())? {
+        match show(&lens, Piece::Whole(&bytes), &mut known, &mut out)
+            .map_err(|_| Cut::Filter.refusal())?
+        {
             Seen::Hidden => return Err(Refusal::Missing),
             Seen::Shown => {
                 let tag = rev(&bytes).and_then(|rev| etag(&rev, &lens.fingerprint()));
@@ -64,7 +72,11 @@ pub(crate) async fn document(
     Err(Refusal::Internal)
 }
 
-fn tagged(mut bytes: Vec<u8>, tag: Option<http::HeaderValue>, if_none_match: Option<&str>) -> Answer {
+fn tagged(
+    mut bytes: Vec<u8>,
+    tag: Option<http::HeaderValue>,
+    if_none_match: Option<&str>,
+) -> Answer {
     match (tag, if_none_match) {
         (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
         (tag, _) => {
@@ -83,16 +95,30 @@ async fn open_revs(asker: Asker, lens: Lens, query: DocumentQuery) -> Result<Ans
     let all = query.open_revs == Some(Asked::All);
     // With `latest` a named revision is answered by its descendant, whose name is not the client's.
     let named = !all && !query.latest;
-    let part = Part { method: Method::Get, query: query.pairs(), body: None };
+    let part = Part {
+        method: Method::Get,
+        query: query.pairs(),
+        body: None,
+    };
     let upstream = first(&asker, part).await.map_err(absent)?;
     let judge = Judge::OpenRevs(OpenRevs { lens, named });
-    let recipe = Recipe { pages: Pages::Single, judge, layout: Layout::Array, window: Window::ALL, pulse: None };
+    let recipe = Recipe {
+        pages: Pages::Single,
+        judge,
+        layout: Layout::Array,
+        window: Window::ALL,
+        pulse: None,
+    };
     let mut rows = Rows::new(Arc::new(asker), recipe, upstream);
     if (all || !named) && !rows.shows_something().await.map_err(Cut::refusal)? {
-        let Some(Asked::List(asked)) = &query.open_revs else { return Err(Refusal::Missing) };
+        let Some(Asked::List(asked)) = &query.open_revs else {
+            return Err(Refusal::Missing);
+        };
         // Nothing that he may see has come of these: they are answered as missing, one by one.
         let missing = |rev: &Rev| writes::object([("missing", Value::from(rev.as_str()))]);
-        return Ok(Answer::json(Value::Array(asked.iter().map(missing).collect()).to_bytes()));
+        return Ok(Answer::json(
+            Value::Array(asked.iter().map(missing).collect()).to_bytes(),
+        ));
     }
     let headers = super::head::filtered();
     Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
@@ -106,10 +132,20 @@ pub(crate) async fn bulk_get(asker: Asker, lens: Lens, body: Bytes) -> Result<An
     }
     let mut query = asker.permit.route().query.document()?;
     query.local_seq = false;
-    let part = Part { method: Method::Post, query: query.pairs(), body: Some(body.to_bytes()) };
+    let part = Part {
+        method: Method::Post,
+        query: query.pairs(),
+        body: Some(body.to_bytes()),
+    };
     let layout = Layout::Rows("results");
     let judge = Judge::BulkGet(lens);
-    let recipe = Recipe { pages: Pages::Single, judge, layout, window: Window::ALL, pulse: None };
+    let recipe = Recipe {
+        pages: Pages::Single,
+        judge,
+        layout,
+        window: Window::ALL,
+        pulse: None,
+    };
     rows_answer(Arc::new(asker), part, recipe).await
 }
 

@@ -71,7 +71,13 @@ pub(crate) struct Recipe {
 impl Rows {
     /// `upstream` is the answer to the first part.
     pub(crate) fn new(asker: Arc<Asker>, recipe: Recipe, upstream: Answered) -> Self {
-        let Recipe { pages, judge, layout, window, pulse } = recipe;
+        let Recipe {
+            pages,
+            judge,
+            layout,
+            window,
+            pulse,
+        } = recipe;
         let splitter = Splitter::new(layout.upstream(), asker.largest_row());
         Self {
             asker,
@@ -200,7 +206,18 @@ impl Rows {
 
     /// Takes the events of one chunk.
     fn absorb(&mut self) -> Result<(), JsonError> {
-        let Self { splitter, held, end, pages, judge, known, out, layout, window, .. } = self;
+        let Self {
+            splitter,
+            held,
+            end,
+            pages,
+            judge,
+            known,
+            out,
+            layout,
+            window,
+            ..
+        } = self;
         let remember = pages.remembers_rows();
         while let Some(event) = splitter.next()? {
             if !self.started {
@@ -225,13 +242,22 @@ impl Rows {
                         out.truncate(mark);
                         continue;
                     }
-                    let mut place = Place { layout: *layout, shown: &mut self.shown };
+                    let mut place = Place {
+                        layout: *layout,
+                        shown: &mut self.shown,
+                    };
                     if emit(judge, row, known, &mut place, window, out)? == Seen::Later {
                         held.push(row.bytes().to_vec());
                     }
                 }
-                Event::Member { key: "bookmark", value } => end.bookmark = Some(value.to_vec()),
-                Event::Member { key: "last_seq", value } => end.last_seq = Some(value.to_vec()),
+                Event::Member {
+                    key: "bookmark",
+                    value,
+                } => end.bookmark = Some(value.to_vec()),
+                Event::Member {
+                    key: "last_seq",
+                    value,
+                } => end.last_seq = Some(value.to_vec()),
                 Event::Member { key: "error", .. } => return Err(JsonError::ErrorInside),
                 // Heartbeats are our own.
                 Event::Heartbeat
@@ -259,7 +285,10 @@ impl Rows {
             if self.window.is_full() {
                 continue;
             }
-            let mut place = Place { layout: self.layout, shown: &mut self.shown };
+            let mut place = Place {
+                layout: self.layout,
+                shown: &mut self.shown,
+            };
             let (known, out) = (&mut self.known, &mut self.out);
             let aside = Row::aside(&row);
             let window = &mut self.window;
@@ -276,7 +305,10 @@ impl Rows {
     /// A page has ended: the next one, or the end of the answer.
     async fn turn(&mut self) -> Result<(), Cut> {
         let end = mem::take(&mut self.end);
-        let next = self.pages.next(self.window, self.shown, &end).map_err(|error| broken(&error))?;
+        let next = self
+            .pages
+            .next(self.window, self.shown, &end)
+            .map_err(|error| broken(&error))?;
         let Some(part) = next else {
             self.end = end;
             self.finish();
@@ -312,7 +344,11 @@ impl Rows {
         let tail = tail.as_ref().map(|(name, value)| (*name, value.as_str()));
         self.layout.close(tail, &mut self.out);
         let page_is_read = self.pages.size().is_some_and(|size| self.end.rows >= size);
-        self.state = if page_is_read { State::Draining } else { State::Done };
+        self.state = if page_is_read {
+            State::Draining
+        } else {
+            State::Done
+        };
         if self.state == State::Done {
             self.upstream = None;
         }

@@ -11,9 +11,15 @@ fn json(text: &str) -> Value {
 
 #[test]
 fn skip_and_limit_count_what_is_visible() {
-    let mut window = Window { skip: 1, left: Some(1) };
+    let mut window = Window {
+        skip: 1,
+        left: Some(1),
+    };
     assert!(!window.take(Seen::Hidden));
-    assert!(!window.take(Seen::Shown), "the first visible row is skipped");
+    assert!(
+        !window.take(Seen::Shown),
+        "the first visible row is skipped"
+    );
     assert!(!window.is_full());
     assert!(window.take(Seen::Shown));
     assert!(window.is_full());

@@ -32,7 +32,11 @@ impl ViewRows {
         }
         let name = string(id)?;
         let key_read = Value::parse(key)?;
-        let value_read = if self.lens.needs_value() { Value::parse(value.value)? } else { Value::Null };
+        let value_read = if self.lens.needs_value() {
+            Value::parse(value.value)?
+        } else {
+            Value::Null
+        };
         let source = match self.lens.needs_document() {
             Needs::Nothing | Needs::Id => None,
             Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
@@ -41,7 +45,12 @@ impl ViewRows {
                 Lookup::Found(document) => Some(document.clone()),
             },
         };
-        let judged = Row { id: Some(&name), key: &key_read, value: &value_read, doc: source.as_ref() };
+        let judged = Row {
+            id: Some(&name),
+            key: &key_read,
+            value: &value_read,
+            doc: source.as_ref(),
+        };
         let Some(fields) = self.lens.judge(&judged) else {
             return Ok(Seen::Hidden);
         };
@@ -56,9 +65,12 @@ impl ViewRows {
             out.extend_from_slice(b",\"doc\":");
             let mut read = Vec::new();
             let seen = match &parts.doc {
-                Some(doc) => {
-                    show(self.lens.documents(), Piece::Member(row, doc), known, &mut read)?
-                }
+                Some(doc) => show(
+                    self.lens.documents(),
+                    Piece::Member(row, doc),
+                    known,
+                    &mut read,
+                )?,
                 None => Seen::Hidden,
             };
             match seen {

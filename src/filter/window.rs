@@ -13,7 +13,10 @@ pub(crate) struct Window {
 
 impl Window {
     /// Everything.
-    pub(crate) const ALL: Self = Self { skip: 0, left: None };
+    pub(crate) const ALL: Self = Self {
+        skip: 0,
+        left: None,
+    };
 
     /// Counts a visible row; `false` when it is not to be shown.
     pub(crate) fn take(&mut self, seen: Seen) -> bool {

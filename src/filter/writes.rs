@@ -41,7 +41,11 @@ pub(crate) async fn document(
     let deletes = route.method == Method::Delete;
     let forced = query.new_edits == Some(false);
     let turn = match forced {
-        true => Some(turns.take(asker.db.as_str(), [written.id.as_str()].into_iter()).await),
+        true => Some(
+            turns
+                .take(asker.db.as_str(), [written.id.as_str()].into_iter())
+                .await,
+        ),
         false => None,
     };
     let document = if forced {
@@ -53,9 +57,21 @@ pub(crate) async fn document(
         judge(rules, written, stored.as_ref())
     };
     let document = document.map_err(Refused::into_refusal)?;
-    let method = if id.is_some() { Method::Put } else { Method::Post };
-    let query = DocumentQuery { new_edits: query.new_edits, w: query.w, ..Default::default() };
-    let part = Part { method, query: query.pairs(), body: Some(document.to_bytes()) };
+    let method = if id.is_some() {
+        Method::Put
+    } else {
+        Method::Post
+    };
+    let query = DocumentQuery {
+        new_edits: query.new_edits,
+        w: query.w,
+        ..Default::default()
+    };
+    let part = Part {
+        method,
+        query: query.pairs(),
+        body: Some(document.to_bytes()),
+    };
     let upstream = asker.ask(part).await?;
     drop(turn);
     let status = upstream.status();
@@ -63,7 +79,11 @@ pub(crate) async fn document(
         return Err(errors::refusal(upstream).await);
     }
     // A tombstone is sent by `PUT`; CouchDB answers a `DELETE` with 200.
-    let status = if deletes && status == StatusCode::CREATED { StatusCode::OK } else { status };
+    let status = if deletes && status == StatusCode::CREATED {
+        StatusCode::OK
+    } else {
+        status
+    };
     Ok(Answer::with(status, whole(upstream.into_body()).await?))
 }
 
@@ -86,18 +106,30 @@ pub(crate) async fn bulk(
     let rows = match body(&judged, new_edits) {
         None => Vec::new(),
         Some(body) => {
-            let part = Part { method: Method::Post, query: Query::default(), body: Some(body) };
+            let part = Part {
+                method: Method::Post,
+                query: Query::default(),
+                body: Some(body),
+            };
             let upstream = asker.ask(part).await?;
             if !upstream.status().is_success() {
                 return Err(errors::refusal(upstream).await);
             }
             let rows = Value::parse(&whole(upstream.into_body()).await?);
-            let rows = rows.ok().and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
-            rows.ok_or(Refusal::BadGateway("the answer of the database can't be read"))?
+            let rows = rows
+                .ok()
+                .and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
+            rows.ok_or(Refusal::BadGateway(
+                "the answer of the database can't be read",
+            ))?
         }
     };
     drop(turn);
-    let rows = if new_edits { in_place(judged, rows)? } else { appended(judged, rows) };
+    let rows = if new_edits {
+        in_place(judged, rows)?
+    } else {
+        appended(judged, rows)
+    };
     let mut bytes = Value::Array(rows).to_bytes();
     bytes.push(b'\n');
     Ok(Answer::with(StatusCode::CREATED, bytes))
@@ -112,7 +144,12 @@ fn in_place(judged: Vec<Judged>, rows: Vec<Value>) -> Result<Vec<Value>, Refusal
             Judged::Answered(row) => row,
             Judged::Sent { id, .. } => {
                 let row = rows.next();
-                clean(row.ok_or(Refusal::BadGateway("the database left a document unanswered"))?, &id)
+                clean(
+                    row.ok_or(Refusal::BadGateway(
+                        "the database left a document unanswered",
+                    ))?,
+                    &id,
+                )
             }
         });
     }
@@ -124,7 +161,11 @@ fn appended(judged: Vec<Judged>, rows: Vec<Value>) -> Vec<Value> {
     let mut all: Vec<Value> = rows
         .into_iter()
         .map(|row| {
-            let id = row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let id = row
+                .get("id")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             clean(row, &id)
         })
         .collect();
@@ -137,7 +178,9 @@ fn appended(judged: Vec<Judged>, rows: Vec<Value>) -> Vec<Value> {
 
 /// A row under the id that the client knows, errors in words of ours.
 fn clean(row: Value, id: &str) -> Value {
-    let Value::Object(mut row) = row else { return Value::Null };
+    let Value::Object(mut row) = row else {
+        return Value::Null;
+    };
     row.insert("id", id);
     let error = row.get("error").and_then(Value::as_str).map(errors::row);
     if let Some((error, reason)) = error {
@@ -148,13 +191,13 @@ fn clean(row: Value, id: &str) -> Value {
 }
 
 /// `_local/ID`: read, written or deleted under the caller's private name.
-pub(crate) async fn local(
-    asker: Asker,
-    locals: &Locals,
-    sent: Bytes,
-) -> Result<Answer, Refusal> {
+pub(crate) async fn local(asker: Asker, locals: &Locals, sent: Bytes) -> Result<Answer, Refusal> {
     let permit = &asker.permit;
-    let Call::Database { call: DatabaseCall::Local(id), .. } = &permit.route().call else {
+    let Call::Database {
+        call: DatabaseCall::Local(id),
+        ..
+    } = &permit.route().call
+    else {
         return Err(Refusal::Internal);
     };
     let private = locals.private(permit.caller(), id)?;
@@ -179,7 +222,8 @@ pub(crate) async fn local(
         return Ok(Answer::with(status, bytes));
     }
     let public = format!("_local/{}", id.as_str());
-    let mut answer = Value::parse(&bytes).map_err(|_| Refusal::BadGateway("the answer of the database can't be read"))?;
+    let mut answer = Value::parse(&bytes)
+        .map_err(|_| Refusal::BadGateway("the answer of the database can't be read"))?;
     if let Some(object) = answer.as_object_mut() {
         for name in ["_id", "id"] {
             if let Some(value) = object.get_mut(name) {
@@ -199,7 +243,9 @@ pub(crate) async fn whole(mut upstream: Answered) -> Result<Vec<u8>, Refusal> {
         let frame = frame.map_err(crate::body::Cut::refusal)?;
         bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
         if bytes.len() > LONGEST {
-            return Err(Refusal::BadGateway("the answer of the database is too long"));
+            return Err(Refusal::BadGateway(
+                "the answer of the database is too long",
+            ));
         }
     }
     Ok(bytes)

@@ -54,13 +54,17 @@ impl Batch {
         for (name, value) in body.iter() {
             match (name, value) {
                 ("docs", Value::Array(list)) => docs = Some(list),
-                ("docs", _) => return Err(Refusal::BadRequest("`docs` parameter must be an array.")),
+                ("docs", _) => {
+                    return Err(Refusal::BadRequest("`docs` parameter must be an array."));
+                }
                 ("new_edits", Value::Bool(flag)) => new_edits = *flag,
                 ("w", _) => {}
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
         }
-        let docs = docs.ok_or(Refusal::BadRequest("POST body must include `docs` parameter."))?;
+        let docs = docs.ok_or(Refusal::BadRequest(
+            "POST body must include `docs` parameter.",
+        ))?;
         let entries = docs
             .iter()
             .map(|document| entry(document.clone(), locals, caller))
@@ -129,21 +133,33 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
     object.insert("_id", id.as_str());
     if let Some(name) = id.strip_prefix("_local/") {
         let Ok(local) = LocalId::parse(name) else {
-            return Ok(Entry::Refused { id, why: Refused::forbidden("not an id of a document") });
+            return Ok(Entry::Refused {
+                id,
+                why: Refused::forbidden("not an id of a document"),
+            });
         };
         let private = locals.private(caller, &local)?;
         object.insert("_id", format!("_local/{}", private.as_str()));
-        return Ok(Entry::Local { id, document: Value::Object(object) });
+        return Ok(Entry::Local {
+            id,
+            document: Value::Object(object),
+        });
     }
     if DocId::parse(&id).is_err() {
-        return Err(Refusal::BadRequest("Only reserved document ids may start with underscore."));
+        return Err(Refusal::BadRequest(
+            "Only reserved document ids may start with underscore.",
+        ));
     }
     let rev = match object.get("_rev") {
         None => None,
         Some(Value::String(rev)) => Some(rev.clone()),
         Some(_) => return Err(Refusal::BadRequest("Invalid rev format")),
     };
-    Ok(Entry::Document(Written { id, rev, document: Value::Object(object) }))
+    Ok(Entry::Document(Written {
+        id,
+        rev,
+        document: Value::Object(object),
+    }))
 }
 
 /// With `new_edits`: the revision that each document replaces, or the winner where none is named.
@@ -153,7 +169,10 @@ async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Vec<
         Entry::Local { .. } | Entry::Refused { .. } => None,
     };
     let all: Vec<Option<(String, Option<String>)>> = part.iter().map(written).collect();
-    let named = all.iter().flatten().filter_map(|(id, rev)| Some((id.as_str(), Some(rev.as_deref()?))));
+    let named = all
+        .iter()
+        .flatten()
+        .filter_map(|(id, rev)| Some((id.as_str(), Some(rev.as_deref()?))));
     let named: Vec<_> = named.collect();
     let unnamed = all.iter().flatten().filter(|(_, rev)| rev.is_none());
     let unnamed: Vec<&str> = unnamed.map(|(id, _)| id.as_str()).collect();
@@ -224,7 +243,10 @@ fn settle(
 }
 
 fn sent(id: String, document: &Value) -> Judged {
-    Judged::Sent { id, document: document.to_bytes() }
+    Judged::Sent {
+        id,
+        document: document.to_bytes(),
+    }
 }
 
 /// The body that is sent on.
@@ -242,6 +264,10 @@ pub(crate) fn body(judged: &[Judged], new_edits: bool) -> Option<Vec<u8>> {
     if body.len() == start {
         return None;
     }
-    body.extend_from_slice(if new_edits { b"]}" } else { b"],\"new_edits\":false}" });
+    body.extend_from_slice(if new_edits {
+        b"]}"
+    } else {
+        b"],\"new_edits\":false}"
+    });
     Some(body)
 }

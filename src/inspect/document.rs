@@ -46,20 +46,29 @@ impl Written {
             (None, None) => new_id().ok_or(Refusal::Internal)?,
         };
         if_legal(&id)?;
-        let in_body = object.get("_rev").map(|rev| text(rev, "_rev")).transpose()?;
+        let in_body = object
+            .get("_rev")
+            .map(|rev| text(rev, "_rev"))
+            .transpose()?;
         let in_query = query.rev.as_ref().map(|rev| rev.as_str().to_owned());
         let in_head = if_match.map(|rev| rev.trim().trim_matches('"').to_owned());
         let mut revs = [in_body, in_query, in_head].into_iter().flatten();
         let rev = revs.next();
         if revs.any(|other| Some(&other) != rev.as_ref()) {
-            return Err(Refusal::BadRequest("Document rev from request body and query string have different values"));
+            return Err(Refusal::BadRequest(
+                "Document rev from request body and query string have different values",
+            ));
         }
         let rev = rev.map(|rev| legal_rev(&rev)).transpose()?;
         object.insert("_id", id.as_str());
         if let Some(rev) = &rev {
             object.insert("_rev", rev.as_str());
         }
-        Ok(Self { id, rev, document: Value::Object(object) })
+        Ok(Self {
+            id,
+            rev,
+            document: Value::Object(object),
+        })
     }
 
     /// The tombstone that a `DELETE` stands for.
@@ -104,10 +113,14 @@ pub(crate) fn judge(
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         (Some(_), Some(stored)) => {
             let deletes = written.deletes();
-            rules.judge(Some(stored), written.document).map_err(|denied| refused(denied, deletes))
+            rules
+                .judge(Some(stored), written.document)
+                .map_err(|denied| refused(denied, deletes))
         }
         (None, _) if written.deletes() => Err(absent(&written)),
-        (None, _) => rules.judge(None, written.document).map_err(|denied| refused(denied, false)),
+        (None, _) => rules
+            .judge(None, written.document)
+            .map_err(|denied| refused(denied, false)),
     }
 }
 
@@ -122,19 +135,30 @@ pub(crate) fn judge_forced(
     if !has_legal_history(&written.document) {
         return Err(Refused::forbidden("`_revisions` must begin with `_rev`"));
     }
-    let living: Vec<&Value> =
-        leaves.iter().filter(|leaf| leaf.get("_deleted").is_none()).collect();
+    let living: Vec<&Value> = leaves
+        .iter()
+        .filter(|leaf| leaf.get("_deleted").is_none())
+        .collect();
     let history = history(&written.document);
     let extended = leaves.iter().find(|leaf| {
-        leaf.get("_rev").and_then(Value::as_str).is_some_and(|rev| history.iter().any(|r| r == rev))
+        leaf.get("_rev")
+            .and_then(Value::as_str)
+            .is_some_and(|rev| history.iter().any(|r| r == rev))
     });
     if extended.is_none() && has_stub(&written.document) {
         // CouchDB refuses the whole batch for one stub that it can't resolve.
-        return Err(Refused::forbidden("attachments must be sent with their bytes"));
+        return Err(Refused::forbidden(
+            "attachments must be sent with their bytes",
+        ));
     }
-    let base = extended.filter(|leaf| leaf.get("_deleted").is_none()).or_else(|| {
-        living.iter().copied().max_by(|a, b| rev_order(a).cmp(&rev_order(b)))
-    });
+    let base = extended
+        .filter(|leaf| leaf.get("_deleted").is_none())
+        .or_else(|| {
+            living
+                .iter()
+                .copied()
+                .max_by(|a, b| rev_order(a).cmp(&rev_order(b)))
+        });
     if living.iter().any(|leaf| !rules.knows(leaf)) {
         // Hidden is answered as absent; only where a document would be made is its id taken.
         return match rules.judge(None, written.document) {
@@ -156,16 +180,26 @@ pub(crate) async fn stored(
 ) -> Result<Option<Value>, Refusal> {
     match &written.rev {
         Some(rev) => {
-            let found = couch.read_revisions(db, &[(&written.id, Some(rev))]).await?;
+            let found = couch
+                .read_revisions(db, &[(&written.id, Some(rev))])
+                .await?;
             Ok(found.into_iter().flatten().next())
         }
-        None => Ok(couch.read_many(db, &[&written.id]).await?.into_iter().flatten().next()),
+        None => Ok(couch
+            .read_many(db, &[&written.id])
+            .await?
+            .into_iter()
+            .flatten()
+            .next()),
     }
 }
 
 impl Refused {
     pub(crate) fn forbidden(reason: &str) -> Self {
-        Self { error: "forbidden", reason: reason.to_owned() }
+        Self {
+            error: "forbidden",
+            reason: reason.to_owned(),
+        }
     }
 
     /// The refusal of a request that writes this document alone.
@@ -197,22 +231,34 @@ impl Refused {
 const CONFLICT: &str = "Document update conflict.";
 
 fn conflict() -> Refused {
-    Refused { error: "conflict", reason: CONFLICT.to_owned() }
+    Refused {
+        error: "conflict",
+        reason: CONFLICT.to_owned(),
+    }
 }
 
 /// What CouchDB answers where there is no such revision.
 fn absent(written: &Written) -> Refused {
     match written.deletes() {
-        true => Refused { error: "not_found", reason: "missing".to_owned() },
+        true => Refused {
+            error: "not_found",
+            reason: "missing".to_owned(),
+        },
         false => conflict(),
     }
 }
 
 fn refused(denied: Denied, deletes: bool) -> Refused {
     match denied {
-        Denied::Missing if deletes => Refused { error: "not_found", reason: "missing".to_owned() },
+        Denied::Missing if deletes => Refused {
+            error: "not_found",
+            reason: "missing".to_owned(),
+        },
         Denied::Missing | Denied::Conflict => conflict(),
-        Denied::Forbidden(reason) => Refused { error: "forbidden", reason },
+        Denied::Forbidden(reason) => Refused {
+            error: "forbidden",
+            reason,
+        },
     }
 }
 
@@ -220,8 +266,13 @@ fn refused(denied: Denied, deletes: bool) -> Refused {
 /// `forbidden`.
 fn refused_forced(denied: Denied) -> Refused {
     match denied {
-        Denied::Missing | Denied::Conflict => Refused::forbidden("this document may not be written"),
-        Denied::Forbidden(reason) => Refused { error: "forbidden", reason },
+        Denied::Missing | Denied::Conflict => {
+            Refused::forbidden("this document may not be written")
+        }
+        Denied::Forbidden(reason) => Refused {
+            error: "forbidden",
+            reason,
+        },
     }
 }
 
@@ -232,7 +283,9 @@ fn history(document: &Value) -> Vec<String> {
         .and_then(|revisions| revisions.get("start"))
         .and_then(Value::as_number)
         .and_then(crate::json::Number::as_u64);
-    let ids = revisions.and_then(|revisions| revisions.get("ids")).and_then(Value::as_array);
+    let ids = revisions
+        .and_then(|revisions| revisions.get("ids"))
+        .and_then(Value::as_array);
     match (start, ids) {
         (Some(start), Some(ids)) => (0..=start)
             .rev()
@@ -241,7 +294,12 @@ fn history(document: &Value) -> Vec<String> {
             .collect(),
         // Present, but it can't be read.
         _ if revisions.is_some() => Vec::new(),
-        _ => document.get("_rev").and_then(Value::as_str).map(str::to_owned).into_iter().collect(),
+        _ => document
+            .get("_rev")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -270,8 +328,13 @@ fn has_stub(document: &Value) -> bool {
 
 /// CouchDB's winner: the longest history, then the greater digest.
 fn rev_order(document: &Value) -> (u64, String) {
-    let rev = document.get("_rev").and_then(Value::as_str).and_then(|rev| Rev::parse(rev).ok());
-    rev.map_or((0, String::new()), |rev| (rev.generation(), rev.digest().to_owned()))
+    let rev = document
+        .get("_rev")
+        .and_then(Value::as_str)
+        .and_then(|rev| Rev::parse(rev).ok());
+    rev.map_or((0, String::new()), |rev| {
+        (rev.generation(), rev.digest().to_owned())
+    })
 }
 
 fn text(value: &Value, name: &str) -> Result<String, Refusal> {
@@ -280,14 +343,18 @@ fn text(value: &Value, name: &str) -> Result<String, Refusal> {
 }
 
 fn legal_rev(rev: &str) -> Result<String, Refusal> {
-    Rev::parse(rev).map(|rev| rev.as_str().to_owned()).map_err(|_| Refusal::BadRequest("Invalid rev format"))
+    Rev::parse(rev)
+        .map(|rev| rev.as_str().to_owned())
+        .map_err(|_| Refusal::BadRequest("Invalid rev format"))
 }
 
 fn if_legal(id: &str) -> Result<(), Refusal> {
     match DocId::parse(id) {
         Ok(_) => Ok(()),
         Err(_) if id.is_empty() => Err(Refusal::BadRequest("Document id must not be empty")),
-        Err(_) => Err(Refusal::BadRequest("Only reserved document ids may start with underscore.")),
+        Err(_) => Err(Refusal::BadRequest(
+            "Only reserved document ids may start with underscore.",
+        )),
     }
 }
 

@@ -26,9 +26,16 @@ pub(crate) struct Find {
 impl Find {
     /// Reads the body of `_find`. Whatever it names must be open to the caller.
     pub(crate) fn read(lens: &Lens, body: &Value) -> Result<Self, Refusal> {
-        let body = body.as_object().ok_or(Refusal::BadRequest("the body must be a JSON object"))?;
-        let mut find =
-            Self { query: Object::new(), limit: DEFAULT_LIMIT, skip: 0, bookmark: None, fields: None };
+        let body = body
+            .as_object()
+            .ok_or(Refusal::BadRequest("the body must be a JSON object"))?;
+        let mut find = Self {
+            query: Object::new(),
+            limit: DEFAULT_LIMIT,
+            skip: 0,
+            bookmark: None,
+            fields: None,
+        };
         for (name, value) in body.iter() {
             match name {
                 "selector" => {
@@ -123,7 +130,9 @@ pub(crate) fn steps(field: &str) -> Vec<String> {
             steps.push(String::new());
             continue;
         }
-        let Some(step) = steps.last_mut() else { continue };
+        let Some(step) = steps.last_mut() else {
+            continue;
+        };
         match (letter, letters.clone().next()) {
             ('\\', Some(next @ ('.' | '\\'))) => {
                 step.push(next);

@@ -25,7 +25,11 @@ impl Locals {
     pub(crate) fn private(&self, caller: &Caller, id: &LocalId) -> Result<LocalId, Refusal> {
         let name = caller.name().ok_or(Refusal::Unauthorized)?;
         let tag = self.key.sign(&[name.as_bytes(), id.as_str().as_bytes()]);
-        let digits: String = tag.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let digits: String = tag
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         LocalId::parse(&format!("couchwarden-{digits}")).map_err(|_| Refusal::Internal)
     }
 }

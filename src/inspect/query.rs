@@ -14,7 +14,9 @@ const HIDDEN: &str = "the query names a field that is not open to you";
 pub(crate) fn list(query: &Query, body: Option<&Value>) -> Result<ViewQuery, Refusal> {
     let mut view = query.view()?;
     if let Some(body) = body {
-        let members = body.as_object().ok_or(Refusal::BadRequest("Request body must be a JSON object"))?;
+        let members = body
+            .as_object()
+            .ok_or(Refusal::BadRequest("Request body must be a JSON object"))?;
         for (name, value) in members.iter() {
             view.absorb(name, &value.to_string())?;
         }
@@ -48,9 +50,13 @@ fn has_one_spelling(step: &str) -> bool {
 
 /// A client's selector: its operators are known, its fields are open to him.
 pub(crate) fn selector(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
-    let selector = Selector::client(selector).map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let selector =
+        Selector::client(selector).map_err(|error| Refusal::Malformed(error.to_string()))?;
     let named = selector.named_fields();
-    may_name(lens, named.iter().map(|path| path.iter().map(String::as_str)))
+    may_name(
+        lens,
+        named.iter().map(|path| path.iter().map(String::as_str)),
+    )
 }
 
 /// `_changes` as it may be asked under a lens; the body is what is sent on.
@@ -67,12 +73,15 @@ pub(crate) fn changes(
         Some("_doc_ids") => doc_ids(&changes, body)?,
         Some("_selector") => {
             let wanted = body.and_then(|body| body.get("selector"));
-            let wanted = wanted.ok_or(Refusal::BadRequest("`selector` must be given in the body"))?;
+            let wanted =
+                wanted.ok_or(Refusal::BadRequest("`selector` must be given in the body"))?;
             selector(lens, wanted)?;
             Some(member("selector", wanted))
         }
         Some(_) if lens.hides_fields() => {
-            return Err(Refusal::Forbidden("filter functions see fields that are not open to you"));
+            return Err(Refusal::Forbidden(
+                "filter functions see fields that are not open to you",
+            ));
         }
         Some(_) => None,
     };

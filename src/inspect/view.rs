@@ -19,7 +19,9 @@ pub(crate) fn narrow(query: ViewQuery, lens: &ViewLens) -> Result<VecDeque<ViewQ
     };
     if let Some(keys) = &query.keys {
         let keys = json("keys", keys)?;
-        let keys = keys.as_array().ok_or_else(|| bad("`keys` must be an array"))?;
+        let keys = keys
+            .as_array()
+            .ok_or_else(|| bad("`keys` must be an array"))?;
         if !keys.iter().all(|key| lens.key_is_inside(key)) {
             return Err(OUTSIDE);
         }
@@ -35,8 +37,10 @@ pub(crate) fn narrow(query: ViewQuery, lens: &ViewLens) -> Result<VecDeque<ViewQ
     let mut ranges: Vec<Range> = pins.iter().flat_map(Range::pinned).collect();
     ranges.sort_by(|a, b| bound(&a.low, &b.low));
     ranges.dedup();
-    let mut inside: VecDeque<ViewQuery> =
-        ranges.iter().filter_map(|range| range.within(&asked, &query)).collect();
+    let mut inside: VecDeque<ViewQuery> = ranges
+        .iter()
+        .filter_map(|range| range.within(&asked, &query))
+        .collect();
     if inside.is_empty() && !pins.is_empty() {
         return Err(OUTSIDE);
     }
@@ -56,11 +60,25 @@ struct Range {
 impl Range {
     /// What the client asked for, low end first.
     fn asked(query: &ViewQuery) -> Result<Self, Refusal> {
-        let start = query.startkey.as_deref().map(|key| json("startkey", key)).transpose()?;
-        let end = query.endkey.as_deref().map(|key| json("endkey", key)).transpose()?;
+        let start = query
+            .startkey
+            .as_deref()
+            .map(|key| json("startkey", key))
+            .transpose()?;
+        let end = query
+            .endkey
+            .as_deref()
+            .map(|key| json("endkey", key))
+            .transpose()?;
         Ok(match query.descending {
-            false => Self { low: start, high: end },
-            true => Self { low: end, high: start },
+            false => Self {
+                low: start,
+                high: end,
+            },
+            true => Self {
+                low: end,
+                high: start,
+            },
         })
     }
 
@@ -71,8 +89,14 @@ impl Range {
         let first = Value::Array(vec![value.clone()]);
         let beyond = Value::Array(vec![value.clone(), Value::Object(last)]);
         [
-            Self { low: Some(value.clone()), high: Some(value.clone()) },
-            Self { low: Some(first), high: Some(beyond) },
+            Self {
+                low: Some(value.clone()),
+                high: Some(value.clone()),
+            },
+            Self {
+                low: Some(first),
+                high: Some(beyond),
+            },
         ]
     }
 
@@ -85,7 +109,11 @@ impl Range {
             (None, _) => false,
         };
         let low = if low_is_asked { &asked.low } else { &self.low };
-        let high = if high_is_asked { &asked.high } else { &self.high };
+        let high = if high_is_asked {
+            &asked.high
+        } else {
+            &self.high
+        };
         if let (Some(low), Some(high)) = (low, high)
             && collate(low, high).is_gt()
         {
@@ -94,9 +122,16 @@ impl Range {
         // An end that the client named keeps what he said about it.
         let low_same = low_is_asked || same(&asked.low, &self.low);
         let high_same = high_is_asked || same(&asked.high, &self.high);
-        let (start_same, end_same) =
-            if query.descending { (high_same, low_same) } else { (low_same, high_same) };
-        let (start, end) = if query.descending { (high, low) } else { (low, high) };
+        let (start_same, end_same) = if query.descending {
+            (high_same, low_same)
+        } else {
+            (low_same, high_same)
+        };
+        let (start, end) = if query.descending {
+            (high, low)
+        } else {
+            (low, high)
+        };
         let mut part = query.clone();
         part.startkey = start.as_ref().map(ToString::to_string);
         part.endkey = end.as_ref().map(ToString::to_string);
@@ -127,7 +162,8 @@ fn same(a: &Option<Value>, b: &Option<Value>) -> bool {
 
 /// Reads a parameter that is JSON.
 pub(crate) fn json(name: &str, text: &str) -> Result<Value, Refusal> {
-    Value::parse(text.as_bytes()).map_err(|error| bad(&format!("invalid value for `{name}`: {error}")))
+    Value::parse(text.as_bytes())
+        .map_err(|error| bad(&format!("invalid value for `{name}`: {error}")))
 }
 
 fn bad(reason: &str) -> Refusal {

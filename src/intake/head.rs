@@ -256,7 +256,9 @@ fn one_value(
     }
     let separator: &[u8] = match repeated {
         _ if rest.is_empty() => return Ok(Some(first.clone())),
-        Repeated::Same if rest.iter().all(|value| *value == first) => return Ok(Some(first.clone())),
+        Repeated::Same if rest.iter().all(|value| *value == first) => {
+            return Ok(Some(first.clone()));
+        }
         Repeated::Refused | Repeated::Same => return Err(REPEATED),
         Repeated::List => b", ",
         Repeated::Crumbs => b"; ",

@@ -66,7 +66,10 @@ fn a_content_type_may_be_said_twice_but_not_two() {
         accept(&request, "")
     };
     let intake = twice("application/json").unwrap();
-    assert_eq!(intake.header(&http::header::CONTENT_TYPE), Some("application/json"));
+    assert_eq!(
+        intake.header(&http::header::CONTENT_TYPE),
+        Some("application/json")
+    );
     assert_eq!(intake.headers.get_all("content-type").iter().count(), 1);
     assert!(twice("text/plain").is_err());
 }

@@ -21,7 +21,10 @@ impl<'a> Row<'a> {
 
     /// A row that has been put aside: where its brackets stand is no longer known.
     pub fn aside(bytes: &'a [u8]) -> Self {
-        Self { bytes, brackets: &[] }
+        Self {
+            bytes,
+            brackets: &[],
+        }
     }
 
     /// The row's bytes.

@@ -22,7 +22,11 @@ impl Pipeline {
         body: Bytes,
         conditions: &Conditions,
     ) -> Result<Answer, Refusal> {
-        let Conditions { if_match, if_none_match, last_event_id } = conditions;
+        let Conditions {
+            if_match,
+            if_none_match,
+            last_event_id,
+        } = conditions;
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
         match permit.plan().clone() {
@@ -44,13 +48,9 @@ impl Pipeline {
                 let last = last_event_id.as_deref();
                 feeds::changes(self.asker(permit)?, lens, seal, last, body).await
             }
-            Plan::Find(lens) => {
-                find::find(self.asker(permit)?, lens, seal, body).await
-            }
+            Plan::Find(lens) => find::find(self.asker(permit)?, lens, seal, body).await,
             Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
-            Plan::BulkGet(lens) => {
-                single::bulk_get(self.asker(permit)?, lens, body).await
-            }
+            Plan::BulkGet(lens) => single::bulk_get(self.asker(permit)?, lens, body).await,
             Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
             Plan::View(lens) => {
                 let body = optional(method, body);
@@ -66,16 +66,24 @@ impl Pipeline {
                 let asker = self.asker(permit)?;
                 writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
             }
-            Plan::Local => {
-                writes::local(self.asker(permit)?, &self.locals, body).await
-            }
+            Plan::Local => writes::local(self.asker(permit)?, &self.locals, body).await,
         }
     }
 
     async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
         let call = &permit.route().call;
-        let older = matches!(call, Call::Database { call: DatabaseCall::MissingRevs, .. });
-        let kind = if older { Diff::MissingRevs } else { Diff::RevsDiff };
+        let older = matches!(
+            call,
+            Call::Database {
+                call: DatabaseCall::MissingRevs,
+                ..
+            }
+        );
+        let kind = if older {
+            Diff::MissingRevs
+        } else {
+            Diff::RevsDiff
+        };
         missing(self.asker(permit)?, lens, kind, body).await
     }
 
@@ -92,11 +100,19 @@ impl Pipeline {
 }
 
 fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {
-    let Call::Database { call, .. } = permit.route().call.clone() else { return None };
+    let Call::Database { call, .. } = permit.route().call.clone() else {
+        return None;
+    };
     if let DatabaseCall::PartitionView { ddoc, view, .. } = call {
         return Some((ddoc, view));
     }
-    let DatabaseCall::Design { ddoc, call: DesignCall::View(view) } = call else { return None };
+    let DatabaseCall::Design {
+        ddoc,
+        call: DesignCall::View(view),
+    } = call
+    else {
+        return None;
+    };
     Some((ddoc, view))
 }
 

@@ -87,8 +87,7 @@ impl Pipeline {
                 return record.attach(Answer::refusal(&refusal).into_response());
             }
         };
-        let mut record =
-            Record::begin(intake.method, intake.address, version, &intake.request_id);
+        let mut record = Record::begin(intake.method, intake.address, version, &intake.request_id);
         record.received_by(intake.body.meter());
         if let Some(headers) = self.cors.preflight(intake.method, &intake.headers) {
             record.kind("preflight");
@@ -130,8 +129,14 @@ impl Pipeline {
             }
         }
         let (authorization, jar) = (text(&intake, &AUTHORIZATION), text(&intake, &COOKIE));
-        let recognised = self.recognise(authorization, jar, intake.address, cookie).await;
-        if let Ok(Route { call: Call::Server(ServerCall::Session), .. }) = &route {
+        let recognised = self
+            .recognise(authorization, jar, intake.address, cookie)
+            .await;
+        if let Ok(Route {
+            call: Call::Server(ServerCall::Session),
+            ..
+        }) = &route
+        {
             let answer = self.session.read(&recognised)?;
             return Ok(session_answer(answer, cookie));
         }
@@ -252,7 +257,12 @@ impl Pipeline {
     }
 
     /// No lens: both bodies stream through untouched.
-    async fn pass(&self, permit: Permit, rev: Option<String>, intake: Intake) -> Result<Answer, Refusal> {
+    async fn pass(
+        &self,
+        permit: Permit,
+        rev: Option<String>,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
         let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
         let answer = self.upstream.send(outbound).await?;
@@ -273,7 +283,9 @@ impl Pipeline {
         match &permit.route().call {
             Call::Server(call) => {
                 let body = intake.body.collect(self.body).await?;
-                self.own.server(&self.couch, policy, &permit, call, body).await
+                self.own
+                    .server(&self.couch, policy, &permit, call, body)
+                    .await
             }
             Call::Node(call) => match &self.nodes {
                 Some(nodes) => {
@@ -296,7 +308,10 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         // Security: a foreign page may not log its reader in under a name of its own choosing, nor out.
         // (`a_foreign_page_cannot_log_anybody_in`)
-        if self.cors.is_foreign(&intake.headers, intake.peer.tls, &intake.host) {
+        if self
+            .cors
+            .is_foreign(&intake.headers, intake.peer.tls, &intake.host)
+        {
             return Err(Refusal::Forbidden("this origin may not use the session"));
         }
         if method == Method::Delete {
@@ -307,8 +322,10 @@ impl Pipeline {
         let address = intake.address;
         let body = intake.body.collect(64 * 1024).await?;
         let authorization = authorization.as_deref().map(str::as_bytes);
-        let answer =
-            self.session.login(content_type.as_deref(), &body, authorization, address).await?;
+        let answer = self
+            .session
+            .login(content_type.as_deref(), &body, authorization, address)
+            .await?;
         Ok(session_answer(answer, cookie))
     }
 }

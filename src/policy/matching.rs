@@ -263,9 +263,9 @@ fn alike(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => is_float(a) == is_float(b),
         (Value::Array(a), Value::Array(b)) => a.iter().zip(b).all(|(a, b)| alike(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.iter().all(|(name, a)| b.get(name).is_none_or(|b| alike(a, b)))
-        }
+        (Value::Object(a), Value::Object(b)) => a
+            .iter()
+            .all(|(name, a)| b.get(name).is_none_or(|b| alike(a, b))),
         _ => true,
     }
 }

@@ -148,14 +148,20 @@ impl WriteRules {
 
     /// Is this stored document there for the caller, as a reader or as a writer?
     pub fn knows(&self, stored: &Value) -> bool {
-        let id = stored.get("_id").and_then(Value::as_str).unwrap_or_default();
+        let id = stored
+            .get("_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let actions: &[Simple] = if id.starts_with("_design/") {
             &[Simple::DesignWrite]
         } else {
             &[Simple::Update, Simple::Delete]
         };
         actions.iter().any(|action| {
-            let step = Step { action: *action, stored: Some(stored) };
+            let step = Step {
+                action: *action,
+                stored: Some(stored),
+            };
             self.fields(&step, stored).is_some()
         })
     }

@@ -61,7 +61,11 @@ impl Route {
 
     /// The document that the path names, if it names one and nothing below it.
     pub fn document(&self) -> Option<&DocId> {
-        let Call::Database { call: DatabaseCall::Document(id), .. } = &self.call else {
+        let Call::Database {
+            call: DatabaseCall::Document(id),
+            ..
+        } = &self.call
+        else {
             return None;
         };
         Some(id)

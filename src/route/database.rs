@@ -147,7 +147,9 @@ impl DatabaseCall {
         if rest.is_empty() {
             Ok(Self::Local(LocalId::parse(id)?))
         } else {
-            Err(RouteError::Bad("_local documents do not accept attachments."))
+            Err(RouteError::Bad(
+                "_local documents do not accept attachments.",
+            ))
         }
     }
 

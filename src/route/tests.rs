@@ -206,18 +206,31 @@ fn an_unknown_word_is_refused() {
 
 #[test]
 fn what_couchdb_refuses_is_refused_in_its_words() {
-    for target in ["/db/_nope", "/db/_nope/att", "/db/_design", "/db/_bad:x", "/db/_all_docs_"] {
+    for target in [
+        "/db/_nope",
+        "/db/_nope/att",
+        "/db/_design",
+        "/db/_bad:x",
+        "/db/_all_docs_",
+    ] {
         assert_eq!(put(target), Err(RouteError::IllegalDocument), "{target}");
         assert_eq!(get(target), Err(RouteError::UnknownEndpoint), "{target}");
     }
     let copy = |to| Route::parse("COPY", "/db/doc", Some(to));
     assert_eq!(copy("_nope"), Err(RouteError::IllegalDocument));
-    assert_eq!(Route::parse("COPY", "/db/_nope", Some("x")), Err(RouteError::IllegalDocument));
+    assert_eq!(
+        Route::parse("COPY", "/db/_nope", Some("x")),
+        Err(RouteError::IllegalDocument)
+    );
     for target in ["/db/_local", "/db/_local/a/b", "/db/_partition"] {
         assert!(matches!(put(target), Err(RouteError::Bad(_))), "{target}");
         assert!(matches!(get(target), Err(RouteError::Bad(_))), "{target}");
     }
-    for target in ["/db/_partition/_p", "/db/_partition/_all_docs", "/db/_partition/_p/_all_docs"] {
+    for target in [
+        "/db/_partition/_p",
+        "/db/_partition/_all_docs",
+        "/db/_partition/_p/_all_docs",
+    ] {
         assert_eq!(get(target), Err(RouteError::IllegalPartition), "{target}");
     }
     for (target, word) in [

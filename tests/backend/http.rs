@@ -50,7 +50,8 @@ pub(super) fn ask(
     stream.write_all(body.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).map_err(failed)?;
-    read(&answer).ok_or_else(|| format!("{method} http://{authority}{path}: the answer can't be read"))
+    read(&answer)
+        .ok_or_else(|| format!("{method} http://{authority}{path}: the answer can't be read"))
 }
 
 fn read(answer: &[u8]) -> Option<Reply> {
@@ -58,8 +59,15 @@ fn read(answer: &[u8]) -> Option<Reply> {
     let (head, body) = answer.split_at_checked(end + 4)?;
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let body = if head.contains("\r\ntransfer-encoding: chunked\r\n") { dechunk(body)? } else { body.to_vec() };
-    Some(Reply { status, text: String::from_utf8_lossy(&body).into_owned() })
+    let body = if head.contains("\r\ntransfer-encoding: chunked\r\n") {
+        dechunk(body)?
+    } else {
+        body.to_vec()
+    };
+    Some(Reply {
+        status,
+        text: String::from_utf8_lossy(&body).into_owned(),
+    })
 }
 
 fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
@@ -82,8 +90,14 @@ pub(super) fn decode(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
-        let pair: Vec<u8> = if byte == b'%' { rest.clone().take(2).collect() } else { Vec::new() };
-        let code = std::str::from_utf8(&pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let pair: Vec<u8> = if byte == b'%' {
+            rest.clone().take(2).collect()
+        } else {
+            Vec::new()
+        };
+        let code = std::str::from_utf8(&pair)
+            .ok()
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
         if let Some(code) = code {
             rest.nth(1);
             bytes.push(code);

@@ -49,20 +49,38 @@ impl Backend {
     }
 
     /// One request as the administrator. `path` begins with a slash.
-    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply, String> {
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, String> {
         let body = body.map(Value::to_string);
-        http::ask(&self.authority, (&self.user, &self.password), method, path, body.as_deref())
+        http::ask(
+            &self.authority,
+            (&self.user, &self.password),
+            method,
+            path,
+            body.as_deref(),
+        )
     }
 
     /// The section `[couchdb]` of a couchwarden's configuration.
     pub(crate) fn section(&self) -> String {
-        let Self { authority, user, password, .. } = self;
+        let Self {
+            authority,
+            user,
+            password,
+            ..
+        } = self;
         let present = match &self.secret {
             Some(secret) => format!("present = \"proxy\"\nproxy_secret = {}", toml_text(secret)),
             None => "present = \"service\"".to_owned(),
         };
         let (user, password) = (toml_text(user), toml_text(password));
-        format!("[couchdb]\nnodes = [\"http://{authority}\"]\nuser = {user}\npassword = {password}\n{present}\n")
+        format!(
+            "[couchdb]\nnodes = [\"http://{authority}\"]\nuser = {user}\npassword = {password}\n{present}\n"
+        )
     }
 
     fn given(url: &str) -> Result<Self, String> {
@@ -80,7 +98,10 @@ impl Backend {
         let session = backend.ask("GET", "/_session", None)?;
         let roles = session.json()["userCtx"]["roles"].to_string();
         if session.status != 200 || !roles.contains("\"_admin\"") {
-            return Err(format!("`{user}` of COUCHDB_URL is not an administrator there (status {})", session.status));
+            return Err(format!(
+                "`{user}` of COUCHDB_URL is not an administrator there (status {})",
+                session.status
+            ));
         }
         backend.secret = backend.find_secret();
         Ok(backend)
@@ -89,18 +110,24 @@ impl Backend {
     /// Proxy authentication needs a shared secret, and has to be switched on.
     fn find_secret(&self) -> Option<String> {
         let setting = |path: &str| {
-            let reply = self.ask("GET", &format!("/_node/_local/_config/{path}"), None).ok()?;
+            let reply = self
+                .ask("GET", &format!("/_node/_local/_config/{path}"), None)
+                .ok()?;
             let text = reply.json().as_str().map(str::to_owned);
             text.filter(|_| reply.status == 200)
         };
         let handlers = setting("chttpd/authentication_handlers").unwrap_or_default();
         if !handlers.contains("proxy_authentication_handler") {
-            note("proxy authentication is off in that CouchDB: callers are presented as the service account");
+            note(
+                "proxy authentication is off in that CouchDB: callers are presented as the service account",
+            );
             return None;
         }
         let secret = variable("COUCHDB_SECRET").or_else(|| setting("chttpd_auth/secret"));
         if secret.is_none() {
-            note("the secret of that CouchDB can't be read (set COUCHDB_SECRET): callers are presented as the service account");
+            note(
+                "the secret of that CouchDB can't be read (set COUCHDB_SECRET): callers are presented as the service account",
+            );
         }
         secret
     }
@@ -122,7 +149,13 @@ impl Backend {
         match (authority, text("admin"), text("password")) {
             (Some(authority), Some(user), Some(password)) => {
                 let secret = text("proxySecret");
-                Ok(Self { authority, user, password, secret, child: Some(child) })
+                Ok(Self {
+                    authority,
+                    user,
+                    password,
+                    secret,
+                    child: Some(child),
+                })
             }
             _ => {
                 let _ = child.kill();
@@ -157,12 +190,21 @@ fn check_node() -> Result<(), String> {
     );
     let version = |program: &str| {
         let output = Command::new(program).arg("--version").output().ok()?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_owned())
+        Some(
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .trim_start_matches('v')
+                .to_owned(),
+        )
     };
     let Some(node) = version("node") else {
         return Err(format!("{needed}: there is no `node` on the path"));
     };
-    let major: u32 = node.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+    let major: u32 = node
+        .split('.')
+        .next()
+        .and_then(|major| major.parse().ok())
+        .unwrap_or_default();
     if major < OLDEST_NODE {
         return Err(format!("{needed}: this is Node.js {node}"));
     }
@@ -199,12 +241,18 @@ fn install() -> Result<(), String> {
     fs::write(&stamp, text).map_err(|error| failed(&stamp, error))
 }
 
-#[expect(clippy::print_stderr, reason = "a person is waiting, and should know for what")]
+#[expect(
+    clippy::print_stderr,
+    reason = "a person is waiting, and should know for what"
+)]
 fn note(text: &str) {
     eprintln!("· {text}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "no configuration file is read before the backend is there")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no configuration file is read before the backend is there"
+)]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -2,7 +2,10 @@
 //! no time itself. It serves one user, his session, one document of 1 kB under any name, and a view of 1 GiB.
 //!
 //! `stub --listen ADDRESS` serves until it is ended; without arguments, as in `cargo bench`, it does nothing.
-#![expect(clippy::print_stderr, reason = "a program of the benches tells what is wrong with it")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a program of the benches tells what is wrong with it"
+)]
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -29,7 +32,10 @@ fn main() -> io::Result<()> {
         eprintln!("stub: an upstream for peers.sh and memory.sh; nothing is measured here");
         return Ok(());
     };
-    let answers = Arc::new(Answers { document: document(), rows: rows() });
+    let answers = Arc::new(Answers {
+        document: document(),
+        rows: rows(),
+    });
     for connection in TcpListener::bind(address)?.incoming() {
         let (connection, answers) = (connection?, Arc::clone(&answers));
         thread::spawn(move || {
@@ -148,7 +154,9 @@ fn view(mut connection: &TcpStream, rows: &[u8]) -> io::Result<()> {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nServer: CouchDB/3.5.0 (Erlang OTP/26)\r\n\
                 Transfer-Encoding: chunked\r\n\r\n";
     connection.write_all(head.as_bytes())?;
-    connection.write_all(&chunk(format!("{{\"total_rows\":{ROWS},\"offset\":0,\"rows\":[\r\n").as_bytes()))?;
+    connection.write_all(&chunk(
+        format!("{{\"total_rows\":{ROWS},\"offset\":0,\"rows\":[\r\n").as_bytes(),
+    ))?;
     let many = chunk(rows);
     for _ in 1..ROWS.div_ceil(AT_ONCE) {
         connection.write_all(&many)?;

@@ -63,14 +63,28 @@ async fn a_list_of_ids_or_a_selector_narrows_what_is_visible() {
     let rita = world.as_("rita");
     for feed in ENDS {
         let named = format!("/@notes/_changes?{feed}&filter=_doc_ids");
-        let rows = rows_of(rita.post(&named, json!({ "doc_ids": ["a", "b", "none", "e"] })).await.text());
+        let rows = rows_of(
+            rita.post(&named, json!({ "doc_ids": ["a", "b", "none", "e"] }))
+                .await
+                .text(),
+        );
         assert_eq!(ids(&rows), "a e", "{feed}");
-        let rows = rows_of(rita.get(&format!("{named}&doc_ids=%5B%22a%22%2C%22b%22%5D")).await.text());
+        let rows = rows_of(
+            rita.get(&format!("{named}&doc_ids=%5B%22a%22%2C%22b%22%5D"))
+                .await
+                .text(),
+        );
         assert_eq!(ids(&rows), "a", "{feed}");
         let chosen = format!("/@notes/_changes?{feed}&filter=_selector");
-        let rows = rows_of(rita.post(&chosen, json!({ "selector": { "n": { "$gt": 1 } } })).await.text());
+        let rows = rows_of(
+            rita.post(&chosen, json!({ "selector": { "n": { "$gt": 1 } } }))
+                .await
+                .text(),
+        );
         assert_eq!(ids(&rows), "c e", "{feed}");
-        let asked = rita.post(&chosen, json!({ "selector": { "salt": { "$gt": null } } })).await;
+        let asked = rita
+            .post(&chosen, json!({ "selector": { "salt": { "$gt": null } } }))
+            .await;
         asked.no(403, "forbidden");
     }
 }
@@ -79,25 +93,64 @@ async fn a_list_of_ids_or_a_selector_narrows_what_is_visible() {
 async fn a_hidden_leaf_is_not_listed() {
     let world = filled().await;
     let leaf = |rev: char, kind: &str| json!({ "_id": "torn", "_rev": format!("2-{rev}"), "_revisions": { "start": 2, "ids": [rev, '0'] }, "kind": kind });
-    force(&world, json!([leaf('a', "open"), leaf('b', "shut"), leaf('c', "open")])).await;
+    force(
+        &world,
+        json!([leaf('a', "open"), leaf('b', "shut"), leaf('c', "open")]),
+    )
+    .await;
     force(&world, json!([{ "_id": "lost", "_rev": "2-b", "kind": "shut" }, { "_id": "lost", "_rev": "2-a", "kind": "open" }])).await;
     let revs = |answer: &Value, id: &str| {
         let rows = answer["results"].as_array().unwrap();
         let row = rows.iter().find(|row| row["id"] == id);
-        let changes = row.map(|row| row["changes"].as_array().unwrap().clone()).unwrap_or_default();
-        changes.iter().map(|change| change["rev"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+        let changes = row
+            .map(|row| row["changes"].as_array().unwrap().clone())
+            .unwrap_or_default();
+        changes
+            .iter()
+            .map(|change| change["rev"].as_str().unwrap())
+            .collect::<Vec<_>>()
+            .join(" ")
     };
-    let rita = world.as_("rita").get("/@notes/_changes?style=all_docs").await.yes();
-    assert_eq!((revs(&rita, "torn"), revs(&rita, "lost")), ("2-c 2-a".to_owned(), "2-a".to_owned()));
-    let walt = world.as_("walt").get("/@notes/_changes?style=all_docs").await.yes();
-    assert_eq!((revs(&walt, "torn"), revs(&walt, "lost")), ("2-c 2-b 2-a".to_owned(), "2-b 2-a".to_owned()));
-    let rita = world.as_("rita").get("/@notes/_changes?include_docs=true&conflicts=true").await;
+    let rita = world
+        .as_("rita")
+        .get("/@notes/_changes?style=all_docs")
+        .await
+        .yes();
+    assert_eq!(
+        (revs(&rita, "torn"), revs(&rita, "lost")),
+        ("2-c 2-a".to_owned(), "2-a".to_owned())
+    );
+    let walt = world
+        .as_("walt")
+        .get("/@notes/_changes?style=all_docs")
+        .await
+        .yes();
+    assert_eq!(
+        (revs(&walt, "torn"), revs(&walt, "lost")),
+        ("2-c 2-b 2-a".to_owned(), "2-b 2-a".to_owned())
+    );
+    let rita = world
+        .as_("rita")
+        .get("/@notes/_changes?include_docs=true&conflicts=true")
+        .await;
     assert!(!rita.text().contains("2-b"), "{}", rita.text());
     // The winner of `lost` is hidden, so its document is none of this caller's.
     let main = rita.yes();
-    assert_eq!((revs(&main, "torn"), revs(&main, "lost")), ("2-c".to_owned(), String::new()));
-    let docs = world.as_("rita").get("/@notes/_changes?include_docs=true&style=all_docs").await.yes();
-    let lost = docs["results"].as_array().unwrap().iter().find(|row| row["id"] == "lost").unwrap();
+    assert_eq!(
+        (revs(&main, "torn"), revs(&main, "lost")),
+        ("2-c".to_owned(), String::new())
+    );
+    let docs = world
+        .as_("rita")
+        .get("/@notes/_changes?include_docs=true&style=all_docs")
+        .await
+        .yes();
+    let lost = docs["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["id"] == "lost")
+        .unwrap();
     assert!(lost["doc"].is_null(), "{lost}");
 }
 
@@ -114,7 +167,10 @@ async fn documents_come_without_their_hidden_fields() {
         // Who may follow but not read is told that something has changed, and not what.
         let rows = rows_of(world.as_("sue").get(&path).await.text());
         assert_eq!(ids(&rows), "a c e", "{feed}");
-        assert!(rows.iter().all(|row| row["doc"].is_null()), "{feed}: {rows:?}");
+        assert!(
+            rows.iter().all(|row| row["doc"].is_null()),
+            "{feed}: {rows:?}"
+        );
     }
 }
 
@@ -139,7 +195,10 @@ async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
                 if rows.is_empty() {
                     break;
                 }
-                seen.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+                seen.extend(
+                    rows.iter()
+                        .map(|row| row["id"].as_str().unwrap().to_owned()),
+                );
             }
             assert_eq!(seen.join(" "), whole, "limit={limit}");
         }
@@ -147,23 +206,49 @@ async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
     // Every row's own sequence goes on behind that row.
     let rows = rita.get("/@notes/_changes").await.column("seq");
     for (index, seq) in rows.iter().enumerate().step_by(4) {
-        let rest = rita.get(&format!("/@notes/_changes?since={}", seq.as_str().unwrap())).await.ids();
-        assert_eq!(rest, whole.split(' ').skip(index + 1).collect::<Vec<_>>().join(" "));
+        let rest = rita
+            .get(&format!("/@notes/_changes?since={}", seq.as_str().unwrap()))
+            .await
+            .ids();
+        assert_eq!(
+            rest,
+            whole
+                .split(' ')
+                .skip(index + 1)
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
     }
-    let last = rita.get("/@notes/_changes?descending=true&limit=3").await.ids();
-    assert_eq!(last, whole.split(' ').rev().take(3).collect::<Vec<_>>().join(" "));
+    let last = rita
+        .get("/@notes/_changes?descending=true&limit=3")
+        .await
+        .ids();
+    assert_eq!(
+        last,
+        whole.split(' ').rev().take(3).collect::<Vec<_>>().join(" ")
+    );
     // CouchDB takes 0 for 1.
     let none = rita.get("/@notes/_changes?limit=0").await;
     assert_eq!(none.ids(), whole.split(' ').next().unwrap());
     let after = none.yes()["last_seq"].as_str().unwrap().to_owned();
-    assert_eq!(rita.get(&format!("/@notes/_changes?limit=1&since={after}")).await.ids(), whole.split(' ').nth(1).unwrap());
+    assert_eq!(
+        rita.get(&format!("/@notes/_changes?limit=1&since={after}"))
+            .await
+            .ids(),
+        whole.split(' ').nth(1).unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_continuous_feed_ends_at_its_limit() {
     let world = filled().await;
     for feed in ["continuous", "eventsource"] {
-        let answer = world.as_("rita").get(&format!("/@notes/_changes?feed={feed}&limit=2&heartbeat=100")).await;
+        let answer = world
+            .as_("rita")
+            .get(&format!(
+                "/@notes/_changes?feed={feed}&limit=2&heartbeat=100"
+            ))
+            .await;
         assert_eq!(ids(&rows_of(answer.text())), "a c", "{feed}");
         assert!(!answer.cut, "{feed}");
     }
@@ -172,9 +257,18 @@ async fn a_continuous_feed_ends_at_its_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_was_judged_under_other_rules_begins_anew() {
     let world = filled().await;
-    let last = |client: Client| async move { client.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned() };
+    let last = |client: Client| async move {
+        client.get("/@notes/_changes").await.yes()["last_seq"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let (rita, walt, ops) = (world.as_("rita"), world.as_("walt"), world.as_("ops"));
-    let (of_rita, of_walt, of_ops) = (last(rita.clone()).await, last(walt.clone()).await, last(ops.clone()).await);
+    let (of_rita, of_walt, of_ops) = (
+        last(rita.clone()).await,
+        last(walt.clone()).await,
+        last(ops.clone()).await,
+    );
     let since = |seq: &str| format!("/@notes/_changes?since={seq}");
     assert_eq!(rita.get(&since(&of_rita)).await.ids(), "");
     assert_eq!(walt.get(&since(&of_walt)).await.ids(), "");
@@ -188,9 +282,15 @@ async fn a_sequence_that_was_judged_under_other_rules_begins_anew() {
     assert_eq!(rosa.get(&since(&of_rita)).await.ids(), "");
     assert_eq!(rita.get("/@notes/_changes?since=now").await.ids(), "");
     // What leaves tells nothing of CouchDB's own sequences.
-    let own = world.backend().get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned();
+    let own = world.backend().get("/@notes/_changes").await.yes()["last_seq"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let digits = own.split('-').next().unwrap();
-    assert!(!of_rita.starts_with(&format!("{digits}-")) && !of_rita.contains("g1AAA"), "{of_rita}");
+    assert!(
+        !of_rita.starts_with(&format!("{digits}-")) && !of_rita.contains("g1AAA"),
+        "{of_rita}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,11 +299,25 @@ async fn an_event_stream_goes_on_behind_the_last_event() {
     let rita = world.as_("rita");
     let first = rita.get("/@notes/_changes?feed=eventsource&limit=2").await;
     assert_eq!(first.header("content-type"), Some("text/event-stream"));
-    let id = first.text().lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap().to_owned();
+    let id = first
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("id: "))
+        .next_back()
+        .unwrap()
+        .to_owned();
     let seq = id.trim_matches('"').to_owned();
-    let rest = rita.get(&format!("/@notes/_changes?feed=eventsource&timeout=1&last-event-id={seq}")).await;
+    let rest = rita
+        .get(&format!(
+            "/@notes/_changes?feed=eventsource&timeout=1&last-event-id={seq}"
+        ))
+        .await;
     assert_eq!(ids(&rows_of(rest.text())), "e");
-    let again = rita.clone().with_header("last-event-id", &id).get("/@notes/_changes?feed=eventsource&timeout=1").await;
+    let again = rita
+        .clone()
+        .with_header("last-event-id", &id)
+        .get("/@notes/_changes?feed=eventsource&timeout=1")
+        .await;
     assert_eq!(ids(&rows_of(again.text())), "e");
 }
 
@@ -223,34 +337,50 @@ async fn heartbeats_pass_at_once() {
     .await;
     let world = World::before(&fake, RULES, "").await;
     let rita = world.as_("rita");
-    let mut feed = rita.feed("/@notes/_changes?feed=continuous&heartbeat=1000").await;
+    let mut feed = rita
+        .feed("/@notes/_changes?feed=continuous&heartbeat=1000")
+        .await;
     assert_eq!(feed.line().await.as_deref(), Some(""));
-    let mut feed = rita.feed("/@notes/_changes?feed=longpoll&heartbeat=1000").await;
+    let mut feed = rita
+        .feed("/@notes/_changes?feed=longpoll&heartbeat=1000")
+        .await;
     assert_eq!(feed.line().await.as_deref(), Some("{\"results\":["));
     assert_eq!(feed.line().await.as_deref(), Some(""));
-    let mut feed = rita.feed("/@notes/_changes?feed=eventsource&heartbeat=1000").await;
+    let mut feed = rita
+        .feed("/@notes/_changes?feed=eventsource&heartbeat=1000")
+        .await;
     assert_eq!(feed.line().await.as_deref(), Some("event: heartbeat"));
     assert_eq!(feed.line().await.as_deref(), Some("data: "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_sleeps_through_hidden_changes() {
-    let row = |seq: u32, id: &str, kind: &str| {
-        json!({ "seq": format!("{seq}-x"), "id": id, "changes": [{ "rev": "1-a" }], "doc": { "_id": id, "_rev": "1-a", "kind": kind } })
-    };
+    let row = |seq: u32, id: &str, kind: &str| json!({ "seq": format!("{seq}-x"), "id": id, "changes": [{ "rev": "1-a" }], "doc": { "_id": id, "_rev": "1-a", "kind": kind } });
     let fake = Fake::start(move |seen| {
         let (rows, last) = match seen.target.contains("since=2-x") {
             false => (vec![row(1, "b", "shut"), row(2, "d", "shut")], "2-x"),
             true => (vec![row(3, "a", "open")], "3-x"),
         };
-        plain(200, &json!({ "results": rows, "last_seq": last, "pending": 5 }).to_string())
+        plain(
+            200,
+            &json!({ "results": rows, "last_seq": last, "pending": 5 }).to_string(),
+        )
     })
     .await;
     let world = World::before(&fake, RULES, "").await;
-    let answer = world.as_("rita").get("/@notes/_changes?feed=longpoll&heartbeat=1000").await;
+    let answer = world
+        .as_("rita")
+        .get("/@notes/_changes?feed=longpoll&heartbeat=1000")
+        .await;
     assert_eq!(answer.ids(), "a");
     let seen = fake.seen();
-    assert!(seen.len() == 2 && seen.iter().all(|seen| seen.method == "GET" && seen.body.is_empty()), "{seen:?}");
+    assert!(
+        seen.len() == 2
+            && seen
+                .iter()
+                .all(|seen| seen.method == "GET" && seen.body.is_empty()),
+        "{seen:?}"
+    );
     assert!(!answer.text().contains("pending"));
 }
 
@@ -258,35 +388,61 @@ async fn a_long_poll_sleeps_through_hidden_changes() {
 async fn a_long_poll_wakes_for_a_visible_change() {
     let world = filled().await;
     let rita = world.as_("rita");
-    let since = rita.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned();
-    let mut feed = rita.feed(&format!("/@notes/_changes?feed=longpoll&heartbeat=50&since={since}")).await;
+    let since = rita.get("/@notes/_changes").await.yes()["last_seq"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut feed = rita
+        .feed(&format!(
+            "/@notes/_changes?feed=longpoll&heartbeat=50&since={since}"
+        ))
+        .await;
     assert_eq!(feed.line().await.as_deref(), Some("{\"results\":["));
-    world.fill("notes", json!([{ "_id": "hidden", "kind": "shut" }])).await;
+    world
+        .fill("notes", json!([{ "_id": "hidden", "kind": "shut" }]))
+        .await;
     // It goes on waiting.
     for _ in 0..4 {
         assert_eq!(feed.line().await.as_deref(), Some(""));
     }
-    world.fill("notes", json!([{ "_id": "shown", "kind": "open" }])).await;
+    world
+        .fill("notes", json!([{ "_id": "shown", "kind": "open" }]))
+        .await;
     let row = feed.row_of_frame().await;
     assert_eq!(row["id"], "shown");
     let rest = feed.rest().await;
-    assert!(rest.contains("last_seq") && !rest.contains("pending"), "{rest}");
+    assert!(
+        rest.contains("last_seq") && !rest.contains("pending"),
+        "{rest}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_continuous_feed_delivers_what_is_written_meanwhile() {
     let world = filled().await;
-    for (feed, post) in [("continuous", false), ("continuous", true), ("eventsource", false)] {
+    for (feed, post) in [
+        ("continuous", false),
+        ("continuous", true),
+        ("eventsource", false),
+    ] {
         let rita = world.as_("rita");
         let path = format!("/@notes/_changes?feed={feed}&heartbeat=50&since=now");
-        let mut feed = if post { rita.post_feed(&path, json!({})).await } else { rita.feed(&path).await };
+        let mut feed = if post {
+            rita.post_feed(&path, json!({})).await
+        } else {
+            rita.feed(&path).await
+        };
         assert_eq!(feed.status, 200);
         // It is listening once its heart beats.
         feed.line().await.unwrap();
         let name = format!("new-{path}-{post}");
         world.fill("notes", json!([{ "_id": format!("{name}-hidden"), "kind": "shut" }, { "_id": name, "kind": "open" }])).await;
         let lines = feed.headers["content-type"] == "application/json";
-        let row = if lines { feed.row().await } else { feed.row_of_frame().await };
+        let row = if lines {
+            feed.row().await
+        } else {
+            feed.row_of_frame().await
+        };
         assert_eq!(row["id"], name.as_str(), "{row}");
     }
 }
@@ -295,27 +451,64 @@ async fn a_continuous_feed_delivers_what_is_written_meanwhile() {
 async fn a_delete_reaches_those_who_saw_the_document_and_no_other() {
     let world = filled().await;
     let (rita, walt, ops) = (world.as_("rita"), world.as_("walt"), world.as_("ops"));
-    let since = |client: Client| async move { client.get("/@notes/_changes").await.yes()["last_seq"].as_str().unwrap().to_owned() };
+    let since = |client: Client| async move {
+        client.get("/@notes/_changes").await.yes()["last_seq"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let (of_rita, of_walt) = (since(rita.clone()).await, since(walt.clone()).await);
     // One is deleted by a caller, one by an administrator, one past us; each beside one that is hidden.
     for (deleter, id) in [(&walt, "a"), (&walt, "b"), (&ops, "c"), (&ops, "d")] {
-        let rev = ops.get(&format!("/@notes/{id}")).await.yes()["_rev"].as_str().unwrap().to_owned();
-        deleter.delete(&format!("/@notes/{id}?rev={rev}")).await.yes();
+        let rev = ops.get(&format!("/@notes/{id}")).await.yes()["_rev"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        deleter
+            .delete(&format!("/@notes/{id}?rev={rev}"))
+            .await
+            .yes();
     }
-    let rev = ops.get("/@notes/e").await.yes()["_rev"].as_str().unwrap().to_owned();
-    world.backend().delete(&format!("/@notes/e?rev={rev}")).await.yes();
+    let rev = ops.get("/@notes/e").await.yes()["_rev"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world
+        .backend()
+        .delete(&format!("/@notes/e?rev={rev}"))
+        .await
+        .yes();
     for query in ["", "&include_docs=true", "&style=all_docs"] {
-        let seen = rita.get(&format!("/@notes/_changes?since={of_rita}{query}")).await;
+        let seen = rita
+            .get(&format!("/@notes/_changes?since={of_rita}{query}"))
+            .await;
         assert_eq!(seen.ids(), "a c e", "{query}");
-        assert!(seen.column("deleted").iter().all(|deleted| deleted == true), "{query}: {}", seen.text());
+        assert!(
+            seen.column("deleted").iter().all(|deleted| deleted == true),
+            "{query}: {}",
+            seen.text()
+        );
         assert!(!seen.text().contains("salt"), "{query}: {}", seen.text());
-        let seen = walt.get(&format!("/@notes/_changes?since={of_walt}{query}")).await;
+        let seen = walt
+            .get(&format!("/@notes/_changes?since={of_walt}{query}"))
+            .await;
         assert_eq!(seen.ids(), "a b c d e", "{query}");
     }
     // The tombstone that passed us keeps what rules decide by, and nothing more.
-    let rows = world.backend().post("/@notes/_changes?filter=_doc_ids&include_docs=true", json!({ "doc_ids": ["a"] })).await.yes();
+    let rows = world
+        .backend()
+        .post(
+            "/@notes/_changes?filter=_doc_ids&include_docs=true",
+            json!({ "doc_ids": ["a"] }),
+        )
+        .await
+        .yes();
     let tomb = &rows["results"][0]["doc"];
-    assert_eq!((&tomb["kind"], &tomb["salt"], &tomb["text"]), (&json!("open"), &Value::Null, &Value::Null), "{tomb}");
+    assert_eq!(
+        (&tomb["kind"], &tomb["salt"], &tomb["text"]),
+        (&json!("open"), &Value::Null, &Value::Null),
+        "{tomb}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,7 +520,10 @@ async fn a_bare_tombstone_whose_parent_is_gone_is_hidden() {
     known["kind"] = "open".into();
     force(&world, json!([known])).await;
     for query in ["", "&include_docs=true", "&style=all_docs"] {
-        let seen = world.as_("rita").get(&format!("/@notes/_changes?since=0{query}")).await;
+        let seen = world
+            .as_("rita")
+            .get(&format!("/@notes/_changes?since=0{query}"))
+            .await;
         assert_eq!(seen.ids(), "a c e known", "{query}");
     }
 }
@@ -340,7 +536,11 @@ async fn who_may_not_follow_gets_no_feed() {
         let path = format!("/@notes/_changes?{feed}");
         world.as_("tom").get(&path).await.no(404, "not_found");
         world.anonymous().get(&path).await.no(401, "unauthorized");
-        world.anonymous().post(&path, json!({})).await.no(401, "unauthorized");
+        world
+            .anonymous()
+            .post(&path, json!({}))
+            .await
+            .no(401, "unauthorized");
     }
     assert!(fake.seen().is_empty(), "{:?}", fake.seen());
 }
@@ -352,7 +552,11 @@ async fn filled() -> World {
         let kind = if n % 2 == 0 { "open" } else { "shut" };
         json!({ "_id": id, "n": n + 1, "kind": kind, "salt": format!("salt of {id}"), "text": format!("für {id}") })
     };
-    let documents: Vec<Value> = ["a", "b", "c", "d", "e"].into_iter().enumerate().map(document).collect();
+    let documents: Vec<Value> = ["a", "b", "c", "d", "e"]
+        .into_iter()
+        .enumerate()
+        .map(document)
+        .collect();
     // One by one, so that the order of changes is theirs.
     world.database("notes", json!([])).await;
     for document in documents {
@@ -363,7 +567,14 @@ async fn filled() -> World {
 
 /// Stores revisions as a replicator does, past couchwarden.
 async fn force(world: &World, documents: Value) {
-    let stored = world.backend().post("/@notes/_bulk_docs", json!({ "new_edits": false, "docs": documents })).await.yes();
+    let stored = world
+        .backend()
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "new_edits": false, "docs": documents }),
+        )
+        .await
+        .yes();
     assert_eq!(stored, json!([]));
 }
 
@@ -374,13 +585,18 @@ fn rows_of(text: &str) -> Vec<Value> {
     {
         return rows.clone();
     }
-    let lines = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
+    let lines = text
+        .lines()
+        .map(|line| line.strip_prefix("data: ").unwrap_or(line));
     let rows = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
     rows.filter(|row| row["id"].is_string()).collect()
 }
 
 fn ids(rows: &[Value]) -> String {
-    rows.iter().map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    rows.iter()
+        .map(|row| row["id"].as_str().unwrap())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl Feed {

@@ -15,7 +15,11 @@ permit = ["replicate"]
 const HOME: &str = "https://dashboard.example.com";
 
 async fn filled() -> World {
-    let world = World::with(RULES, "[cors]\norigins = [\"https://dashboard.example.com\"]\n").await;
+    let world = World::with(
+        RULES,
+        "[cors]\norigins = [\"https://dashboard.example.com\"]\n",
+    )
+    .await;
     world.database("notes", json!([{ "_id": "a" }])).await;
     world
 }
@@ -23,15 +27,45 @@ async fn filled() -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_is_answered_without_asking_who() {
     let world = filled().await;
-    let ask = [("origin", HOME), ("access-control-request-method", "PUT"), ("access-control-request-headers", "authorization,content-type")];
-    let answer = world.anonymous().ask("OPTIONS", "/@notes/a", &ask, "").await;
+    let ask = [
+        ("origin", HOME),
+        ("access-control-request-method", "PUT"),
+        (
+            "access-control-request-headers",
+            "authorization,content-type",
+        ),
+    ];
+    let answer = world
+        .anonymous()
+        .ask("OPTIONS", "/@notes/a", &ask, "")
+        .await;
     assert_eq!(answer.status, 204, "{answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), Some(HOME));
-    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
-    assert!(answer.header("access-control-allow-methods").unwrap().contains("PUT"));
-    assert!(answer.header("access-control-allow-headers").unwrap().to_lowercase().contains("authorization"));
-    let evil = [("origin", "https://evil.example"), ("access-control-request-method", "PUT")];
-    let answer = world.anonymous().ask("OPTIONS", "/@notes/a", &evil, "").await;
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        Some("true")
+    );
+    assert!(
+        answer
+            .header("access-control-allow-methods")
+            .unwrap()
+            .contains("PUT")
+    );
+    assert!(
+        answer
+            .header("access-control-allow-headers")
+            .unwrap()
+            .to_lowercase()
+            .contains("authorization")
+    );
+    let evil = [
+        ("origin", "https://evil.example"),
+        ("access-control-request-method", "PUT"),
+    ];
+    let answer = world
+        .anonymous()
+        .ask("OPTIONS", "/@notes/a", &evil, "")
+        .await;
     assert_eq!(answer.header("access-control-allow-origin"), None);
 }
 
@@ -39,15 +73,41 @@ async fn a_preflight_is_answered_without_asking_who() {
 async fn every_answer_to_a_known_origin_says_so() {
     let world = filled().await;
     let walt = world.as_("walt");
-    for (client, path, status) in [(&walt, "/@notes/a", 200), (&walt, "/@notes/none", 404), (&world.anonymous(), "/@notes/a", 401), (&walt, "/@notes/_changes", 200)] {
+    for (client, path, status) in [
+        (&walt, "/@notes/a", 200),
+        (&walt, "/@notes/none", 404),
+        (&world.anonymous(), "/@notes/a", 401),
+        (&walt, "/@notes/_changes", 200),
+    ] {
         let answer = client.ask("GET", path, &[("origin", HOME)], "").await;
         assert_eq!(answer.status, status, "{path}");
-        assert_eq!(answer.header("access-control-allow-origin"), Some(HOME), "{path}");
-        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"), "{path}");
-        assert!(answer.header("vary").unwrap_or_default().to_lowercase().contains("origin"), "{path}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some(HOME),
+            "{path}"
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true"),
+            "{path}"
+        );
+        assert!(
+            answer
+                .header("vary")
+                .unwrap_or_default()
+                .to_lowercase()
+                .contains("origin"),
+            "{path}"
+        );
         assert_eq!(answer.header("www-authenticate"), None, "{path}");
-        let foreign = client.ask("GET", path, &[("origin", "https://evil.example")], "").await;
-        assert_eq!(foreign.header("access-control-allow-origin"), None, "{path}");
+        let foreign = client
+            .ask("GET", path, &[("origin", "https://evil.example")], "")
+            .await;
+        assert_eq!(
+            foreign.header("access-control-allow-origin"),
+            None,
+            "{path}"
+        );
     }
 }
 
@@ -55,16 +115,31 @@ async fn every_answer_to_a_known_origin_says_so() {
 async fn a_foreign_page_cannot_write_with_the_cookie() {
     let world = filled().await;
     let (name, password) = world.as_("walt").login.unwrap();
-    let opened = world.anonymous().post("/_session", json!({ "name": name, "password": password })).await;
-    let cookie = opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let opened = world
+        .anonymous()
+        .post("/_session", json!({ "name": name, "password": password }))
+        .await;
+    let cookie = opened
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
     let browser = world.anonymous().with_header("cookie", &cookie);
     let write = |origin: &'static str, id: &'static str| {
         let browser = browser.clone().with_header("origin", origin);
         async move { browser.put(&format!("/@notes/{id}"), json!({})).await }
     };
-    write("https://evil.example", "x").await.no(403, "forbidden");
+    write("https://evil.example", "x")
+        .await
+        .no(403, "forbidden");
     assert_eq!(write(HOME, "y").await.status, 201);
-    let answer = browser.clone().with_header("sec-fetch-site", "cross-site").put("/@notes/z", json!({})).await;
+    let answer = browser
+        .clone()
+        .with_header("sec-fetch-site", "cross-site")
+        .put("/@notes/z", json!({}))
+        .await;
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(world.backend().get("/@notes/_all_docs").await.ids(), "a y");
 }

@@ -60,8 +60,20 @@ async fn a_couchdb_that_is_down_is_a_502_with_a_reason() {
     // It hangs up on everything but couchwarden's own errands.
     let (world, _fake) = before(|_| vec![Step::Close], "").await;
     everybody(&world, |answer, request| {
-        assert!([502, 503].contains(&answer.status), "{request}: {} {:?}", answer.status, answer.body);
-        answer.no(answer.status, if answer.status == 502 { "bad_gateway" } else { "service_unavailable" });
+        assert!(
+            [502, 503].contains(&answer.status),
+            "{request}: {} {:?}",
+            answer.status,
+            answer.body
+        );
+        answer.no(
+            answer.status,
+            if answer.status == 502 {
+                "bad_gateway"
+            } else {
+                "service_unavailable"
+            },
+        );
     })
     .await;
 }
@@ -69,31 +81,57 @@ async fn a_couchdb_that_is_down_is_a_502_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_couchdb_nobody_is_mistaken_for_a_stranger() {
     let world = World::before(&Fake::absent().await, RULES, "").await;
-    for (who, path) in [(world.as_("rita"), "/notes/a"), (world.anonymous(), "/board/a"), (world.as_("rita"), "/_session")] {
+    for (who, path) in [
+        (world.as_("rita"), "/notes/a"),
+        (world.anonymous(), "/board/a"),
+        (world.as_("rita"), "/_session"),
+    ] {
         let answer = who.get(path).await;
-        assert!([502, 503].contains(&answer.status), "{path}: {} {:?}", answer.status, answer.body);
+        assert!(
+            [502, 503].contains(&answer.status),
+            "{path}: {} {:?}",
+            answer.status,
+            answer.body
+        );
         assert!(answer.json()["reason"].is_string());
     }
-    world.anonymous().get("/notes/a").await.no(401, "unauthorized");
+    world
+        .anonymous()
+        .get("/notes/a")
+        .await
+        .no(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_is_slow_is_a_504() {
-    let (world, _fake) = before(|_| vec![Step::Hang], "[limits]\nupstream_answer = \"100ms\"\nfeed_idle = \"100ms\"\n").await;
+    let (world, _fake) = before(
+        |_| vec![Step::Hang],
+        "[limits]\nupstream_answer = \"100ms\"\nfeed_idle = \"100ms\"\n",
+    )
+    .await;
     everybody(&world, |answer, request| {
         assert_eq!(answer.status, 504, "{request}: {:?}", answer.body);
         answer.no(504, "gateway_timeout");
     })
     .await;
-    world.as_("rita").get("/notes/_changes?feed=continuous&heartbeat=true").await.no(504, "gateway_timeout");
+    world
+        .as_("rita")
+        .get("/notes/_changes?feed=continuous&heartbeat=true")
+        .await
+        .no(504, "gateway_timeout");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_couchdb_that_falls_silent_in_mid_answer_is_cut() {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let rows = "{\"total_rows\":1,\"offset\":0,\"rows\":[\n{\"id\":\"a\",\"key\":\"a\",\"value\":{\"rev\":\"1-a\"}}";
     let text = format!("{head}{:x}\r\n{rows}\r\n", rows.len());
-    let (world, _fake) = before(move |_| vec![Step::Send(text.clone().into_bytes()), Step::Hang], "[limits]\nupstream_idle = \"100ms\"\n").await;
+    let (world, _fake) = before(
+        move |_| vec![Step::Send(text.clone().into_bytes()), Step::Hang],
+        "[limits]\nupstream_idle = \"100ms\"\n",
+    )
+    .await;
     let answer = world.as_("rita").get("/notes/_all_docs").await;
     assert!(answer.cut || answer.status == 504, "{answer:?}");
 }
@@ -117,20 +155,28 @@ async fn couchdbs_own_words_reach_administrators_only() {
         (500, "{secret}"),
         (503, "service unvailable"),
     ] {
-        let body = json!({ "error": error, "reason": "secret of a", "ref": 1, "stack": ["secret"] }).to_string();
+        let body =
+            json!({ "error": error, "reason": "secret of a", "ref": 1, "stack": ["secret"] })
+                .to_string();
         let (world, _fake) = before(move |_| plain(status, &body), "").await;
         everybody(&world, |answer, request| {
             let text = String::from_utf8_lossy(&answer.body);
             assert!(!text.contains("secret"), "{status} {request}: {text}");
             if answer.status >= 400 {
-                assert!(answer.json()["error"].is_string() && answer.json()["reason"].is_string(), "{status} {request}: {text}");
+                assert!(
+                    answer.json()["error"].is_string() && answer.json()["reason"].is_string(),
+                    "{status} {request}: {text}"
+                );
                 assert_ne!(answer.json()["error"], "strange");
             }
             assert_eq!(answer.header("www-authenticate"), None);
         })
         .await;
         let ops = world.as_("ops").get("/notes/a").await;
-        assert_eq!((ops.status, &ops.json()["reason"]), (status, &json!("secret of a")));
+        assert_eq!(
+            (ops.status, &ops.json()["reason"]),
+            (status, &json!("secret of a"))
+        );
     }
 }
 
@@ -167,7 +213,11 @@ async fn json_that_can_be_read_in_two_ways_is_refused() {
         assert_eq!(answer.status, 400, "{request}: {:?}", answer.body);
         answer.no(400, "bad_request");
     }
-    let sent: Vec<_> = fake.seen().into_iter().filter(|seen| seen.method != "GET").collect();
+    let sent: Vec<_> = fake
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method != "GET")
+        .collect();
     assert!(sent.is_empty(), "{sent:?}");
 }
 
@@ -175,33 +225,102 @@ async fn json_that_can_be_read_in_two_ways_is_refused() {
 #[tokio::test]
 async fn each_request_leaves_one_line_in_the_log() {
     let lines = Lines::default();
-    let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(lines.clone()).finish();
+    let log = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(lines.clone())
+        .finish();
     let log = tracing::Dispatch::new(log);
     // While there is only one, tracing asks the thread that comes by first, which may be another test's.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::dispatcher::set_default(&log);
     let document = r#"{"_id":"a","_rev":"1-a","text":"private"}"#;
-    let (world, _fake) = before(move |seen| if seen.target.starts_with("/notes/a") { plain(200, document) } else { vec![Step::Close] }, "").await;
+    let (world, _fake) = before(
+        move |seen| {
+            if seen.target.starts_with("/notes/a") {
+                plain(200, document)
+            } else {
+                vec![Step::Close]
+            }
+        },
+        "",
+    )
+    .await;
     world.as_("rita").get("/notes/a?conflicts=true").await.yes();
     let line = lines.next_request().await;
     let member = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    assert_eq!([member("method"), member("route"), member("db"), member("caller")], ["GET", "/{db}/{docid}", "notes", "rita"], "{line}");
-    assert_eq!([member("verdict"), member("rules"), member("end"), member("protocol"), member("client")], ["permit", "readers", "complete", "HTTP/1.1", "127.0.0.1"], "{line}");
-    assert_eq!((&line["status"], line["bytes_in"].as_u64()), (&json!(200), Some(0)), "{line}");
-    assert!(line["bytes_out"].as_u64().unwrap() > 40 && line["ms"].is_number() && !member("id").is_empty(), "{line}");
-    assert!(!line.to_string().contains("conflicts") && !line.to_string().contains("private"), "{line}");
+    assert_eq!(
+        [
+            member("method"),
+            member("route"),
+            member("db"),
+            member("caller")
+        ],
+        ["GET", "/{db}/{docid}", "notes", "rita"],
+        "{line}"
+    );
+    assert_eq!(
+        [
+            member("verdict"),
+            member("rules"),
+            member("end"),
+            member("protocol"),
+            member("client")
+        ],
+        ["permit", "readers", "complete", "HTTP/1.1", "127.0.0.1"],
+        "{line}"
+    );
+    assert_eq!(
+        (&line["status"], line["bytes_in"].as_u64()),
+        (&json!(200), Some(0)),
+        "{line}"
+    );
+    assert!(
+        line["bytes_out"].as_u64().unwrap() > 40
+            && line["ms"].is_number()
+            && !member("id").is_empty(),
+        "{line}"
+    );
+    assert!(
+        !line.to_string().contains("conflicts") && !line.to_string().contains("private"),
+        "{line}"
+    );
 
-    world.as_("tom").put("/notes/a", json!({ "text": "private" })).await.no(404, "not_found");
+    world
+        .as_("tom")
+        .put("/notes/a", json!({ "text": "private" }))
+        .await
+        .no(404, "not_found");
     let line = lines.next_request().await;
-    assert_eq!((&line["status"], &line["verdict"], &line["caller"]), (&json!(404), &json!("deny"), &json!("tom")), "{line}");
+    assert_eq!(
+        (&line["status"], &line["verdict"], &line["caller"]),
+        (&json!(404), &json!("deny"), &json!("tom")),
+        "{line}"
+    );
 
-    world.anonymous().get("/notes/%5Fwhat?password=private").await.no(401, "unauthorized");
+    world
+        .anonymous()
+        .get("/notes/%5Fwhat?password=private")
+        .await
+        .no(401, "unauthorized");
     let line = lines.next_request().await;
-    assert_eq!((&line["status"], &line["verdict"]), (&json!(401), &json!("refuse")), "{line}");
+    assert_eq!(
+        (&line["status"], &line["verdict"]),
+        (&json!(401), &json!("refuse")),
+        "{line}"
+    );
 
-    world.as_("rita").get("/notes/_all_docs").await.no(502, "bad_gateway");
+    world
+        .as_("rita")
+        .get("/notes/_all_docs")
+        .await
+        .no(502, "bad_gateway");
     let line = lines.next_request().await;
-    assert_eq!((&line["status"], &line["verdict"], &line["route"]), (&json!(502), &json!("permit"), &json!("/{db}/_all_docs")), "{line}");
+    assert_eq!(
+        (&line["status"], &line["verdict"], &line["route"]),
+        (&json!(502), &json!("permit"), &json!("/{db}/_all_docs")),
+        "{line}"
+    );
     let text = lines.text();
     assert_eq!(text.matches("\"target\":\"request\"").count(), 4, "{text}");
     for secret in ["private", "correct horse", "cml0Y", "Basic", "errands"] {
@@ -227,13 +346,19 @@ impl Lines {
         let line = async {
             loop {
                 let text = self.text();
-                if let Some(line) = text.lines().filter(|line| line.contains("\"target\":\"request\"")).nth(wanted) {
+                if let Some(line) = text
+                    .lines()
+                    .filter(|line| line.contains("\"target\":\"request\""))
+                    .nth(wanted)
+                {
                     return serde_json::from_str(line).unwrap();
                 }
                 tokio::task::yield_now().await;
             }
         };
-        let line = tokio::time::timeout(Duration::from_secs(30), line).await.unwrap_or_else(|_| panic!("no line: {}", self.text()));
+        let line = tokio::time::timeout(Duration::from_secs(30), line)
+            .await
+            .unwrap_or_else(|_| panic!("no line: {}", self.text()));
         *self.read.lock().unwrap() += 1;
         line
     }
@@ -258,7 +383,10 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-async fn before(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static, more: &str) -> (World, Fake) {
+async fn before(
+    script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    more: &str,
+) -> (World, Fake) {
     let fake = Fake::start(script).await;
     let world = World::before(&fake, RULES, more).await;
     (world, fake)
@@ -279,6 +407,10 @@ async fn everybody(world: &World, check: impl Fn(&Answer, &str)) {
 async fn ask(client: &Client, request: &str) -> Answer {
     let (method, rest) = request.split_once(' ').unwrap();
     let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
-    let headers: &[(&str, &str)] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
+    let headers: &[(&str, &str)] = if body.is_empty() {
+        &[]
+    } else {
+        &[("content-type", "application/json")]
+    };
     client.ask(method, path, headers, body.to_owned()).await
 }

@@ -31,19 +31,27 @@ const LIST: &str = "{\"total_rows\":2,\"offset\":0,\"rows\":[\r\n{\"id\":\"a\",\
 const CHANGES: &str = "{\"results\":[\n{\"seq\":\"1-x\",\"id\":\"a\",\"changes\":[{\"rev\":\"1-a\"}],\"doc\":{\"_id\":\"a\",\"_rev\":\"1-a\",\"secret\":\"s-1\",\"n\":1}}\n],\n\"last_seq\":\"1-x\",\"pending\":0}\n";
 
 fn with_docs(seen: &crate::support::Seen) -> &'static str {
-    if seen.target.contains("_changes") { CHANGES } else { LIST }
+    if seen.target.contains("_changes") {
+        CHANGES
+    } else {
+        LIST
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn borders_of_chunks_do_not_matter() {
-    let paths = ["/notes/_all_docs?include_docs=true", "/notes/_changes?include_docs=true"];
+    let paths = [
+        "/notes/_all_docs?include_docs=true",
+        "/notes/_changes?include_docs=true",
+    ];
     let mut whole: Vec<Option<String>> = vec![None, None];
     for size in [1000, 1, 2, 3, 5, 7, 11, 13, 64, 101] {
         let fake = Fake::start(move |seen| chunked(with_docs(seen).as_bytes().chunks(size))).await;
         let world = World::before(&fake, RULES, "").await;
         for (path, whole) in paths.iter().zip(&mut whole) {
             let answer = world.as_("rita").get(path).await;
-            let text = serde_json::to_string(&answer.yes()["rows"]).unwrap() + &answer.text().replace(|c: char| !c.is_ascii_graphic(), "");
+            let text = serde_json::to_string(&answer.yes()["rows"]).unwrap()
+                + &answer.text().replace(|c: char| !c.is_ascii_graphic(), "");
             assert!(!text.contains("s-"), "{size}: {text}");
             assert!(text.contains("\"n\":1"), "{size}: {text}");
             // Sequences are sealed anew for each couchwarden.
@@ -53,7 +61,11 @@ async fn borders_of_chunks_do_not_matter() {
             *whole = Some(text);
         }
         let list = world.as_("rita").get(paths[0]).await;
-        assert!(list.text().contains("1.50") && list.text().contains("\\u00eb"), "kept byte for byte: {}", list.text());
+        assert!(
+            list.text().contains("1.50") && list.text().contains("\\u00eb"),
+            "kept byte for byte: {}",
+            list.text()
+        );
     }
 }
 
@@ -62,32 +74,105 @@ async fn borders_of_chunks_do_not_matter() {
 fn not_whole(answer: &Answer, what: &str) {
     let text = String::from_utf8_lossy(&answer.body);
     assert!(!text.contains("s-"), "{what}: {text}");
-    assert!(answer.cut || answer.status >= 500, "{what}: {} {text}", answer.status);
+    assert!(
+        answer.cut || answer.status >= 500,
+        "{what}: {} {text}",
+        answer.status
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_answer_never_looks_whole() {
-    let row = "{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"_id\":\"a\",\"secret\":\"s-1\"}}";
-    let big = format!("{{\"total_rows\":1,\"rows\":[{}]}}", vec![row; 2000].join(",\n"));
+    let row =
+        "{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"_id\":\"a\",\"secret\":\"s-1\"}}";
+    let big = format!(
+        "{{\"total_rows\":1,\"rows\":[{}]}}",
+        vec![row; 2000].join(",\n")
+    );
     let chunk = |text: &str| chunked([text.as_bytes()]);
-    let head = |extra: &str| Step::Send(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{extra}\r\n").into());
+    let head = |extra: &str| {
+        Step::Send(
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{extra}\r\n").into(),
+        )
+    };
     let cases: Vec<(&str, Vec<Step>)> = vec![
-        ("closed within the head", vec![Step::Send("HTTP/1.1 200 OK\r\ncontent-t".into()), Step::Close]),
+        (
+            "closed within the head",
+            vec![
+                Step::Send("HTTP/1.1 200 OK\r\ncontent-t".into()),
+                Step::Close,
+            ],
+        ),
         ("closed before anything", vec![Step::Close]),
-        ("closed after the first row", { let mut steps = chunk(&big[..4000]); steps.pop(); steps.push(Step::Close); steps }),
+        ("closed after the first row", {
+            let mut steps = chunk(&big[..4000]);
+            steps.pop();
+            steps.push(Step::Close);
+            steps
+        }),
         ("ended after the first row", chunk(&big[..4000])),
-        ("shorter than it says", vec![head("content-length: 100000\r\n"), Step::Send(LIST.into()), Step::Close]),
-        ("an error among the rows", chunk(&format!("{{\"total_rows\":1,\"rows\":[{row},\n{{\"error\":\"timeout\",\"reason\":\"s-\"}}]}}"))),
-        ("an error after the rows", chunk(&format!("{{\"rows\":[{row}\n],\"error\":\"timeout\",\"reason\":\"s-\"}}"))),
-        ("no JSON in a row", chunk("{\"rows\":[{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"secret\":\"s-1\",}}]}")),
-        ("a key twice", chunk("{\"rows\":[{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"_id\":\"a\",\"x\":1,\"x\":\"s-2\"}}]}")),
-        ("rows twice", chunk(&format!("{{\"rows\":[{row}],\"rows\":[{row}]}}"))),
-        ("text after the end", chunk(&format!("{{\"rows\":[{row}]}} s-"))),
+        (
+            "shorter than it says",
+            vec![
+                head("content-length: 100000\r\n"),
+                Step::Send(LIST.into()),
+                Step::Close,
+            ],
+        ),
+        (
+            "an error among the rows",
+            chunk(&format!(
+                "{{\"total_rows\":1,\"rows\":[{row},\n{{\"error\":\"timeout\",\"reason\":\"s-\"}}]}}"
+            )),
+        ),
+        (
+            "an error after the rows",
+            chunk(&format!(
+                "{{\"rows\":[{row}\n],\"error\":\"timeout\",\"reason\":\"s-\"}}"
+            )),
+        ),
+        (
+            "no JSON in a row",
+            chunk(
+                "{\"rows\":[{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"secret\":\"s-1\",}}]}",
+            ),
+        ),
+        (
+            "a key twice",
+            chunk(
+                "{\"rows\":[{\"id\":\"a\",\"key\":\"a\",\"value\":{},\"doc\":{\"_id\":\"a\",\"x\":1,\"x\":\"s-2\"}}]}",
+            ),
+        ),
+        (
+            "rows twice",
+            chunk(&format!("{{\"rows\":[{row}],\"rows\":[{row}]}}")),
+        ),
+        (
+            "text after the end",
+            chunk(&format!("{{\"rows\":[{row}]}} s-")),
+        ),
         ("another answer", chunk("[1,2,\"s-\"]")),
         ("no JSON at all", chunk("<html>s-</html>")),
-        ("compressed", vec![head("content-encoding: gzip\r\ncontent-length: 3\r\n"), Step::Send("s-x".into())]),
-        ("an unknown coding", vec![head("transfer-encoding: gzip, chunked\r\n"), Step::Send("3\r\ns-x\r\n0\r\n\r\n".into())]),
-        ("half a character", chunked([&b"{\"rows\":[{\"id\":\"a\",\"key\":\"\xc3\",\"value\":{},\"doc\":null}]}"[..]])),
+        (
+            "compressed",
+            vec![
+                head("content-encoding: gzip\r\ncontent-length: 3\r\n"),
+                Step::Send("s-x".into()),
+            ],
+        ),
+        (
+            "an unknown coding",
+            vec![
+                head("transfer-encoding: gzip, chunked\r\n"),
+                Step::Send("3\r\ns-x\r\n0\r\n\r\n".into()),
+            ],
+        ),
+        (
+            "half a character",
+            chunked([
+                &b"{\"rows\":[{\"id\":\"a\",\"key\":\"\xc3\",\"value\":{},\"doc\":null}]}"[..],
+            ]),
+        ),
     ];
     for (what, steps) in cases {
         let fake = Fake::start(move |_| steps.clone()).await;
@@ -113,7 +198,10 @@ async fn more_than_its_length_is_nobodys_answer() {
     let world = World::before(&fake, RULES, "").await;
     for _ in 0..5 {
         let answer = world.as_("rita").get("/notes/a").await;
-        assert!(!String::from_utf8_lossy(&answer.body).contains("evil"), "{answer:?}");
+        assert!(
+            !String::from_utf8_lossy(&answer.body).contains("evil"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -128,9 +216,29 @@ async fn headers_of_couchdb_stay_where_they_are() {
     .await;
     let world = World::before(&fake, RULES, "").await;
     for (who, hidden) in [
-        ("rita", &["set-cookie", "www-authenticate", "server", "x-couch-request-id", "x-couchdb-body-time", "location"][..]),
+        (
+            "rita",
+            &[
+                "set-cookie",
+                "www-authenticate",
+                "server",
+                "x-couch-request-id",
+                "x-couchdb-body-time",
+                "location",
+            ][..],
+        ),
         // Whole documents are his to read.
-        ("sam", &["set-cookie", "www-authenticate", "server", "x-couch-request-id", "x-couchdb-body-time", "location"]),
+        (
+            "sam",
+            &[
+                "set-cookie",
+                "www-authenticate",
+                "server",
+                "x-couch-request-id",
+                "x-couchdb-body-time",
+                "location",
+            ],
+        ),
         ("ops", &["set-cookie", "www-authenticate"]),
     ] {
         let answer = world.as_(who).get("/notes/a").await;
@@ -146,7 +254,12 @@ async fn what_is_denied_never_reaches_couchdb() {
     let fake = Fake::start(|_| plain(200, r#"{"ok":true,"rows":[],"docs":[]}"#)).await;
     let world = World::before(&fake, RULES, "").await;
     let doc = json!({ "_id": "x", "team": "red" });
-    for (who, client) in [("rita", world.as_("rita")), ("tom", world.as_("tom")), ("nobody", world.anonymous()), ("sue", world.as_("sue"))] {
+    for (who, client) in [
+        ("rita", world.as_("rita")),
+        ("tom", world.as_("tom")),
+        ("nobody", world.anonymous()),
+        ("sue", world.as_("sue")),
+    ] {
         for (method, path, body) in [
             ("GET", "/other/a", json!(null)),
             ("GET", "/other/_all_docs", json!(null)),
@@ -158,27 +271,53 @@ async fn what_is_denied_never_reaches_couchdb() {
             ("POST", "/notes/_compact", json!({})),
             ("GET", "/_node/_local/_config", json!(null)),
             ("GET", "/_active_tasks", json!(null)),
-            ("POST", "/_replicate", json!({ "source": "a", "target": "b" })),
+            (
+                "POST",
+                "/_replicate",
+                json!({ "source": "a", "target": "b" }),
+            ),
             ("GET", "/_users/_all_docs", json!(null)),
             ("GET", "/_users/org.couchdb.user:walt/x", json!(null)),
             ("GET", "/notes/_design/other/_view/v", json!(null)),
             ("GET", "/notes/_design/app/_show/x", json!(null)),
             ("GET", "/notes/_index", json!(null)),
-            ("POST", "/notes/_find", json!({ "selector": { "secret": 1 } })),
-            ("POST", "/notes/_find", json!({ "selector": { "n": 1 }, "sort": ["secret"] })),
+            (
+                "POST",
+                "/notes/_find",
+                json!({ "selector": { "secret": 1 } }),
+            ),
+            (
+                "POST",
+                "/notes/_find",
+                json!({ "selector": { "n": 1 }, "sort": ["secret"] }),
+            ),
             ("GET", "/notes/_all_docs?limit=1&limit=2", json!(null)),
             ("GET", "/notes/_all_docs?nonsense=1", json!(null)),
             ("GET", "/notes/_changes?Include_Docs=true&x=1", json!(null)),
             ("GET", "/notes/%5Fall_docs", json!(null)),
             ("GET", "/notes//a", json!(null)),
-            ("GET", "/calls/_design/calls/_view/by_number?key=%22%2B4930999%22", json!(null)),
+            (
+                "GET",
+                "/calls/_design/calls/_view/by_number?key=%22%2B4930999%22",
+                json!(null),
+            ),
             ("PUT", "/other/x", doc.clone()),
             ("POST", "/other/_bulk_docs", json!({ "docs": [doc] })),
         ] {
-            let answer = if body.is_null() { client.ask(method, path, &[], "").await } else { client.send(method, path, body).await };
-            assert!((400..500).contains(&answer.status), "{who} {method} {path}: {answer:?}");
+            let answer = if body.is_null() {
+                client.ask(method, path, &[], "").await
+            } else {
+                client.send(method, path, body).await
+            };
+            assert!(
+                (400..500).contains(&answer.status),
+                "{who} {method} {path}: {answer:?}"
+            );
             let seen = fake.seen();
-            assert!(seen.is_empty(), "{who} {method} {path} reached CouchDB: {seen:?}");
+            assert!(
+                seen.is_empty(),
+                "{who} {method} {path} reached CouchDB: {seen:?}"
+            );
         }
     }
     // And what is permitted does.

@@ -14,7 +14,9 @@ permit = ["read"]
 
 async fn filled() -> World {
     let world = World::start(OPEN).await;
-    world.database("notes", json!([{ "_id": "a", "n": 1 }])).await;
+    world
+        .database("notes", json!([{ "_id": "a", "n": 1 }]))
+        .await;
     world
 }
 
@@ -23,7 +25,11 @@ async fn a_password_opens_what_the_roles_permit() {
     let world = filled().await;
     assert_eq!(world.as_("rita").get("/@notes/a").await.yes()["n"], 1);
     world.as_("tom").get("/@notes/a").await.no(404, "not_found");
-    world.anonymous().get("/@notes/a").await.no(401, "unauthorized");
+    world
+        .anonymous()
+        .get("/@notes/a")
+        .await
+        .no(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,15 +47,34 @@ permit = ["read"]
     world.database("notes", json!([{ "_id": "a" }])).await;
     assert_eq!(world.anonymous().get("/@notes/a").await.status, 200);
     let name = world.name("rita");
-    for (login, password) in [(name.as_str(), "wrong"), ("nobody-at-all", "x"), ("", ""), (name.as_str(), "")] {
-        world.anonymous().with_login(login, password).get("/@notes/a").await.no(401, "unauthorized");
+    for (login, password) in [
+        (name.as_str(), "wrong"),
+        ("nobody-at-all", "x"),
+        ("", ""),
+        (name.as_str(), ""),
+    ] {
+        world
+            .anonymous()
+            .with_login(login, password)
+            .get("/@notes/a")
+            .await
+            .no(401, "unauthorized");
     }
     for broken in ["Basic", "Basic !!!", "Basic bm9jb2xvbg==", "Bearer abc"] {
-        let answer = world.anonymous().with_header("authorization", broken).get("/@notes/a").await;
+        let answer = world
+            .anonymous()
+            .with_header("authorization", broken)
+            .get("/@notes/a")
+            .await;
         // CouchDB says 400 to what is no Basic at all.
         assert!([400, 401].contains(&answer.status), "{broken}: {answer:?}");
     }
-    world.anonymous().with_header("cookie", "AuthSession=forged").get("/@notes/a").await.no(401, "unauthorized");
+    world
+        .anonymous()
+        .with_header("cookie", "AuthSession=forged")
+        .get("/@notes/a")
+        .await
+        .no(401, "unauthorized");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,10 +83,20 @@ async fn a_session_is_opened_by_json_and_by_form() {
     let (name, password) = world.as_("rita").login.unwrap();
     let form = format!("name={name}&password={}", password.replace(' ', "+"));
     let json = json!({ "name": name, "password": password }).to_string();
-    for (kind, body) in [("application/json", json), ("application/x-www-form-urlencoded", form)] {
-        let opened = world.anonymous().ask("POST", "/_session", &[("content-type", kind)], body).await;
+    for (kind, body) in [
+        ("application/json", json),
+        ("application/x-www-form-urlencoded", form),
+    ] {
+        let opened = world
+            .anonymous()
+            .ask("POST", "/_session", &[("content-type", kind)], body)
+            .await;
         let told = opened.yes();
-        assert_eq!((&told["ok"], &told["name"]), (&json!(true), &json!(name)), "{kind}: {told}");
+        assert_eq!(
+            (&told["ok"], &told["name"]),
+            (&json!(true), &json!(name)),
+            "{kind}: {told}"
+        );
         assert_eq!(told["roles"], json!(["reader"]), "{kind}");
         let cookie = opened.header("set-cookie").unwrap().to_owned();
         for word in ["AuthSession=", "HttpOnly", "Secure", "SameSite"] {
@@ -71,15 +106,33 @@ async fn a_session_is_opened_by_json_and_by_form() {
         let with_cookie = world.anonymous().with_header("cookie", cookie);
         assert_eq!(with_cookie.get("/@notes/a").await.status, 200, "{kind}");
         let session = with_cookie.get("/_session").await.yes();
-        assert_eq!(session["userCtx"], json!({ "name": name, "roles": ["reader"] }));
+        assert_eq!(
+            session["userCtx"],
+            json!({ "name": name, "roles": ["reader"] })
+        );
         // Changed in its last letters, it is nobody's.
         let forged = format!("{}xx", &cookie[..cookie.len() - 2]);
-        world.anonymous().with_header("cookie", &forged).get("/@notes/a").await.no(401, "unauthorized");
+        world
+            .anonymous()
+            .with_header("cookie", &forged)
+            .get("/@notes/a")
+            .await
+            .no(401, "unauthorized");
     }
     let closed = world.anonymous().delete("/_session").await;
-    assert!(closed.header("set-cookie").unwrap().starts_with("AuthSession=;"), "{closed:?}");
+    assert!(
+        closed
+            .header("set-cookie")
+            .unwrap()
+            .starts_with("AuthSession=;"),
+        "{closed:?}"
+    );
     let body = json!({ "name": name, "password": "wrong" });
-    world.anonymous().post("/_session", body).await.no(401, "unauthorized");
+    world
+        .anonymous()
+        .post("/_session", body)
+        .await
+        .no(401, "unauthorized");
     let nobody = world.anonymous().get("/_session").await.yes();
     assert_eq!(nobody["userCtx"], json!({ "name": null, "roles": [] }));
 }
@@ -110,14 +163,29 @@ async fn identity_headers_of_a_client_never_pass() {
         ("x-couchdb-requested-path", "/other"),
         ("x-forwarded-host", "evil.example"),
     ] {
-        let answer = world.as_("rita").with_header(name, value).get("/notes/a").await;
-        assert!([200, 400].contains(&answer.status), "{name}: {}", answer.status);
+        let answer = world
+            .as_("rita")
+            .with_header(name, value)
+            .get("/notes/a")
+            .await;
+        assert!(
+            [200, 400].contains(&answer.status),
+            "{name}: {}",
+            answer.status
+        );
     }
     let seen = fake.seen();
     assert!(!seen.is_empty());
     for request in &seen {
         assert_eq!(request.method, "GET");
-        let line = |name: &str| request.head.lines().filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>();
+        let line = |name: &str| {
+            request
+                .head
+                .lines()
+                .filter(|line| line.starts_with(name))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         let roles = line("x-auth-couchdb-roles:");
         let names = line("x-auth-couchdb-username:");
         if names.is_empty() {
@@ -125,9 +193,22 @@ async fn identity_headers_of_a_client_never_pass() {
         }
         assert_eq!(names, ["x-auth-couchdb-username: rita"]);
         assert_eq!(roles.len(), 1, "{roles:?}");
-        assert!(!roles[0].contains("_admin") && roles[0].contains("reader") && roles[0].contains("warden"), "{roles:?}");
-        assert!(!request.head.contains("evil.example") && !request.head.contains("/other"), "{}", request.head);
-        assert!(line("authorization:").is_empty() && line("cookie:").is_empty(), "{}", request.head);
+        assert!(
+            !roles[0].contains("_admin")
+                && roles[0].contains("reader")
+                && roles[0].contains("warden"),
+            "{roles:?}"
+        );
+        assert!(
+            !request.head.contains("evil.example") && !request.head.contains("/other"),
+            "{}",
+            request.head
+        );
+        assert!(
+            line("authorization:").is_empty() && line("cookie:").is_empty(),
+            "{}",
+            request.head
+        );
     }
 }
 
@@ -145,9 +226,16 @@ permit = ["read"]
     .await;
     world.database("notes", json!([{ "_id": "a" }])).await;
     let role = format!("user_database:{}", world.db("notes"));
-    assert_eq!(world.user("plain", &[&role]).get("/@notes/a").await.status, 200);
+    assert_eq!(
+        world.user("plain", &[&role]).get("/@notes/a").await.status,
+        200
+    );
     // A star in a role is a star, and not any text.
-    world.user("star", &["user_database:*"]).get("/@notes/a").await.no(404, "not_found");
+    world
+        .user("star", &["user_database:*"])
+        .get("/@notes/a")
+        .await
+        .no(404, "not_found");
     // CouchDB's own databases are never captured.
     let users = world.user("own", &["user_database:_users"]);
     assert_ne!(users.get("/_users/_all_docs").await.status, 200);

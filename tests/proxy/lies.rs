@@ -79,7 +79,10 @@ async fn an_answer_may_come_in_any_pieces() {
         let at = Arc::clone(&place);
         let (world, _fake) = before(move |_| match at.load(Ordering::SeqCst) {
             0 => chunked(case.upstream.as_bytes().chunks(1)),
-            place => chunked([&case.upstream.as_bytes()[..place], &case.upstream.as_bytes()[place..]]),
+            place => chunked([
+                &case.upstream.as_bytes()[..place],
+                &case.upstream.as_bytes()[place..],
+            ]),
         })
         .await;
         let rita = world.as_("rita");
@@ -109,7 +112,10 @@ async fn a_truncated_answer_never_looks_complete() {
             let last = case.upstream.trim_end().len() - 1;
             for at in (0..last).step_by(13).chain([last]) {
                 place.store(at, Ordering::SeqCst);
-                assert_broken(&ask(&rita, case.request).await, &format!("{} at {at}, ends: {ends}", case.request));
+                assert_broken(
+                    &ask(&rita, case.request).await,
+                    &format!("{} at {at}, ends: {ends}", case.request),
+                );
             }
         }
     }
@@ -117,8 +123,17 @@ async fn a_truncated_answer_never_looks_complete() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_may_stand_behind_an_answer() {
-    for garbage in ["x", "{}", "]}", "\n\n{\"error\":\"timeout\",\"reason\":\"salt\"}\n"] {
-        each_is_broken(|case| chunked([case.upstream.as_bytes(), garbage.as_bytes()]), garbage).await;
+    for garbage in [
+        "x",
+        "{}",
+        "]}",
+        "\n\n{\"error\":\"timeout\",\"reason\":\"salt\"}\n",
+    ] {
+        each_is_broken(
+            |case| chunked([case.upstream.as_bytes(), garbage.as_bytes()]),
+            garbage,
+        )
+        .await;
     }
 }
 
@@ -126,10 +141,16 @@ async fn nothing_may_stand_behind_an_answer() {
 async fn an_error_in_mid_stream_is_an_error() {
     let error = "{\"error\":\"badmatch\",\"reason\":\"salt\"}";
     for case in CASES.iter().filter(|case| !case.hidden.is_empty()) {
-        let (kept, _) = case.upstream.split_at(case.upstream.find(case.hidden).unwrap());
+        let (kept, _) = case
+            .upstream
+            .split_at(case.upstream.find(case.hidden).unwrap());
         let whole = kept.trim_end().trim_end_matches(',');
         // As CouchDB writes it, in the place of a row, and in the place of what follows the rows.
-        for text in [format!("{kept}\n\n{error}\n"), format!("{kept}{error}]}}\n"), format!("{whole}],{}\n", error.trim_start_matches('{'))] {
+        for text in [
+            format!("{kept}\n\n{error}\n"),
+            format!("{kept}{error}]}}\n"),
+            format!("{whole}],{}\n", error.trim_start_matches('{')),
+        ] {
             let (world, _fake) = before(move |_| chunked([text.as_bytes()])).await;
             assert_broken(&ask(&world.as_("rita"), case.request).await, case.request);
         }
@@ -139,7 +160,18 @@ async fn an_error_in_mid_stream_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_too_long_to_be_judged_is_not_shown() {
     let long = format!("\"kind\":\"open\",\"long\":\"{}\"", "x".repeat(4096));
-    each_is_broken(|case| chunked(case.upstream.replacen("\"kind\":\"open\"", &long, 1).as_bytes().chunks(512)), "long").await;
+    each_is_broken(
+        |case| {
+            chunked(
+                case.upstream
+                    .replacen("\"kind\":\"open\"", &long, 1)
+                    .as_bytes()
+                    .chunks(512),
+            )
+        },
+        "long",
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,8 +179,14 @@ async fn a_length_that_lies_is_not_believed() {
     for lie in [-5_i64, 50] {
         let answer = |case: &Case| {
             let length = i64::try_from(case.upstream.trim_end().len()).unwrap() + lie;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-            vec![Step::Send(head.into_bytes()), Step::Send(case.upstream.into()), Step::Close]
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            );
+            vec![
+                Step::Send(head.into_bytes()),
+                Step::Send(case.upstream.into()),
+                Step::Close,
+            ]
         };
         each_is_broken(answer, &format!("{lie}")).await;
     }
@@ -156,7 +194,17 @@ async fn a_length_that_lies_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_frame_expected_is_not_passed_on() {
-    for body in ["<html><body>salt</body></html>", "", "[]", "null", "\"salt\"", "{\"ok\":true,\"salt\":1}", "{\"error\":\"salt\"}", "{\"rows\":{\"salt\":1}}", "\u{feff}{\"rows\":[]}"] {
+    for body in [
+        "<html><body>salt</body></html>",
+        "",
+        "[]",
+        "null",
+        "\"salt\"",
+        "{\"ok\":true,\"salt\":1}",
+        "{\"error\":\"salt\"}",
+        "{\"rows\":{\"salt\":1}}",
+        "\u{feff}{\"rows\":[]}",
+    ] {
         for case in CASES {
             let (world, _fake) = before(move |_| plain(200, body)).await;
             let answer = ask(&world.as_("rita"), case.request).await;
@@ -171,8 +219,20 @@ async fn what_is_not_the_frame_expected_is_not_passed_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_couchdb_says_twice_is_not_believed() {
-    for twice in ["\"kind\":\"open\",\"kind\":\"open\"", "\"kind\":\"open\",\"k\\u0069nd\":\"shut\""] {
-        each_is_broken(|case| chunked([case.upstream.replacen("\"kind\":\"open\"", twice, 1).as_bytes()]), twice).await;
+    for twice in [
+        "\"kind\":\"open\",\"kind\":\"open\"",
+        "\"kind\":\"open\",\"k\\u0069nd\":\"shut\"",
+    ] {
+        each_is_broken(
+            |case| {
+                chunked([case
+                    .upstream
+                    .replacen("\"kind\":\"open\"", twice, 1)
+                    .as_bytes()])
+            },
+            twice,
+        )
+        .await;
     }
 }
 
@@ -180,9 +240,24 @@ async fn what_couchdb_says_twice_is_not_believed() {
 async fn a_page_that_breaks_off_is_not_the_last() {
     // The first page is whole; the one that fills it is not.
     let page = r#"{"results":[{"seq":"1-x","id":"a","changes":[{"rev":"1-a"}],"doc":{"_id":"a","_rev":"1-a","kind":"open"}},{"seq":"2-x","id":"b","changes":[{"rev":"1-b"}],"doc":{"_id":"b","_rev":"1-b","kind":"shut"}}],"last_seq":"2-x","pending":9}"#;
-    for second in [plain(500, "{}"), plain(404, "{}"), plain(200, "{\"results\":["), vec![Step::Close]] {
-        let (world, fake) = before(move |seen| if seen.target.contains("since=2-x") { second.clone() } else { plain(200, page) }).await;
-        assert_broken(&world.as_("rita").get("/notes/_changes?limit=2").await, "the second page");
+    for second in [
+        plain(500, "{}"),
+        plain(404, "{}"),
+        plain(200, "{\"results\":["),
+        vec![Step::Close],
+    ] {
+        let (world, fake) = before(move |seen| {
+            if seen.target.contains("since=2-x") {
+                second.clone()
+            } else {
+                plain(200, page)
+            }
+        })
+        .await;
+        assert_broken(
+            &world.as_("rita").get("/notes/_changes?limit=2").await,
+            "the second page",
+        );
         assert!(fake.seen().len() >= 2);
     }
 }
@@ -190,7 +265,8 @@ async fn a_page_that_breaks_off_is_not_the_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_answer_is_cut_over_http2_as_well() {
     for case in CASES {
-        let (world, _fake) = before(move |_| chunked([&case.upstream.as_bytes()[..case.upstream.len() - 20]])).await;
+        let (world, _fake) =
+            before(move |_| chunked([&case.upstream.as_bytes()[..case.upstream.len() - 20]])).await;
         let rita = world.over_http2(&world.as_("rita"));
         assert_broken(&ask(&rita, case.request).await, case.request);
     }
@@ -201,7 +277,10 @@ async fn each_is_broken(answer: impl Fn(&Case) -> Vec<Step>, what: &str) {
     for case in CASES {
         let steps = answer(case);
         let (world, _fake) = before(move |_| steps.clone()).await;
-        assert_broken(&ask(&world.as_("rita"), case.request).await, &format!("{}: {what}", case.request));
+        assert_broken(
+            &ask(&world.as_("rita"), case.request).await,
+            &format!("{}: {what}", case.request),
+        );
     }
 }
 
@@ -214,25 +293,45 @@ async fn before(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> 
 async fn ask(client: &Client, request: &str) -> Answer {
     let (method, rest) = request.split_once(' ').unwrap();
     let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
-    let headers: &[(&str, &str)] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
+    let headers: &[(&str, &str)] = if body.is_empty() {
+        &[]
+    } else {
+        &[("content-type", "application/json")]
+    };
     client.ask(method, path, headers, body.to_owned()).await
 }
 
 /// Everything that is visible, and nothing else.
 #[track_caller]
 fn assert_shown(answer: &Answer, case: &Case, place: usize) {
-    assert!(answer.status == 200 && !answer.cut, "{} at {place}: {answer:?}", case.request);
+    assert!(
+        answer.status == 200 && !answer.cut,
+        "{} at {place}: {answer:?}",
+        case.request
+    );
     let mut shown = answer.json();
     let object = shown.as_object_mut().unwrap();
     object.remove("last_seq");
     object.remove("bookmark");
-    for row in object.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten() {
+    for row in object
+        .get_mut("results")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         row.as_object_mut().unwrap().remove("seq");
     }
     let wanted: Value = serde_json::from_str(case.shown).unwrap();
     assert_eq!(shown, wanted, "{} at {place}", case.request);
-    for kept in ["\\u00fc\\\\\\\" ]}", "1.0"].into_iter().filter(|kept| case.upstream.contains(*kept)) {
-        assert!(answer.text().contains(kept), "byte for byte: {}", answer.text());
+    for kept in ["\\u00fc\\\\\\\" ]}", "1.0"]
+        .into_iter()
+        .filter(|kept| case.upstream.contains(*kept))
+    {
+        assert!(
+            answer.text().contains(kept),
+            "byte for byte: {}",
+            answer.text()
+        );
     }
 }
 
@@ -240,11 +339,21 @@ fn assert_shown(answer: &Answer, case: &Case, place: usize) {
 #[track_caller]
 fn assert_broken(answer: &Answer, what: &str) {
     let text = String::from_utf8_lossy(&answer.body);
-    assert!(!text.contains("salt") && !text.contains("shut"), "{what}: {text}");
+    assert!(
+        !text.contains("salt") && !text.contains("shut"),
+        "{what}: {text}"
+    );
     if answer.cut {
-        assert!(serde_json::from_str::<Value>(&text).is_err(), "{what}: looks complete: {text}");
+        assert!(
+            serde_json::from_str::<Value>(&text).is_err(),
+            "{what}: looks complete: {text}"
+        );
         return;
     }
-    assert!([500, 502, 504].contains(&answer.status), "{what}: {} {text}", answer.status);
+    assert!(
+        [500, 502, 504].contains(&answer.status),
+        "{what}: {} {text}",
+        answer.status
+    );
     assert!(answer.json()["error"].is_string(), "{what}: {text}");
 }

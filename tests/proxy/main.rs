@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::string_slice,
+    clippy::too_many_lines,
     clippy::needless_pass_by_value,
     reason = "a test says what must hold by failing"
 )]

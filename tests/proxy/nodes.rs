@@ -25,7 +25,11 @@ fn node(id: &str, parents: &[&str], own: Value) -> Value {
 async fn filled() -> World {
     let world = World::with(RULES, NODES).await;
     let hashed = bcrypt::hash("secret word", 4).unwrap();
-    let mut user = node("phone", &["left", "right"], json!({ "name": "P", "list": ["own"], "customer": { "number": "seven" } }));
+    let mut user = node(
+        "phone",
+        &["left", "right"],
+        json!({ "name": "P", "list": ["own"], "customer": { "number": "seven" } }),
+    );
     user["metadata"]["authorization"] = json!({ "type": "bcrypt", "crypted": hashed });
     let nodes = json!([
         node("root", &[], json!({ "a": 1, "b": { "x": 1, "y": 2 }, "list": ["r0", "r1", "r2"], "nothing": 5 })),
@@ -38,7 +42,12 @@ async fn filled() -> World {
         { "_id": "plain", "no": "metadata" },
     ]);
     world.database("catconf", nodes).await;
-    world.database("notes", json!([{ "_id": "a", "number": "seven" }, { "_id": "b", "number": "eight" }])).await;
+    world
+        .database(
+            "notes",
+            json!([{ "_id": "a", "number": "seven" }, { "_id": "b", "number": "eight" }]),
+        )
+        .await;
     world
 }
 
@@ -59,25 +68,54 @@ async fn a_full_node_is_its_parents_and_itself() {
     });
     assert_eq!(without_metadata(&full.yes()), expected);
     assert!(!full.text().contains("crypted"), "{}", full.text());
-    assert_eq!(without_metadata(&world.anonymous().get("/node/left").await.yes())["nothing"], Value::Null);
+    assert_eq!(
+        without_metadata(&world.anonymous().get("/node/left").await.yes())["nothing"],
+        Value::Null
+    );
     let single = phone.get("/node/phone?single-level").await.yes();
-    assert_eq!(without_metadata(&single), json!({ "name": "P", "list": ["own"], "customer": { "number": "seven" } }));
+    assert_eq!(
+        without_metadata(&single),
+        json!({ "name": "P", "list": ["own"], "customer": { "number": "seven" } })
+    );
     let raw = world.as_("ops").get("/node/phone?raw").await.yes();
     assert!(raw["_rev"].is_string() && raw["_id"] == "phone", "{raw}");
-    assert!(raw["metadata"]["authorization"]["crypted"].is_string(), "{raw}");
+    assert!(
+        raw["metadata"]["authorization"]["crypted"].is_string(),
+        "{raw}"
+    );
     let tag = full.header("etag").expect("no ETag").to_owned();
-    assert_eq!(phone.ask("GET", "/node/phone", &[("if-none-match", &tag)], "").await.status, 304);
+    assert_eq!(
+        phone
+            .ask("GET", "/node/phone", &[("if-none-match", &tag)], "")
+            .await
+            .status,
+        304
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_node_is_its_users_own() {
     let world = filled().await;
-    let (hidden, absent) = (world.as_("rita").get("/node/phone").await, world.as_("rita").get("/node/none").await);
+    let (hidden, absent) = (
+        world.as_("rita").get("/node/phone").await,
+        world.as_("rita").get("/node/none").await,
+    );
     assert_eq!(hidden.seen(), absent.seen());
     assert_eq!(hidden.status, 404);
-    let (hidden, absent) = (world.anonymous().get("/node/phone").await, world.anonymous().get("/node/none").await);
-    assert_eq!((hidden.status, absent.status), (absent.status, hidden.status));
-    world.anonymous().with_login("phone", "wrong").get("/node/phone").await.no(401, "unauthorized");
+    let (hidden, absent) = (
+        world.anonymous().get("/node/phone").await,
+        world.anonymous().get("/node/none").await,
+    );
+    assert_eq!(
+        (hidden.status, absent.status),
+        (absent.status, hidden.status)
+    );
+    world
+        .anonymous()
+        .with_login("phone", "wrong")
+        .get("/node/phone")
+        .await
+        .no(401, "unauthorized");
     // Nobody reads them past `/node`.
     assert_ne!(world.as_("rita").get("/@catconf/phone").await.status, 200);
 }
@@ -89,8 +127,14 @@ async fn broken_nodes_are_a_clear_error() {
         let answer = world.as_("ops").get(&format!("/node/{id}")).await;
         assert!(answer.status >= 400, "{id}: {:?}", answer.body);
         let told = answer.json();
-        assert!(told["error"].is_string() && told["reason"].is_string(), "{id}: {told}");
-        assert!(told["reason"].as_str().unwrap().contains(word), "{id}: {told}");
+        assert!(
+            told["error"].is_string() && told["reason"].is_string(),
+            "{id}: {told}"
+        );
+        assert!(
+            told["reason"].as_str().unwrap().contains(word),
+            "{id}: {told}"
+        );
     }
     assert_eq!(world.as_("ops").get("/node/plain").await.status, 404);
 }
@@ -99,11 +143,25 @@ async fn broken_nodes_are_a_clear_error() {
 async fn nodes_are_listed_by_kind() {
     let world = filled().await;
     let ops = world.as_("ops");
-    let list = |answer: Value| answer["results"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" ");
+    let list = |answer: Value| {
+        answer["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     assert_eq!(list(ops.get("/node?users").await.yes()), "phone");
-    assert_eq!(list(ops.get("/node?in-domain=root").await.yes()), "left right");
+    assert_eq!(
+        list(ops.get("/node?in-domain=root").await.yes()),
+        "left right"
+    );
     let domains = list(ops.get("/node?domains").await.yes());
-    assert!(domains.contains("root") && !domains.contains("phone"), "{domains}");
+    assert!(
+        domains.contains("root") && !domains.contains("phone"),
+        "{domains}"
+    );
     assert_eq!(world.anonymous().get("/node").await.status, 200);
 }
 

@@ -43,16 +43,25 @@ const READS: &[&str] = &[
 async fn an_administrator_gets_couchdbs_own_bytes() {
     let world = filled().await;
     // Else some answers have a boundary in them that is another each time.
-    let [ops, direct] = [world.as_("ops"), world.backend()].map(|client| client.with_header("accept", "application/json"));
+    let [ops, direct] = [world.as_("ops"), world.backend()]
+        .map(|client| client.with_header("accept", "application/json"));
     for request in READS {
         let (method, rest) = request.split_once(' ').unwrap();
         let (path, body) = rest.split_once(' ').unwrap_or((rest, ""));
-        let headers: &[(&str, &str)] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
+        let headers: &[(&str, &str)] = if body.is_empty() {
+            &[]
+        } else {
+            &[("content-type", "application/json")]
+        };
         let through = ops.ask(method, path, headers, body).await;
         let straight = direct.ask(method, path, headers, body).await;
         assert_eq!(through.seen(), straight.seen(), "{request}");
         for name in ["content-type", "etag", "location"] {
-            assert_eq!(through.header(name), straight.header(name), "{request}: {name}");
+            assert_eq!(
+                through.header(name),
+                straight.header(name),
+                "{request}: {name}"
+            );
         }
         assert!(!through.cut, "{request}");
     }
@@ -65,16 +74,34 @@ async fn an_administrator_writes_as_at_couchdb() {
     let made = ops.put("/@notes/new", json!({ "n": 10 })).await.yes();
     assert_eq!(ops.put("/@notes/new", json!({ "n": 11 })).await.status, 409);
     let rev = made["rev"].as_str().unwrap();
-    let copied = ops.ask("COPY", "/@notes/new", &[("destination", "copy")], "").await;
+    let copied = ops
+        .ask("COPY", "/@notes/new", &[("destination", "copy")], "")
+        .await;
     assert_eq!(copied.status, 201, "{:?}", copied.body);
-    let attached = ops.ask("PUT", &format!("/@notes/new/pic%2Fa.txt?rev={rev}"), &[("content-type", "text/plain")], "hello").await;
+    let attached = ops
+        .ask(
+            "PUT",
+            &format!("/@notes/new/pic%2Fa.txt?rev={rev}"),
+            &[("content-type", "text/plain")],
+            "hello",
+        )
+        .await;
     let rev = attached.yes()["rev"].as_str().unwrap().to_owned();
     assert_eq!(ops.get("/@notes/new/pic%2Fa.txt").await.text(), "hello");
     ops.delete(&format!("/@notes/new?rev={rev}")).await.yes();
     assert_eq!(ops.get("/@notes/new").await.status, 404);
     assert_eq!(world.backend().get("/@notes/copy").await.yes()["n"], 10);
-    let rows = ops.post("/@notes/_bulk_docs", json!({ "docs": [{ "_id": "a", "n": 0 }, { "_id": "z" }] })).await.yes();
-    assert_eq!((&rows[0]["error"], &rows[1]["ok"]), (&json!("conflict"), &json!(true)));
+    let rows = ops
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "docs": [{ "_id": "a", "n": 0 }, { "_id": "z" }] }),
+        )
+        .await
+        .yes();
+    assert_eq!(
+        (&rows[0]["error"], &rows[1]["ok"]),
+        (&json!("conflict"), &json!(true))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +109,11 @@ async fn both_versions_of_http_say_the_same() {
     let world = filled().await;
     let ops = world.as_("ops");
     let second = world.over_http2(&ops);
-    for path in ["/@notes/_all_docs?include_docs=true", "/@notes/none", "/@notes/_design/app/_view/by_n"] {
+    for path in [
+        "/@notes/_all_docs?include_docs=true",
+        "/@notes/none",
+        "/@notes/_design/app/_view/by_n",
+    ] {
         let (one, two) = (ops.get(path).await, second.get(path).await);
         assert_eq!(one.seen(), two.seen(), "{path}");
     }
@@ -107,20 +138,39 @@ async fn what_the_grammar_does_not_know_gets_nowhere() {
         "/@notes/a?rev=1-a&rev=2-b",
         "/@notes/_design/app/_foo/x",
     ] {
-        let path = if path.starts_with("//@") { path.replace("//@", &format!("//{}", world.db(""))) } else { path.to_owned() };
+        let path = if path.starts_with("//@") {
+            path.replace("//@", &format!("//{}", world.db("")))
+        } else {
+            path.to_owned()
+        };
         let answer = ops.get(&path).await;
-        assert!(answer.status == 404 || answer.status == 400, "{path}: {} {:?}", answer.status, answer.body);
+        assert!(
+            answer.status == 404 || answer.status == 400,
+            "{path}: {} {:?}",
+            answer.status,
+            answer.body
+        );
     }
-    for (method, path) in [("PATCH", "/@notes/a"), ("TRACE", "/"), ("OPTIONS", "/@notes"), ("DELETE", "/@notes/_all_docs")] {
+    for (method, path) in [
+        ("PATCH", "/@notes/a"),
+        ("TRACE", "/"),
+        ("OPTIONS", "/@notes"),
+        ("DELETE", "/@notes/_all_docs"),
+    ] {
         let answer = ops.ask(method, path, &[], "").await;
-        assert!([404, 405, 501].contains(&answer.status), "{method} {path}: {}", answer.status);
+        assert!(
+            [404, 405, 501].contains(&answer.status),
+            "{method} {path}: {}",
+            answer.status
+        );
     }
 }
 
 async fn filled() -> World {
     let world = World::start("").await;
     let view = "function (doc) { if (doc.n) emit(doc.n, doc.name); }";
-    let sum = json!({ "map": "function (doc) { if (doc.n) emit(doc.kind, doc.n); }", "reduce": "_sum" });
+    let sum =
+        json!({ "map": "function (doc) { if (doc.n) emit(doc.kind, doc.n); }", "reduce": "_sum" });
     let documents = json!([
         { "_id": "a", "n": 1, "kind": "x", "name": "Zoë \u{1F600} \" \\ \n", "big": 12345678901234567890_u64, "small": 1e-7, "zero": 1.0 },
         { "_id": "b", "n": 2, "kind": "x", "deep": { "er": [1, [2, { "3": null }]] } },

@@ -28,7 +28,12 @@ const NUMBERS: [&str; 5] = ["+4930050", "+4930100", "+4930200", "+4930300", "+49
 
 /// Calls from each number to each, some at the same time.
 fn calls() -> Vec<Value> {
-    let pairs = NUMBERS.iter().enumerate().flat_map(|(a, from)| NUMBERS.iter().enumerate().map(move |(b, to)| (a, *from, b, *to)));
+    let pairs = NUMBERS.iter().enumerate().flat_map(|(a, from)| {
+        NUMBERS
+            .iter()
+            .enumerate()
+            .map(move |(b, to)| (a, *from, b, *to))
+    });
     let calls = pairs.enumerate().map(|(index, (a, from, b, to))| {
         json!({
             "_id": format!("call:{index:02}"), "from": from, "to": to, "day": format!("2026-03-{:02}", 1 + index % 4), "seconds": 10 * a + b + 1,
@@ -40,7 +45,11 @@ fn calls() -> Vec<Value> {
 
 async fn filled() -> World {
     let world = World::start(RULES).await;
-    let both = |value: &str| format!("function (doc) {{ if (doc.from) {{ emit([doc.from, doc.day], {value}); emit([doc.to, doc.day], {value}); }} }}");
+    let both = |value: &str| {
+        format!(
+            "function (doc) {{ if (doc.from) {{ emit([doc.from, doc.day], {value}); emit([doc.to, doc.day], {value}); }} }}"
+        )
+    };
     let custom = "function (keys, values, rereduce) { return rereduce ? values.join('+') : values.length + 'x'; }";
     let mut documents = calls();
     documents.push(json!({ "_id": "_design/calls", "views": {
@@ -55,13 +64,19 @@ async fn filled() -> World {
 }
 
 async fn view(client: &Client, rest: &str) -> crate::support::Answer {
-    client.get(&format!("/@calls/_design/calls/_view/{rest}")).await
+    client
+        .get(&format!("/@calls/_design/calls/_view/{rest}"))
+        .await
 }
 
 /// What CouchDB itself says for one number.
 async fn straight(world: &World, name: &str, number: &str, more: &str) -> Vec<Value> {
     let number = number.replace('+', "%2B");
-    let range = if name == "number" { format!("key=%22{number}%22") } else { format!("startkey=[%22{number}%22]&endkey=[%22{number}%22,%7B%7D]") };
+    let range = if name == "number" {
+        format!("key=%22{number}%22")
+    } else {
+        format!("startkey=[%22{number}%22]&endkey=[%22{number}%22,%7B%7D]")
+    };
     let answer = view(&world.backend(), &format!("{name}?{range}{more}")).await;
     answer.yes()["rows"].as_array().unwrap().clone()
 }
@@ -85,11 +100,19 @@ async fn a_query_is_narrowed_to_the_pin() {
     assert_eq!(view(&sue, "number").await.yes()["rows"], Value::Array(flat));
     // One key, and a range within the pin.
     let day = "key=[%22%2B4930100%22,%222026-03-02%22]";
-    let one = view(&world.backend(), &format!("by_number?{day}")).await.ids();
+    let one = view(&world.backend(), &format!("by_number?{day}"))
+        .await
+        .ids();
     assert!(!one.is_empty());
     assert_eq!(view(&sue, &format!("by_number?{day}")).await.ids(), one);
-    let range = "startkey=[%22%2B4930100%22,%222026-03-02%22]&endkey=[%22%2B4930100%22,%222026-03-03%22]";
-    assert_eq!(view(&sue, &format!("by_number?{range}")).await.ids(), view(&world.backend(), &format!("by_number?{range}")).await.ids());
+    let range =
+        "startkey=[%22%2B4930100%22,%222026-03-02%22]&endkey=[%22%2B4930100%22,%222026-03-03%22]";
+    assert_eq!(
+        view(&sue, &format!("by_number?{range}")).await.ids(),
+        view(&world.backend(), &format!("by_number?{range}"))
+            .await
+            .ids()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,16 +126,30 @@ async fn a_query_outside_the_pin_is_forbidden() {
         "keys=[[%22%2B4930100%22,%222026-03-01%22],[%22%2B4930200%22,%222026-03-01%22]]",
         "key=%22%2B4930200%22",
     ] {
-        view(&sue, &format!("by_number?{query}")).await.no(403, "forbidden");
+        view(&sue, &format!("by_number?{query}"))
+            .await
+            .no(403, "forbidden");
     }
     let keys = json!({ "keys": [["+4930100", "2026-03-01"], ["+4930200", "2026-03-01"]] });
-    sue.post("/@calls/_design/calls/_view/by_number", keys).await.no(403, "forbidden");
+    sue.post("/@calls/_design/calls/_view/by_number", keys)
+        .await
+        .no(403, "forbidden");
     // The query string wins over the body, for CouchDB as for us.
     let body = json!({ "key": ["+4930100", "2026-03-01"] });
-    sue.post("/@calls/_design/calls/_view/by_number?key=[%22%2B4930200%22,1]", body).await.no(403, "forbidden");
+    sue.post(
+        "/@calls/_design/calls/_view/by_number?key=[%22%2B4930200%22,1]",
+        body,
+    )
+    .await
+    .no(403, "forbidden");
     view(&sue, "none").await.no(403, "forbidden");
     let tom = world.as_("tom");
-    assert_eq!(view(&tom, "by_number").await.seen(), tom.get("/@nothing/_design/calls/_view/by_number").await.seen());
+    assert_eq!(
+        view(&tom, "by_number").await.seen(),
+        tom.get("/@nothing/_design/calls/_view/by_number")
+            .await
+            .seen()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,13 +158,26 @@ async fn limit_and_skip_count_what_is_shown() {
     let sam = world.as_("sam");
     let mut all = straight(&world, "by_number", "+4930200", "").await;
     all.extend(straight(&world, "by_number", "+4930300", "").await);
-    let keys = |rows: &[Value]| rows.iter().map(|row| (row["id"].clone(), row["key"].clone())).collect::<Vec<_>>();
+    let keys = |rows: &[Value]| {
+        rows.iter()
+            .map(|row| (row["id"].clone(), row["key"].clone()))
+            .collect::<Vec<_>>()
+    };
     for descending in [false, true] {
         let mut rows = keys(&all);
         if descending {
             rows.reverse();
         }
-        for (skip, limit) in [(0, 3), (2, 5), (8, 4), (9, 1), (10, 20), (19, 5), (25, 5), (0, 0)] {
+        for (skip, limit) in [
+            (0, 3),
+            (2, 5),
+            (8, 4),
+            (9, 1),
+            (10, 20),
+            (19, 5),
+            (25, 5),
+            (0, 0),
+        ] {
             let query = format!("by_number?skip={skip}&limit={limit}&descending={descending}");
             let page = view(&sam, &query).await.yes();
             let wanted: Vec<_> = rows.iter().skip(skip).take(limit).cloned().collect();
@@ -145,33 +195,82 @@ async fn sums_are_those_of_the_visible_rows() {
         for end in ["from", "to"] {
             let number = call[end].as_str().unwrap().to_owned();
             if ["+4930200", "+4930300"].contains(&number.as_str()) {
-                rows.push((number, call["day"].as_str().unwrap().to_owned(), call["seconds"].as_u64().unwrap()));
+                rows.push((
+                    number,
+                    call["day"].as_str().unwrap().to_owned(),
+                    call["seconds"].as_u64().unwrap(),
+                ));
             }
         }
     }
-    for (query, level) in [("", 0), ("?reduce=true", 0), ("?group_level=1", 1), ("?group_level=2", 2), ("?group=true", 2), ("?group_level=0", 0)] {
+    for (query, level) in [
+        ("", 0),
+        ("?reduce=true", 0),
+        ("?group_level=1", 1),
+        ("?group_level=2", 2),
+        ("?group=true", 2),
+        ("?group_level=0", 0),
+    ] {
         let mut groups: BTreeMap<Vec<String>, Vec<u64>> = BTreeMap::new();
         for (number, day, seconds) in &rows {
             let key = [number.clone(), day.clone()][..level].to_vec();
             groups.entry(key).or_default().push(*seconds);
         }
-        let expected: Vec<Value> = groups.iter().map(|(key, values)| {
-            let stats = [values.iter().sum::<u64>(), values.len() as u64, *values.iter().min().unwrap(), *values.iter().max().unwrap(), values.iter().map(|value| value * value).sum()];
-            json!([if level == 0 { Value::Null } else { json!(key) }, stats])
-        }).collect();
+        let expected: Vec<Value> = groups
+            .iter()
+            .map(|(key, values)| {
+                let stats = [
+                    values.iter().sum::<u64>(),
+                    values.len() as u64,
+                    *values.iter().min().unwrap(),
+                    *values.iter().max().unwrap(),
+                    values.iter().map(|value| value * value).sum(),
+                ];
+                json!([if level == 0 { Value::Null } else { json!(key) }, stats])
+            })
+            .collect();
         let answer = view(&sam, &format!("seconds{query}")).await.yes();
         // A float where it need not be one is the same number.
-        let whole = |value: &Value| json!(value.to_string().trim_end_matches(".0").parse::<u64>().unwrap());
-        let found: Vec<Value> = answer["rows"].as_array().unwrap().iter().map(|row| {
-            let stats = ["sum", "count", "min", "max", "sumsqr"].map(|name| whole(&row["value"][name]));
-            json!([row["key"], stats])
-        }).collect();
+        let whole = |value: &Value| {
+            json!(
+                value
+                    .to_string()
+                    .trim_end_matches(".0")
+                    .parse::<u64>()
+                    .unwrap()
+            )
+        };
+        let found: Vec<Value> = answer["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| {
+                let stats =
+                    ["sum", "count", "min", "max", "sumsqr"].map(|name| whole(&row["value"][name]));
+                json!([row["key"], stats])
+            })
+            .collect();
         assert_eq!(found, expected, "{query}: {answer}");
     }
     // Groups are rows: limit and skip count them.
-    let second = view(&sam, "seconds?group_level=1&skip=1&limit=1").await.yes();
-    assert_eq!((second["rows"].as_array().unwrap().len(), &second["rows"][0]["key"]), (1, &json!(["+4930300"])), "{second}");
-    assert_eq!(view(&sam, "seconds?reduce=false&limit=3").await.yes()["rows"].as_array().unwrap().len(), 3);
+    let second = view(&sam, "seconds?group_level=1&skip=1&limit=1")
+        .await
+        .yes();
+    assert_eq!(
+        (
+            second["rows"].as_array().unwrap().len(),
+            &second["rows"][0]["key"]
+        ),
+        (1, &json!(["+4930300"])),
+        "{second}"
+    );
+    assert_eq!(
+        view(&sam, "seconds?reduce=false&limit=3").await.yes()["rows"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +278,10 @@ async fn other_reduce_functions_serve_whole_groups_only() {
     let world = filled().await;
     let sue = world.as_("sue");
     let straight = straight(&world, "custom", "+4930100", "&group=true").await;
-    assert_eq!(view(&sue, "custom?group=true").await.yes()["rows"], Value::Array(straight));
+    assert_eq!(
+        view(&sue, "custom?group=true").await.yes()["rows"],
+        Value::Array(straight)
+    );
     for query in ["custom", "custom?group_level=1"] {
         let answer = view(&sue, query).await;
         assert_eq!(answer.status, 403, "{query}: {:?}", answer.body);
@@ -196,7 +298,11 @@ async fn included_documents_need_to_be_readable_themselves() {
         let rows = rows.as_array().unwrap();
         assert!(!rows.is_empty());
         for row in rows {
-            let id = if name == "linked" { row["value"]["_id"].clone() } else { row["id"].clone() };
+            let id = if name == "linked" {
+                row["value"]["_id"].clone()
+            } else {
+                row["id"].clone()
+            };
             let number: usize = id.as_str().unwrap()[5..].parse().unwrap();
             if number.is_multiple_of(7) {
                 assert_eq!(row["doc"]["_id"], id, "{row}");

@@ -53,14 +53,20 @@ async fn hidden_fields_are_put_back() {
     mine["n"] = 100.into();
     walt.put("/@notes/a", mine).await.yes();
     let now = stored(&world, "a").await;
-    assert_eq!((&now["n"], &now["secret"], &now["deep"]["x"]["key"]), (&json!(100), &json!("s-1"), &json!("s-k")));
-    let bulk = json!({ "docs": [{ "_id": "c", "_rev": rev(&world, "c").await, "team": "red", "n": 7 }] });
+    assert_eq!(
+        (&now["n"], &now["secret"], &now["deep"]["x"]["key"]),
+        (&json!(100), &json!("s-1"), &json!("s-k"))
+    );
+    let bulk =
+        json!({ "docs": [{ "_id": "c", "_rev": rev(&world, "c").await, "team": "red", "n": 7 }] });
     walt.post("/@notes/_bulk_docs", bulk).await.yes();
     assert_eq!(stored(&world, "c").await["secret"], "s-3");
     // To send one is forbidden.
     let sent = json!({ "_rev": rev(&world, "e").await, "team": "red", "secret": "mine" });
     walt.put("/@notes/e", sent).await.no(403, "forbidden");
-    walt.put("/@notes/new", json!({ "team": "red", "secret": "mine" })).await.no(403, "forbidden");
+    walt.put("/@notes/new", json!({ "team": "red", "secret": "mine" }))
+        .await
+        .no(403, "forbidden");
     assert_eq!(stored(&world, "new").await["error"], "not_found");
 }
 
@@ -68,38 +74,105 @@ async fn hidden_fields_are_put_back() {
 async fn a_document_can_be_neither_stolen_nor_pushed_away() {
     let world = filled().await;
     let walt = world.as_("walt");
-    let before = world.backend().get("/@notes/_all_docs?include_docs=true").await.json();
+    let before = world
+        .backend()
+        .get("/@notes/_all_docs?include_docs=true")
+        .await
+        .json();
     let away = json!({ "_rev": rev(&world, "a").await, "team": "blue" });
     walt.put("/@notes/a", away).await.no(403, "forbidden");
-    let stolen = walt.put("/@notes/b", json!({ "_rev": rev(&world, "b").await, "team": "red" })).await;
+    let stolen = walt
+        .put(
+            "/@notes/b",
+            json!({ "_rev": rev(&world, "b").await, "team": "red" }),
+        )
+        .await;
     assert!([403, 404, 409].contains(&stolen.status), "{stolen:?}");
-    walt.put("/@notes/b", json!({ "team": "red" })).await.no(409, "conflict");
-    walt.put("/@notes/new", json!({ "team": "blue" })).await.no(403, "forbidden");
-    walt.post("/@notes", json!({ "team": "blue" })).await.no(403, "forbidden");
-    walt.post("/@notes", json!({ "_id": "_design/x", "team": "red" })).await.no(403, "forbidden");
-    walt.put("/@notes/_design/x", json!({ "team": "red" })).await.no(403, "forbidden");
-    let (hidden, absent) = (walt.delete("/@notes/b?rev=1-abc").await, walt.delete("/@notes/none?rev=1-abc").await);
+    walt.put("/@notes/b", json!({ "team": "red" }))
+        .await
+        .no(409, "conflict");
+    walt.put("/@notes/new", json!({ "team": "blue" }))
+        .await
+        .no(403, "forbidden");
+    walt.post("/@notes", json!({ "team": "blue" }))
+        .await
+        .no(403, "forbidden");
+    walt.post("/@notes", json!({ "_id": "_design/x", "team": "red" }))
+        .await
+        .no(403, "forbidden");
+    walt.put("/@notes/_design/x", json!({ "team": "red" }))
+        .await
+        .no(403, "forbidden");
+    let (hidden, absent) = (
+        walt.delete("/@notes/b?rev=1-abc").await,
+        walt.delete("/@notes/none?rev=1-abc").await,
+    );
     assert_eq!(hidden.seen(), absent.seen());
-    assert_eq!(world.as_("rita").put("/@notes/a", json!({ "_rev": rev(&world, "a").await, "team": "red" })).await.status, 403);
-    assert_eq!(world.as_("rita").put("/@notes/new", json!({ "team": "red" })).await.status, 403);
-    world.anonymous().put("/@notes/new", json!({ "team": "red" })).await.no(401, "unauthorized");
-    assert_eq!(world.user("out", &[]).put("/@notes/new", json!({})).await.status, 404);
-    assert_eq!(world.backend().get("/@notes/_all_docs?include_docs=true").await.json(), before);
+    assert_eq!(
+        world
+            .as_("rita")
+            .put(
+                "/@notes/a",
+                json!({ "_rev": rev(&world, "a").await, "team": "red" })
+            )
+            .await
+            .status,
+        403
+    );
+    assert_eq!(
+        world
+            .as_("rita")
+            .put("/@notes/new", json!({ "team": "red" }))
+            .await
+            .status,
+        403
+    );
+    world
+        .anonymous()
+        .put("/@notes/new", json!({ "team": "red" }))
+        .await
+        .no(401, "unauthorized");
+    assert_eq!(
+        world
+            .user("out", &[])
+            .put("/@notes/new", json!({}))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(
+        world
+            .backend()
+            .get("/@notes/_all_docs?include_docs=true")
+            .await
+            .json(),
+        before
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_creates_and_deletes_what_is_his() {
     let world = filled().await;
     let walt = world.as_("walt");
-    let made = walt.post("/@notes", json!({ "team": "red", "n": 50 })).await;
+    let made = walt
+        .post("/@notes", json!({ "team": "red", "n": 50 }))
+        .await;
     assert_eq!(made.status, 201, "{:?}", made.body);
     let id = made.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(stored(&world, &id).await["n"], 50);
-    walt.put("/@notes/mine", json!({ "team": "red" })).await.yes();
-    walt.put("/@notes/mine", json!({ "team": "red" })).await.no(409, "conflict");
-    walt.delete(&format!("/@notes/mine?rev={}", rev(&world, "mine").await)).await.yes();
+    walt.put("/@notes/mine", json!({ "team": "red" }))
+        .await
+        .yes();
+    walt.put("/@notes/mine", json!({ "team": "red" }))
+        .await
+        .no(409, "conflict");
+    walt.delete(&format!("/@notes/mine?rev={}", rev(&world, "mine").await))
+        .await
+        .yes();
     // Once gone, it may be made anew.
-    walt.put("/@notes/mine", json!({ "team": "red", "again": true })).await.yes();
+    walt.put("/@notes/mine", json!({ "team": "red", "again": true }))
+        .await
+        .yes();
     assert_eq!(stored(&world, "mine").await["again"], true);
     let tombstone = json!({ "_rev": rev(&world, "mine").await, "_deleted": true });
     walt.put("/@notes/mine", tombstone).await.yes();
@@ -121,13 +194,32 @@ async fn denied_rows_are_answered_in_their_place() {
         { "_id": "six", "team": "red", "secret": 1 },
         { "_id": "last", "team": "red" },
     ]);
-    let rows = walt.post("/@notes/_bulk_docs", json!({ "docs": docs })).await.yes();
+    let rows = walt
+        .post("/@notes/_bulk_docs", json!({ "docs": docs }))
+        .await
+        .yes();
     let rows = rows.as_array().unwrap();
     assert_eq!(rows.len(), 9, "{rows:?}");
-    for (index, wanted) in ["ok", "forbidden", "ok", "conflict", "conflict", "forbidden", "ok", "forbidden", "ok"].iter().enumerate() {
+    for (index, wanted) in [
+        "ok",
+        "forbidden",
+        "ok",
+        "conflict",
+        "conflict",
+        "forbidden",
+        "ok",
+        "forbidden",
+        "ok",
+    ]
+    .iter()
+    .enumerate()
+    {
         let row = &rows[index];
         let found = row["error"].as_str().unwrap_or("ok");
-        assert!(found == *wanted || (index == 3 && found == "forbidden"), "{index}: {row}");
+        assert!(
+            found == *wanted || (index == 3 && found == "forbidden"),
+            "{index}: {row}"
+        );
         if let Some(id) = docs[index]["_id"].as_str() {
             assert_eq!(row["id"], id, "{row}");
         }
@@ -137,10 +229,27 @@ async fn denied_rows_are_answered_in_their_place() {
     assert_eq!(stored(&world, "b").await["team"], "blue");
     assert_eq!(stored(&world, "last").await["team"], "red");
     // All denied, or nothing to do: still one row for each.
-    let none = walt.post("/@notes/_bulk_docs", json!({ "docs": [{ "_id": "x", "team": "blue" }] })).await.yes();
+    let none = walt
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "docs": [{ "_id": "x", "team": "blue" }] }),
+        )
+        .await
+        .yes();
     assert_eq!(none[0]["error"], "forbidden");
-    assert_eq!(walt.post("/@notes/_bulk_docs", json!({ "docs": [] })).await.yes(), json!([]));
-    let reader = world.as_("rita").post("/@notes/_bulk_docs", json!({ "docs": [{ "_id": "x", "team": "red" }] })).await;
+    assert_eq!(
+        walt.post("/@notes/_bulk_docs", json!({ "docs": [] }))
+            .await
+            .yes(),
+        json!([])
+    );
+    let reader = world
+        .as_("rita")
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "docs": [{ "_id": "x", "team": "red" }] }),
+        )
+        .await;
     assert_eq!(reader.yes()[0]["error"], "forbidden");
 }
 
@@ -148,10 +257,17 @@ async fn denied_rows_are_answered_in_their_place() {
 async fn replicated_rows_are_judged_against_every_leaf() {
     let world = filled().await;
     let walt = world.as_("walt");
-    let (a, b, c) = (rev(&world, "a").await, rev(&world, "b").await, rev(&world, "c").await);
+    let (a, b, c) = (
+        rev(&world, "a").await,
+        rev(&world, "b").await,
+        rev(&world, "c").await,
+    );
     let next = |id: &str, rev: &str, more: Value| {
         let mut document = json!({ "_id": id, "_rev": "2-abc0", "_revisions": { "start": 2, "ids": ["abc0", &rev[2..]] } });
-        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        document
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         document
     };
     let docs = json!([
@@ -162,7 +278,12 @@ async fn replicated_rows_are_judged_against_every_leaf() {
         { "_id": "fresh", "_rev": "1-cafe", "_revisions": { "start": 1, "ids": ["cafe"] }, "team": "red" },
         { "_id": "fresh2", "_rev": "1-cafe", "team": "blue" },
     ]);
-    let answer = walt.post("/@notes/_bulk_docs", json!({ "new_edits": false, "docs": docs })).await;
+    let answer = walt
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "new_edits": false, "docs": docs }),
+        )
+        .await;
     let rows = answer.yes();
     let mut denied: Vec<&str> = Vec::new();
     for row in rows.as_array().unwrap() {
@@ -173,13 +294,18 @@ async fn replicated_rows_are_judged_against_every_leaf() {
     }
     assert_eq!(denied, ["b", "b", "c", "fresh2"], "{rows}");
     let now = stored(&world, "a").await;
-    assert_eq!((&now["n"], &now["_rev"], &now["secret"]), (&json!(9), &json!("2-abc0"), &json!("s-1")));
+    assert_eq!(
+        (&now["n"], &now["_rev"], &now["secret"]),
+        (&json!(9), &json!("2-abc0"), &json!("s-1"))
+    );
     assert_eq!((rev(&world, "b").await, rev(&world, "c").await), (b, c));
     assert_eq!(rev(&world, "fresh").await, "1-cafe");
     assert_eq!(stored(&world, "fresh2").await["error"], "not_found");
     // The same by PUT.
     let put = json!({ "_rev": "3-dd", "_revisions": { "start": 3, "ids": ["dd", "abc0"] }, "team": "blue" });
-    walt.put("/@notes/a?new_edits=false", put).await.no(403, "forbidden");
+    walt.put("/@notes/a?new_edits=false", put)
+        .await
+        .no(403, "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +317,13 @@ async fn only_the_fields_that_may_change_do() {
     mine["cf_busy"] = json!({ "to": 1 });
     tom.put("/@notes/a", mine.clone()).await.yes();
     assert_eq!(stored(&world, "a").await["title"], "T");
-    for (field, value) in [("n", json!(2)), ("team", json!("red ")), ("zero", Value::Null), ("extra", json!(1)), ("_attachments", json!({ "x": { "data": "" } }))] {
+    for (field, value) in [
+        ("n", json!(2)),
+        ("team", json!("red ")),
+        ("zero", Value::Null),
+        ("extra", json!(1)),
+        ("_attachments", json!({ "x": { "data": "" } })),
+    ] {
         let mut changed = stored(&world, "a").await;
         changed[field] = value;
         let answer = tom.put("/@notes/a", changed).await;
@@ -200,8 +332,12 @@ async fn only_the_fields_that_may_change_do() {
     let mut without = stored(&world, "a").await;
     without.as_object_mut().unwrap().remove("text");
     tom.put("/@notes/a", without).await.no(403, "forbidden");
-    tom.put("/@notes/new", json!({ "team": "red", "title": "T" })).await.no(403, "forbidden");
-    tom.delete(&format!("/@notes/a?rev={}", rev(&world, "a").await)).await.no(403, "forbidden");
+    tom.put("/@notes/new", json!({ "team": "red", "title": "T" }))
+        .await
+        .no(403, "forbidden");
+    tom.delete(&format!("/@notes/a?rev={}", rev(&world, "a").await))
+        .await
+        .no(403, "forbidden");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,19 +376,42 @@ async fn ambiguous_json_is_refused_whole() {
 async fn checkpoints_are_everybodys_own() {
     let world = filled().await;
     let (walt, rita) = (world.as_("walt"), world.as_("rita"));
-    let made = walt.put("/@notes/_local/checkpoint", json!({ "seq": 5 })).await.yes();
+    let made = walt
+        .put("/@notes/_local/checkpoint", json!({ "seq": 5 }))
+        .await
+        .yes();
     assert_eq!(made["id"], "_local/checkpoint", "{made}");
     let mine = walt.get("/@notes/_local/checkpoint").await.yes();
-    assert_eq!((&mine["seq"], &mine["_id"]), (&json!(5), &json!("_local/checkpoint")));
+    assert_eq!(
+        (&mine["seq"], &mine["_id"]),
+        (&json!(5), &json!("_local/checkpoint"))
+    );
     assert_eq!(rita.get("/@notes/_local/checkpoint").await.status, 404);
-    rita.put("/@notes/_local/checkpoint", json!({ "seq": 1 })).await.yes();
+    rita.put("/@notes/_local/checkpoint", json!({ "seq": 1 }))
+        .await
+        .yes();
     assert_eq!(walt.get("/@notes/_local/checkpoint").await.yes()["seq"], 5);
     let rev = mine["_rev"].as_str().unwrap();
-    walt.put("/@notes/_local/checkpoint", json!({ "_rev": rev, "seq": 6 })).await.yes();
+    walt.put(
+        "/@notes/_local/checkpoint",
+        json!({ "_rev": rev, "seq": 6 }),
+    )
+    .await
+    .yes();
     assert_eq!(walt.get("/@notes/_local/checkpoint").await.yes()["seq"], 6);
     assert_eq!(walt.get("/@notes/_local_docs").await.status, 403);
-    let bulk = walt.post("/@notes/_bulk_docs", json!({ "docs": [{ "_id": "_local/checkpoint", "seq": 9 }] })).await;
-    assert!(bulk.status == 400 || bulk.json()[0]["error"] == "forbidden" || bulk.json()[0]["ok"] == true, "{bulk:?}");
+    let bulk = walt
+        .post(
+            "/@notes/_bulk_docs",
+            json!({ "docs": [{ "_id": "_local/checkpoint", "seq": 9 }] }),
+        )
+        .await;
+    assert!(
+        bulk.status == 400
+            || bulk.json()[0]["error"] == "forbidden"
+            || bulk.json()[0]["ok"] == true,
+        "{bulk:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -262,8 +421,18 @@ async fn differences_don_t_tell_of_hidden_documents() {
     for path in ["_revs_diff", "_missing_revs"] {
         let revs = json!({ "a": [rev(&world, "a").await, "5-e"], "b": [rev(&world, "b").await, "5-e"], "none": ["5-e"] });
         let told = walt.post(&format!("/@notes/{path}"), revs).await.yes();
-        let rows = if path == "_revs_diff" { told.clone() } else { told["missing_revs"].clone() };
-        let missing = |id: &str| if path == "_revs_diff" { rows[id]["missing"].clone() } else { rows[id].clone() };
+        let rows = if path == "_revs_diff" {
+            told.clone()
+        } else {
+            told["missing_revs"].clone()
+        };
+        let missing = |id: &str| {
+            if path == "_revs_diff" {
+                rows[id]["missing"].clone()
+            } else {
+                rows[id].clone()
+            }
+        };
         assert_eq!(missing("a"), json!(["5-e"]), "{told}");
         let mut hidden: Vec<_> = missing("b").as_array().unwrap().clone();
         hidden.sort_by_key(ToString::to_string);

@@ -27,7 +27,15 @@ fn names(headers: &HeaderMap) -> Vec<&str> {
 #[test]
 fn an_administrator_sees_the_headers_of_couchdb() {
     let passed = verbatim(&upstream(), true);
-    assert_eq!(names(&passed), ["server", "x-couch-request-id", "x-couchdb-body-time", "etag"]);
+    assert_eq!(
+        names(&passed),
+        [
+            "server",
+            "x-couch-request-id",
+            "x-couchdb-body-time",
+            "etag"
+        ]
+    );
 }
 
 #[test]

@@ -28,7 +28,9 @@ fn rules() -> WriteRules {
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
         panic!("he may write");
     };
-    let Plan::Write(rules) = permit.plan().clone() else { panic!("under rules") };
+    let Plan::Write(rules) = permit.plan().clone() else {
+        panic!("under rules")
+    };
     *rules
 }
 
@@ -45,13 +47,17 @@ fn written(text: &str) -> Written {
 fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
     let stored = stored.map(json);
     let judged = judge(&rules(), written(sent), stored.as_ref());
-    judged.map(|document| document.to_string()).map_err(|refused| refused.error)
+    judged
+        .map(|document| document.to_string())
+        .map_err(|refused| refused.error)
 }
 
 fn check_forced(sent: &str, leaves: &[&str]) -> Result<String, &'static str> {
     let leaves: Vec<Value> = leaves.iter().map(|leaf| json(leaf)).collect();
     let judged = judge_forced(&rules(), written(sent), &leaves);
-    judged.map(|document| document.to_string()).map_err(|refused| refused.error)
+    judged
+        .map(|document| document.to_string())
+        .map_err(|refused| refused.error)
 }
 
 const MINE: &str = r#"{"_id":"a","_rev":"1-a","owner":"walt","text":"old","secret":7}"#;
@@ -68,11 +74,27 @@ fn a_hidden_field_is_put_back() {
 #[test]
 fn a_write_that_may_not_be_is_refused() {
     let cases = [
-        (r#"{"_rev":"1-a","owner":"walt","text":"new","secret":8}"#, Some(MINE), "forbidden"),
-        (r#"{"_rev":"1-a","owner":"rita","text":"new"}"#, Some(MINE), "forbidden"),
-        (r#"{"_rev":"1-a","owner":"walt","other":1}"#, Some(MINE), "forbidden"),
+        (
+            r#"{"_rev":"1-a","owner":"walt","text":"new","secret":8}"#,
+            Some(MINE),
+            "forbidden",
+        ),
+        (
+            r#"{"_rev":"1-a","owner":"rita","text":"new"}"#,
+            Some(MINE),
+            "forbidden",
+        ),
+        (
+            r#"{"_rev":"1-a","owner":"walt","other":1}"#,
+            Some(MINE),
+            "forbidden",
+        ),
         (r#"{"owner":"walt","text":"new"}"#, Some(MINE), "conflict"),
-        (r#"{"_rev":"2-b","owner":"walt","text":"new"}"#, None, "conflict"),
+        (
+            r#"{"_rev":"2-b","owner":"walt","text":"new"}"#,
+            None,
+            "conflict",
+        ),
     ];
     for (sent, stored, error) in cases {
         assert_eq!(check(sent, stored), Err(error), "{sent}");
@@ -90,7 +112,8 @@ fn what_is_hidden_is_answered_as_what_is_absent() {
 
 #[test]
 fn a_forced_write_is_judged_against_every_leaf() {
-    let extends = r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"owner":"walt","text":"new"}"#;
+    let extends =
+        r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"owner":"walt","text":"new"}"#;
     assert!(check_forced(extends, &[MINE]).is_ok());
     let another = r#"{"_id":"a","_rev":"1-z","owner":"rita"}"#;
     assert_eq!(check_forced(extends, &[MINE, another]), Err("forbidden"));
@@ -104,7 +127,11 @@ fn a_forged_history_cannot_roll_a_field_back() {
     assert_eq!(check_forced(forged, &[leaf]), Err("forbidden"));
     let honest = r#"{"_rev":"99-f","_revisions":{"start":99,"ids":["f","x"]},"owner":"walt","text":"new","grade":2}"#;
     let sent = json(&check_forced(honest, &[leaf]).unwrap());
-    assert_eq!(sent.get("secret"), Some(&json("7")), "restored from the winner");
+    assert_eq!(
+        sent.get("secret"),
+        Some(&json("7")),
+        "restored from the winner"
+    );
 }
 
 #[test]

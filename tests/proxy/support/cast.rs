@@ -50,7 +50,9 @@ impl Cast {
 
     /// Accounts as the fake CouchDB knows them.
     pub(crate) fn pretended() -> Arc<Self> {
-        Arc::new(Self { suffix: String::new() })
+        Arc::new(Self {
+            suffix: String::new(),
+        })
     }
 
     pub(crate) fn name(&self, name: &str) -> String {
@@ -60,7 +62,9 @@ impl Cast {
     /// Replaces `$rita` and the others by their names.
     pub(crate) fn expand(&self, text: &str) -> String {
         let short = ROLES.iter().map(|(name, _)| *name);
-        short.fold(text.to_owned(), |text, name| text.replace(&format!("\"${name}\""), &format!("\"{}\"", self.name(name))))
+        short.fold(text.to_owned(), |text, name| {
+            text.replace(&format!("\"${name}\""), &format!("\"{}\"", self.name(name)))
+        })
     }
 }
 
@@ -76,12 +80,17 @@ impl Drop for Cast {
 
 /// The roles of an account of the fake CouchDB.
 pub(crate) fn roles_of(name: &str) -> &'static [&'static str] {
-    ROLES.iter().find(|(known, _)| *known == name).map_or(&[], |(_, roles)| roles)
+    ROLES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(&[], |(_, roles)| roles)
 }
 
 pub(crate) fn make_user(name: &str, roles: &[&str]) {
     let document = json!({ "name": name, "type": "user", "roles": roles, "password": PASSWORD });
-    let made = backend().ask("PUT", &user_path(name), Some(&document)).unwrap();
+    let made = backend()
+        .ask("PUT", &user_path(name), Some(&document))
+        .unwrap();
     assert_eq!(made.status, 201, "user `{name}`: {}", made.text);
 }
 
@@ -103,6 +112,9 @@ fn user_path(name: &str) -> String {
 pub(crate) fn unique() -> String {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_micros();
     format!("w{time:x}p{:x}n{count}", std::process::id())
 }

@@ -88,13 +88,31 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Answer {
-        self.ask(method, path, &[("content-type", "application/json")], body.to_string()).await
+        self.ask(
+            method,
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
-    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let whole = async {
-            let Some((response, driver)) = self.begin(method, path, headers, body.into()).await else {
-                return Answer { status: 0, headers: HeaderMap::new(), body: Bytes::new(), cut: true };
+            let Some((response, driver)) = self.begin(method, path, headers, body.into()).await
+            else {
+                return Answer {
+                    status: 0,
+                    headers: HeaderMap::new(),
+                    body: Bytes::new(),
+                    cut: true,
+                };
             };
             let (head, mut body) = response.into_parts();
             let mut bytes = Vec::new();
@@ -111,9 +129,16 @@ impl Client {
                 }
             }
             driver.abort();
-            Answer { status: head.status.as_u16(), headers: head.headers, body: bytes.into(), cut }
+            Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: bytes.into(),
+                cut,
+            }
         };
-        timeout(PATIENCE, whole).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"))
+        timeout(PATIENCE, whole)
+            .await
+            .unwrap_or_else(|_| panic!("{method} {path}: no answer"))
     }
 
     pub(crate) async fn feed(&self, path: &str) -> Feed {
@@ -127,15 +152,34 @@ impl Client {
     async fn open(&self, method: &str, path: &str, body: Option<Value>) -> Feed {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
         let headers = [("content-type", "application/json")];
-        let begun = self.begin(method, path, if body.is_empty() { &[] } else { &headers }, body.into());
-        let begun = timeout(PATIENCE, begun).await.unwrap_or_else(|_| panic!("{method} {path}: no answer"));
+        let begun = self.begin(
+            method,
+            path,
+            if body.is_empty() { &[] } else { &headers },
+            body.into(),
+        );
+        let begun = timeout(PATIENCE, begun)
+            .await
+            .unwrap_or_else(|_| panic!("{method} {path}: no answer"));
         let (response, driver) = begun.expect("the connection broke off before an answer");
         let (head, body) = response.into_parts();
-        Feed { status: head.status.as_u16(), headers: head.headers, body, buffer: Vec::new(), driver }
+        Feed {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            buffer: Vec::new(),
+            driver,
+        }
     }
 
     /// `None`: the connection broke off before an answer had begun.
-    async fn begin(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Bytes) -> Option<(Response<Incoming>, AbortHandle)> {
+    async fn begin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Option<(Response<Incoming>, AbortHandle)> {
         let path = match path.strip_prefix("/@") {
             Some(rest) => format!("/{}{rest}", self.prefix),
             None => path.to_owned(),
@@ -144,11 +188,19 @@ impl Client {
         if self.version == Version::HTTP_2 {
             request = request.uri(format!("https://localhost:{}{path}", self.address.port()));
         } else {
-            request = request.uri(path).header("host", format!("localhost:{}", self.address.port()));
+            request = request
+                .uri(path)
+                .header("host", format!("localhost:{}", self.address.port()));
         }
-        let own = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let own = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in own.chain(headers.iter().copied()) {
-            request = request.header(name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            request = request.header(
+                name,
+                http::HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
         let request = request.body(Full::new(body)).unwrap();
         let tcp = TcpStream::connect(self.address).await.unwrap();
@@ -163,12 +215,19 @@ impl Client {
         }
     }
 
-    async fn exchange<S>(&self, stream: S, request: Request<Full<Bytes>>) -> Option<(Response<Incoming>, AbortHandle)>
+    async fn exchange<S>(
+        &self,
+        stream: S,
+        request: Request<Full<Bytes>>,
+    ) -> Option<(Response<Incoming>, AbortHandle)>
     where
         S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
     {
         if self.version == Version::HTTP_2 {
-            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), stream)
+                    .await
+                    .unwrap();
             let driver = tokio::spawn(connection).abort_handle();
             return Some((sender.send_request(request).await.ok()?, driver));
         }
@@ -194,7 +253,12 @@ impl Answer {
     /// The JSON of an answer that says yes.
     #[track_caller]
     pub(crate) fn yes(&self) -> Value {
-        assert!((200..300).contains(&self.status) && !self.cut, "{} {:?}", self.status, self.body);
+        assert!(
+            (200..300).contains(&self.status) && !self.cut,
+            "{} {:?}",
+            self.status,
+            self.body
+        );
         self.json()
     }
 
@@ -205,15 +269,24 @@ impl Answer {
         let body = self.json();
         assert_eq!(body["error"], error, "{body}");
         assert!(body["reason"].is_string(), "{body}");
-        assert_eq!(self.header("www-authenticate"), None, "browsers would pop up");
+        assert_eq!(
+            self.header("www-authenticate"),
+            None,
+            "browsers would pop up"
+        );
     }
 
     /// One member of each row of `rows`, `results` or `docs`.
     #[track_caller]
     pub(crate) fn column(&self, name: &str) -> Vec<Value> {
         let body = self.yes();
-        let rows = ["rows", "results", "docs"].iter().find_map(|holder| body[holder].as_array());
-        rows.unwrap_or_else(|| panic!("no rows: {body}")).iter().map(|row| row[name].clone()).collect()
+        let rows = ["rows", "results", "docs"]
+            .iter()
+            .find_map(|holder| body[holder].as_array());
+        rows.unwrap_or_else(|| panic!("no rows: {body}"))
+            .iter()
+            .map(|row| row[name].clone())
+            .collect()
     }
 
     /// The ids of the rows, as one text: short to compare, and to read where it fails.
@@ -222,12 +295,18 @@ impl Answer {
         let body = self.yes();
         let name = if body["docs"].is_array() { "_id" } else { "id" };
         let ids = self.column(name);
-        ids.iter().map(|id| id.as_str().unwrap_or("null")).collect::<Vec<_>>().join(" ")
+        ids.iter()
+            .map(|id| id.as_str().unwrap_or("null"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// Status and body: what must be the same where nothing may be told apart.
     pub(crate) fn seen(&self) -> (u16, String) {
-        (self.status, String::from_utf8_lossy(&self.body).into_owned())
+        (
+            self.status,
+            String::from_utf8_lossy(&self.body).into_owned(),
+        )
     }
 }
 
@@ -237,9 +316,16 @@ impl Feed {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Some(String::from_utf8(line).unwrap().trim_end_matches(['\r', '\n']).to_owned());
+                return Some(
+                    String::from_utf8(line)
+                        .unwrap()
+                        .trim_end_matches(['\r', '\n'])
+                        .to_owned(),
+                );
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await.expect("the feed is silent");
+            let frame = timeout(PATIENCE, self.body.frame())
+                .await
+                .expect("the feed is silent");
             match frame?.ok()?.into_data() {
                 Ok(data) => self.buffer.extend_from_slice(&data),
                 Err(_) => return None,
@@ -260,7 +346,10 @@ impl Feed {
     /// Everything until the end.
     pub(crate) async fn rest(&mut self) -> String {
         let mut text = String::from_utf8(std::mem::take(&mut self.buffer)).unwrap();
-        while let Some(frame) = timeout(PATIENCE, self.body.frame()).await.expect("the feed does not end") {
+        while let Some(frame) = timeout(PATIENCE, self.body.frame())
+            .await
+            .expect("the feed does not end")
+        {
             if let Ok(data) = frame.unwrap().into_data() {
                 text.push_str(std::str::from_utf8(&data).unwrap());
             }

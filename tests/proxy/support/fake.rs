@@ -45,13 +45,19 @@ pub(crate) struct Fake {
 /// A whole answer with its length.
 pub(crate) fn plain(status: u16, body: &str) -> Vec<Step> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-    vec![Step::Send(head.into_bytes()), Step::Send(body.as_bytes().to_vec())]
+    let head = format!(
+        "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
+    vec![
+        Step::Send(head.into_bytes()),
+        Step::Send(body.as_bytes().to_vec()),
+    ]
 }
 
 /// A chunked answer in these pieces, with its end.
 pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Step> {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut steps = vec![Step::Send(head.into())];
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
         let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
@@ -82,8 +88,15 @@ impl Fake {
 
     /// Nobody at all: the port is closed.
     pub(crate) async fn absent() -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        Self { address, seen: Arc::default() }
+        let address = TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        Self {
+            address,
+            seen: Arc::default(),
+        }
     }
 
     /// What arrived, errands aside.
@@ -92,7 +105,11 @@ impl Fake {
     }
 }
 
-async fn converse(mut stream: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>>) -> std::io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    script: Script,
+    log: Arc<Mutex<Vec<Seen>>>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(seen) = receive(&mut stream, &mut buffer).await? {
@@ -135,17 +152,28 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     buffer.drain(..end);
     let mut words = head.split(' ');
-    let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+    let (method, target) = (
+        words.next().unwrap().to_owned(),
+        words.next().unwrap().to_owned(),
+    );
     let head = head.to_ascii_lowercase();
     let body = if head.contains("transfer-encoding: chunked") {
         while !buffer.ends_with(b"0\r\n\r\n") && stream.read_buf(buffer).await? > 0 {}
         dechunk(&std::mem::take(buffer))
     } else {
-        let length = head.split("content-length: ").nth(1).map_or(0, |rest| rest.split('\r').next().unwrap().parse().unwrap());
+        let length = head
+            .split("content-length: ")
+            .nth(1)
+            .map_or(0, |rest| rest.split('\r').next().unwrap().parse().unwrap());
         while buffer.len() < length && stream.read_buf(buffer).await? > 0 {}
         buffer.drain(..length).collect()
     };
-    Ok(Some(Seen { method, target, head, body: String::from_utf8_lossy(&body).into_owned() }))
+    Ok(Some(Seen {
+        method,
+        target,
+        head,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }))
 }
 
 fn dechunk(mut rest: &[u8]) -> Vec<u8> {
@@ -167,19 +195,36 @@ fn errand(seen: &Seen) -> Option<Vec<Step>> {
     let (path, _) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
     if path == "/_users/_changes" {
         let waits = seen.target.contains("longpoll");
-        return Some(if waits { vec![Step::Hang] } else { plain(200, r#"{"results":[],"last_seq":"1","pending":0}"#) });
+        return Some(if waits {
+            vec![Step::Hang]
+        } else {
+            plain(200, r#"{"results":[],"last_seq":"1","pending":0}"#)
+        });
     }
-    if let Some(name) = path.strip_prefix("/_users/org.couchdb.user").and_then(|rest| rest.strip_prefix([':', '%'])) {
+    if let Some(name) = path
+        .strip_prefix("/_users/org.couchdb.user")
+        .and_then(|rest| rest.strip_prefix([':', '%']))
+    {
         let name = name.trim_start_matches("3A");
         let document = json!({ "_id": format!("org.couchdb.user:{name}"), "_rev": "1-a", "name": name, "type": "user", "roles": roles_of(name) });
         return Some(plain(200, &document.to_string()));
     }
     if path == "/_session" {
-        let encoded = seen.head.split("authorization: basic ").nth(1).map(|rest| rest.split('\r').next().unwrap());
+        let encoded = seen
+            .head
+            .split("authorization: basic ")
+            .nth(1)
+            .map(|rest| rest.split('\r').next().unwrap());
         // The head was put in lower case, so the name is found among those we know by what their login would be.
         let known = ["rita", "walt", "sue", "sam", "tom", "ops"];
-        let login = |name: &str| STANDARD.encode(format!("{name}:{}", super::cast::PASSWORD)).to_ascii_lowercase();
-        let name = known.into_iter().find(|name| encoded == Some(login(name).as_str()));
+        let login = |name: &str| {
+            STANDARD
+                .encode(format!("{name}:{}", super::cast::PASSWORD))
+                .to_ascii_lowercase()
+        };
+        let name = known
+            .into_iter()
+            .find(|name| encoded == Some(login(name).as_str()));
         let body = json!({ "ok": true, "userCtx": { "name": name, "roles": name.map_or(&[][..], roles_of) } });
         return Some(plain(200, &body.to_string()));
     }

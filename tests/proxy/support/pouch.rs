@@ -30,14 +30,24 @@ impl Pouch {
             .unwrap();
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, input, output, port: world.address.port(), prefix: world.db("") }
+        Self {
+            child,
+            input,
+            output,
+            port: world.address.port(),
+            prefix: world.db(""),
+        }
     }
 
     /// One command; `"@name"` in `source` and `target` is a database of this test, and `who` uses it.
     pub(crate) fn tell(&mut self, who: &Client, mut command: Value) -> Value {
         for end in ["source", "target", "url"] {
-            if let Some(name) = command[end].as_str().and_then(|name| name.strip_prefix('@')) {
-                command[end] = format!("https://localhost:{}/{}{name}", self.port, self.prefix).into();
+            if let Some(name) = command[end]
+                .as_str()
+                .and_then(|name| name.strip_prefix('@'))
+            {
+                command[end] =
+                    format!("https://localhost:{}/{}{name}", self.port, self.prefix).into();
             }
         }
         if let Some((user, password)) = &who.login {
@@ -64,7 +74,11 @@ impl Pouch {
     /// The ids of a local database.
     pub(crate) fn ids(&mut self, who: &Client, db: &str) -> String {
         let rows = self.ok(who, json!({ "op": "allDocs", "db": db }));
-        let ids = rows["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap());
+        let ids = rows["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["id"].as_str().unwrap());
         ids.collect::<Vec<_>>().join(" ")
     }
 }

@@ -51,13 +51,27 @@ impl World {
         Self::run(section, "".into(), Cast::pretended(), policies, more).await
     }
 
-    async fn run(couchdb: String, prefix: Arc<str>, cast: Arc<Cast>, policies: &str, more: &str) -> Self {
+    async fn run(
+        couchdb: String,
+        prefix: Arc<str>,
+        cast: Arc<Cast>,
+        policies: &str,
+        more: &str,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         cert::make(&directory.path().join("certs"), &[]).unwrap();
         let expand = |text: &str| cast.expand(text).replace("\"@", &format!("\"{prefix}"));
         std::fs::create_dir(directory.path().join("policies")).unwrap();
-        std::fs::write(directory.path().join("policies/test.toml"), expand(policies)).unwrap();
-        let vouchers = if more.contains("[nodes]") { r#"["nodes", "couchdb"]"# } else { r#"["couchdb"]"# };
+        std::fs::write(
+            directory.path().join("policies/test.toml"),
+            expand(policies),
+        )
+        .unwrap();
+        let vouchers = if more.contains("[nodes]") {
+            r#"["nodes", "couchdb"]"#
+        } else {
+            r#"["couchdb"]"#
+        };
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\ncertificates = \"certs\"\n{couchdb}\n\
              [identity]\nadministrators = [\"{}\"]\nvouchers = {vouchers}\nbcrypt = {{ cost = 4 }}\n\
@@ -76,27 +90,51 @@ impl World {
             let _ = stopped.await;
         };
         tokio::spawn(async move {
-            couchwarden::serve(config, listener, stopped).await.unwrap_or_else(|error| panic!("{error}"));
+            couchwarden::serve(config, listener, stopped)
+                .await
+                .unwrap_or_else(|error| panic!("{error}"));
         });
-        Self { address, directory, prefix, cast, databases: Mutex::default(), users: Mutex::default(), stop: Some(stop) }
+        Self {
+            address,
+            directory,
+            prefix,
+            cast,
+            databases: Mutex::default(),
+            users: Mutex::default(),
+            stop: Some(stop),
+        }
     }
 
     /// Makes a database and fills it; `documents` is an array. With one shard, CouchDB answers the same each time.
     pub(crate) async fn database(&self, name: &str, documents: Value) {
         let full = self.db(name);
         self.databases.lock().unwrap().push(full.clone());
-        let made = self.backend().put(&format!("/{full}?q=1"), Value::Null).await;
+        let made = self
+            .backend()
+            .put(&format!("/{full}?q=1"), Value::Null)
+            .await;
         assert_eq!(made.status, 201, "{:?}", made.body);
-        let members = json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin"] } });
-        self.backend().put(&format!("/{full}/_security"), members).await.yes();
+        let members =
+            json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin"] } });
+        self.backend()
+            .put(&format!("/{full}/_security"), members)
+            .await
+            .yes();
         self.fill(name, documents).await;
     }
 
     /// Puts documents into a database, past couchwarden.
     pub(crate) async fn fill(&self, name: &str, documents: Value) {
-        if documents.as_array().is_some_and(|documents| !documents.is_empty()) {
+        if documents
+            .as_array()
+            .is_some_and(|documents| !documents.is_empty())
+        {
             let path = format!("/{}/_bulk_docs", self.db(name));
-            let stored = self.backend().post(&path, json!({ "docs": documents })).await.yes();
+            let stored = self
+                .backend()
+                .post(&path, json!({ "docs": documents }))
+                .await
+                .yes();
             for row in stored.as_array().unwrap() {
                 assert!(row["error"].is_null(), "{row}");
             }
@@ -116,7 +154,11 @@ impl World {
     /// The backend itself, as its administrator.
     pub(crate) fn backend(&self) -> Client {
         let backend = backend();
-        let client = Client { address: backend.authority.parse().unwrap(), tls: None, ..self.anonymous() };
+        let client = Client {
+            address: backend.authority.parse().unwrap(),
+            tls: None,
+            ..self.anonymous()
+        };
         client.with_login(&backend.user, &backend.password)
     }
 
@@ -145,12 +187,18 @@ impl World {
     }
 
     pub(crate) fn over_http2(&self, client: &Client) -> Client {
-        Client { tls: Some(self.tls(b"h2")), ..client.clone() }.http2()
+        Client {
+            tls: Some(self.tls(b"h2")),
+            ..client.clone()
+        }
+        .http2()
     }
 
     fn tls(&self, alpn: &[u8]) -> TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.authority()).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(self.authority()).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
