@@ -17,7 +17,7 @@ use crate::filter::window::Window;
 use crate::inspect;
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
-use crate::route::query::{Feed, Heartbeat};
+use crate::route::query::{ChangesQuery, Feed, Heartbeat};
 use crate::secret::Seal;
 
 /// CouchDB's own default for `timeout`.
@@ -70,20 +70,7 @@ pub(crate) async fn changes(
         Feed::Continuous => (Layout::Lines, false),
         Feed::EventSource => (Layout::Events, false),
     };
-    let until = match (longpoll, query.heartbeat, query.timeout) {
-        (false, _, _) | (true, Some(Heartbeat::Default | Heartbeat::Ms(_)), None) => None,
-        (true, _, Some(timeout)) => Some(Instant::now() + Duration::from_millis(timeout)),
-        (true, None, None) => Some(Instant::now() + TIMEOUT),
-    };
-    let timeout = query.timeout.map_or(TIMEOUT, Duration::from_millis);
-    let pulse = match (query.feed, query.heartbeat) {
-        (Feed::Normal, _) | (Feed::Longpoll, None) => None,
-        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(Duration::from_millis(every))),
-        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(TIMEOUT)),
-        // A shorter one than CouchDB needs to catch up is left to it.
-        (Feed::Continuous | Feed::EventSource, None) if timeout < SHORTEST => None,
-        (Feed::Continuous | Feed::EventSource, None) => Some(Pulse::timeout(timeout)),
-    };
+    let (until, pulse) = (gives_up(&query), pulse(&query));
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
     let size = query.limit.filter(|_| paged);
@@ -112,4 +99,27 @@ pub(crate) async fn changes(
         pulse,
     };
     rows_answer(Arc::new(asker), part, recipe).await
+}
+
+/// When a long poll gives up.
+fn gives_up(query: &ChangesQuery) -> Option<Instant> {
+    let longpoll = query.feed == Feed::Longpoll;
+    match (longpoll, query.heartbeat, query.timeout) {
+        (false, _, _) | (true, Some(Heartbeat::Default | Heartbeat::Ms(_)), None) => None,
+        (true, _, Some(timeout)) => Some(Instant::now() + Duration::from_millis(timeout)),
+        (true, None, None) => Some(Instant::now() + TIMEOUT),
+    }
+}
+
+/// What a feed does while there is nothing to show.
+fn pulse(query: &ChangesQuery) -> Option<Pulse> {
+    let timeout = query.timeout.map_or(TIMEOUT, Duration::from_millis);
+    match (query.feed, query.heartbeat) {
+        (Feed::Normal, _) | (Feed::Longpoll, None) => None,
+        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(Duration::from_millis(every))),
+        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(TIMEOUT)),
+        // A shorter one than CouchDB needs to catch up is left to it.
+        (Feed::Continuous | Feed::EventSource, None) if timeout < SHORTEST => None,
+        (Feed::Continuous | Feed::EventSource, None) => Some(Pulse::timeout(timeout)),
+    }
 }

@@ -38,6 +38,19 @@ pub(crate) struct PageEnd {
     pub(crate) last_seq: Option<Vec<u8>>,
 }
 
+impl PageEnd {
+    /// Notes a member that stands beside the rows.
+    pub(crate) fn note(&mut self, key: &str, value: &[u8]) -> Result<(), JsonError> {
+        match key {
+            "bookmark" => self.bookmark = Some(value.to_vec()),
+            "last_seq" => self.last_seq = Some(value.to_vec()),
+            "error" => return Err(JsonError::ErrorInside),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 /// Where the next part of an answer comes from.
 #[derive(Debug)]
 pub(crate) enum Pages {

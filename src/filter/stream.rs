@@ -250,18 +250,9 @@ impl Rows {
                         held.push(row.bytes().to_vec());
                     }
                 }
-                Event::Member {
-                    key: "bookmark",
-                    value,
-                } => end.bookmark = Some(value.to_vec()),
-                Event::Member {
-                    key: "last_seq",
-                    value,
-                } => end.last_seq = Some(value.to_vec()),
-                Event::Member { key: "error", .. } => return Err(JsonError::ErrorInside),
+                Event::Member { key, value } => end.note(key, value)?,
                 // Heartbeats are our own.
                 Event::Heartbeat
-                | Event::Member { .. }
                 | Event::Start
                 | Event::RowsStart
                 | Event::RowsEnd

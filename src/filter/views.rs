@@ -4,7 +4,7 @@ use crate::filter::known::{Known, Lookup, Wanted};
 use crate::filter::rows::ListRow;
 use crate::filter::sight::{Piece, Seen, show};
 use crate::json;
-use crate::json::{JsonError, Kind, Value, string};
+use crate::json::{Fields, JsonError, Kind, Value, string};
 use crate::policy::{Needs, Row, ViewLens};
 
 /// How the rows of a view are shown.
@@ -63,26 +63,34 @@ impl ViewRows {
         row.cut(value, &fields, Kind::Plain, out)?;
         if self.docs {
             out.extend_from_slice(b",\"doc\":");
-            let mut read = Vec::new();
-            let seen = match &parts.doc {
-                Some(doc) => show(
-                    self.lens.documents(),
-                    Piece::Member(row, doc),
-                    known,
-                    &mut read,
-                )?,
-                None => Seen::Hidden,
-            };
-            match seen {
-                Seen::Shown => fields.cut(&read, Kind::Document, out)?,
-                Seen::Hidden => out.extend_from_slice(b"null"),
-                Seen::Later => {
-                    out.truncate(mark);
-                    return Ok(Seen::Later);
-                }
+            let doc = parts.doc.as_ref().map(|doc| Piece::Member(row, doc));
+            if self.doc(doc, &fields, known, out)? == Seen::Later {
+                out.truncate(mark);
+                return Ok(Seen::Later);
             }
         }
         out.push(b'}');
         Ok(Seen::Shown)
+    }
+
+    /// The document of a row, its own or a linked one: as `read` shows it, less what the view's rules hide.
+    fn doc(
+        &self,
+        doc: Option<Piece<'_>>,
+        fields: &Fields,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let mut read = Vec::new();
+        let seen = match doc {
+            Some(doc) => show(self.lens.documents(), doc, known, &mut read)?,
+            None => Seen::Hidden,
+        };
+        match seen {
+            Seen::Shown => fields.cut(&read, Kind::Document, out)?,
+            Seen::Hidden => out.extend_from_slice(b"null"),
+            Seen::Later => {}
+        }
+        Ok(seen)
     }
 }
