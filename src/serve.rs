@@ -205,7 +205,6 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         turns: Turns::new(),
         locals: Locals::new(secret.derive("checkpoints")),
         seal: Arc::new(Seal::new(secret, "tokens")),
-        body: config.limits.body,
-        row: config.limits.row,
+        limits: config.limits,
     })
 }

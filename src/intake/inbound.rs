@@ -67,6 +67,19 @@ impl Inbound {
         }
     }
 
+    /// A body that has been read already, to be sent on.
+    pub fn whole(bytes: Bytes, limits: &Limits) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        let length = Some(bytes.len() as u64);
+        let shape = Shape {
+            streams: false,
+            gzip: false,
+        };
+        Self::new(body::full(bytes), length, limits, shape)
+    }
+
     pub(super) fn new(raw: Body, declared: Option<u64>, limits: &Limits, shape: Shape) -> Self {
         let meter: Arc<AtomicU64> = Arc::default();
         let flow = Flow {

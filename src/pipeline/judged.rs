@@ -94,7 +94,7 @@ impl Pipeline {
             couch: self.couch.clone(),
             db: database(&permit)?,
             permit,
-            row: self.row,
+            row: self.limits.row,
         })
     }
 }

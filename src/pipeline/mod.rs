@@ -19,15 +19,17 @@ use hyper::body::Incoming;
 
 use crate::body::{Body, Sound, empty};
 use crate::caller::Caller;
+use crate::config::Limits;
 use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
 use crate::filter::errors;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
+use crate::inspect;
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
-use crate::intake::{Door, Intake, Peer};
+use crate::intake::{Door, Inbound, Intake, Peer};
 use crate::json::Value;
 use crate::node::Nodes;
 use crate::observe::Record;
@@ -60,10 +62,7 @@ pub(crate) struct Pipeline {
     pub(crate) turns: Turns,
     pub(crate) locals: Locals,
     pub(crate) seal: Arc<Seal>,
-    /// The longest request body that is judged, in bytes.
-    pub(crate) body: usize,
-    /// The longest row that is judged, in bytes.
-    pub(crate) row: usize,
+    pub(crate) limits: Limits,
 }
 
 /// The headers that a judged request is answered by.
@@ -252,7 +251,7 @@ impl Pipeline {
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
         };
-        let body = intake.body.collect(self.body).await?;
+        let body = intake.body.collect(self.limits.body).await?;
         self.filtered(permit, body, &conditions).await
     }
 
@@ -264,6 +263,10 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
+        let intake = match administrator {
+            true => intake,
+            false => self.read_one_way(&permit, intake).await?,
+        };
         let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
         let answer = self.upstream.send(outbound).await?;
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
@@ -271,6 +274,26 @@ impl Pipeline {
             return Err(errors::refusal(answer).await);
         }
         Ok(Answer::verbatim(answer, administrator))
+    }
+
+    /// Security: JSON that two readers could read differently goes no further, lens or not.
+    /// (`json_that_can_be_read_in_two_ways_is_refused`)
+    async fn read_one_way(&self, permit: &Permit, intake: Intake) -> Result<Intake, Refusal> {
+        let route = permit.route();
+        let json = !intake
+            .header(&CONTENT_TYPE)
+            .is_some_and(|kind| kind.starts_with("multipart/"));
+        let writes = matches!(route.method, Method::Put | Method::Post);
+        if !(json && writes && route.document().is_some()) {
+            return Ok(intake);
+        }
+        let Intake { body, .. } = intake;
+        let bytes = body.collect(self.limits.body).await?;
+        inspect::value(&bytes)?;
+        Ok(Intake {
+            body: Inbound::whole(bytes, &self.limits),
+            ..intake
+        })
     }
 
     /// Our own services.
@@ -282,7 +305,7 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         match &permit.route().call {
             Call::Server(call) => {
-                let body = intake.body.collect(self.body).await?;
+                let body = intake.body.collect(self.limits.body).await?;
                 self.own
                     .server(&self.couch, policy, &permit, call, body)
                     .await

@@ -221,6 +221,33 @@ async fn json_that_can_be_read_in_two_ways_is_refused() {
     assert!(sent.is_empty(), "{sent:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_can_be_read_in_two_ways_is_refused_without_a_lens_too() {
+    const CLEAR: &str = r#"
+[[rule]]
+name = "all"
+databases = ["notes"]
+callers = { names = ["$walt"] }
+permit = ["replicate"]
+"#;
+    let fake = Fake::start(|_| plain(201, "{}")).await;
+    let world = World::before(&fake, CLEAR, "").await;
+    let walt = world.as_("walt");
+    for body in ["{\"n\":1,\"\\u006e\":2}", "{\"n\":1}{}"] {
+        let answer = ask(&walt, &format!("PUT /notes/a {body}")).await;
+        assert_eq!(answer.status, 400, "{body}: {:?}", answer.body);
+    }
+    let puts = |fake: &Fake| {
+        fake.seen()
+            .iter()
+            .filter(|seen| seen.method == "PUT")
+            .count()
+    };
+    assert_eq!(puts(&fake), 0);
+    assert_eq!(ask(&walt, "PUT /notes/a {\"n\":1}").await.status, 201);
+    assert_eq!(puts(&fake), 1);
+}
+
 /// On one thread, so that the log of this thread is the log of everything that this world does.
 #[tokio::test]
 async fn each_request_leaves_one_line_in_the_log() {
