@@ -17,6 +17,7 @@
 mod backend;
 mod support;
 
+mod attacks;
 mod changes;
 mod cors;
 mod errors;
