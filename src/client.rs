@@ -16,6 +16,7 @@ use crate::refusal::Refusal;
 use bytes::Bytes;
 use connect::Connector;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as _, Frame, SizeHint};
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,7 +127,8 @@ impl Client {
     /// Sends a request whose URI is `path?query`, and waits until the answer begins.
     ///
     /// A connection that turned out to be closed before a byte of the request was sent is replaced
-    /// by another, once; nothing else is ever sent again.
+    /// by another. A `GET` or `HEAD` is sent again, once, when the connection died before the answer began:
+    /// CouchDB may drop one that it has just answered on. Nothing else is ever sent twice.
     pub async fn send(
         &self,
         request: Request<Body>,
@@ -145,6 +148,23 @@ impl Client {
                 .headers
                 .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
+        let safe = parts.method == Method::GET || parts.method == Method::HEAD;
+        let again = (safe && body.is_end_stream()).then(|| parts.clone());
+        match (self.exchange(parts, body, kind).await, again) {
+            (Err(Failure::Died), Some(parts)) => {
+                let again = Box::pin(self.exchange(parts, crate::body::empty(), kind)).await;
+                again.map_err(ClientError::from)
+            }
+            (answer, _) => answer.map_err(ClientError::from),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        parts: Parts,
+        body: Body,
+        kind: Kind,
+    ) -> Result<Response<Answered>, Failure> {
         let activity = Arc::new(Activity::new());
         let body = Tracked {
             body,
@@ -161,11 +181,11 @@ impl Client {
         let response = pool.request(Request::from_parts(parts, body));
         let response = tokio::select! {
             response = response => response.map_err(|error| why(&error))?,
-            () = activity.quiet_for(answer) => return Err(ClientError::Slow),
+            () = activity.quiet_for(answer) => return Err(ClientError::Slow.into()),
         };
         // Security: a tunnel past every filter (leaks A16).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(ClientError::Broken);
+            return Err(ClientError::Broken.into());
         }
         Ok(response.map(|incoming| Answered {
             incoming,
@@ -211,18 +231,52 @@ fn scheme(origin: &Origin) -> Scheme {
     }
 }
 
-fn why(error: &legacy::Error) -> ClientError {
-    if error.is_connect() {
-        return ClientError::Unreachable;
+/// Why there is no answer.
+enum Failure {
+    /// The connection died before the answer was there.
+    Died,
+    /// Anything else.
+    Other(ClientError),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Other(error)
     }
+}
+
+impl From<Failure> for ClientError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Died => Self::Broken,
+            Failure::Other(error) => error,
+        }
+    }
+}
+
+fn why(error: &legacy::Error) -> Failure {
+    if error.is_connect() {
+        return ClientError::Unreachable.into();
+    }
+    let mut died = false;
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(cut) = cause.downcast_ref::<Cut>() {
-            return ClientError::Client(*cut);
+            return ClientError::Client(*cut).into();
         }
+        let ended = cause.downcast_ref::<hyper::Error>();
+        died |= ended.is_some_and(|error| error.is_incomplete_message() || error.is_closed());
+        let reset = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        died |= matches!(
+            reset,
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        );
         source = cause.source();
     }
-    ClientError::Broken
+    if died {
+        return Failure::Died;
+    }
+    ClientError::Broken.into()
 }
 
 /// The body of CouchDB's answer: without trailers, and never quiet for longer than the limit.

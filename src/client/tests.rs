@@ -176,3 +176,33 @@ async fn a_request_without_a_body_says_so() {
     let head = head.await.unwrap();
     assert!(head.contains("content-length: 0\r\n"), "{head}");
 }
+
+/// A database that drops the first connection without a word and answers on those after it.
+#[expect(clippy::disallowed_methods, reason = "a test plays the other side")]
+async fn dropping() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut first = true;
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            let mut scrap = [0; 1024];
+            let _ = tcp.read(&mut scrap).await;
+            if !std::mem::take(&mut first) {
+                let _ = tcp
+                    .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                    .await;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_get_is_sent_again_when_its_connection_died_and_a_post_is_not() {
+    let get = Request::get("/db").body(body::empty()).unwrap();
+    let answer = client(dropping().await).send(get, Kind::Request).await;
+    assert_eq!(answer.unwrap().status(), 200);
+    let post = request(body::full("{}"));
+    let answer = client(dropping().await).send(post, Kind::Request).await;
+    assert_eq!(answer.err(), Some(ClientError::Broken));
+}

@@ -252,7 +252,7 @@ impl Pipeline {
             last_event_id: text(&intake, &LAST_EVENT_ID),
         };
         let body = intake.body.collect(self.limits.body).await?;
-        self.filtered(permit, body, &conditions).await
+        Box::pin(self.filtered(permit, body, &conditions)).await
     }
 
     /// No lens: both bodies stream through untouched.
