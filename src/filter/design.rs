@@ -13,8 +13,8 @@ use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DesignName, FunctionName};
 
-/// How long a design document is believed to be unchanged. A reduce function that changes within that time
-/// gives rows that are not understood, and so a cut answer, never a wrong one.
+/// How long a design document is believed to be unchanged. A view whose reduce function changes is added up by
+/// the old one for that long; the rows are checked all the same.
 const KEPT: Duration = Duration::from_secs(5);
 const MOST: u64 = 1_000;
 
