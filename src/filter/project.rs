@@ -1,7 +1,7 @@
 //! The `fields` of a Mango query, applied here: CouchDB must return whole documents for policy to judge.
 
-use crate::inspect::find::steps;
 use crate::json::{Object, Value};
+use crate::policy::field_steps;
 
 /// The `fields` parameter of `_find`: paths with dots, `\.` for a dot in a name.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ impl Projection {
     pub(crate) fn read(fields: &Value) -> Option<Self> {
         let list = fields.as_array()?;
         list.iter()
-            .map(|field| Some(steps(field.as_str()?)))
+            .map(|field| field_steps(field.as_str()?).ok())
             .collect::<Option<Vec<_>>>()
             .map(Self)
     }

@@ -2,7 +2,7 @@
 
 use crate::inspect::query::{may_name, selector};
 use crate::json::{Object, Value};
-use crate::policy::Lens;
+use crate::policy::{Lens, field_steps};
 use crate::refusal::Refusal;
 
 /// How many documents CouchDB returns when it is not told.
@@ -117,31 +117,8 @@ fn fields(lens: &Lens, fields: &Value) -> Result<Option<Value>, Refusal> {
 }
 
 fn named(lens: &Lens, field: &str) -> Result<(), Refusal> {
-    let steps = steps(field);
+    let steps = field_steps(field).map_err(|error| Refusal::Malformed(error.to_string()))?;
     may_name(lens, [steps.iter().map(String::as_str)])
-}
-
-/// Splits `a.b\.c` into `a` and `b.c`, as Mango does.
-pub(crate) fn steps(field: &str) -> Vec<String> {
-    let mut steps = vec![String::new()];
-    let mut letters = field.chars();
-    while let Some(letter) = letters.next() {
-        if letter == '.' {
-            steps.push(String::new());
-            continue;
-        }
-        let Some(step) = steps.last_mut() else {
-            continue;
-        };
-        match (letter, letters.clone().next()) {
-            ('\\', Some(next @ ('.' | '\\'))) => {
-                step.push(next);
-                letters.next();
-            }
-            (letter, _) => step.push(letter),
-        }
-    }
-    steps
 }
 
 fn natural(name: &str, value: &Value) -> Result<u64, Refusal> {

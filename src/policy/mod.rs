@@ -50,6 +50,7 @@ pub use collate::collate;
 pub use fingerprint::Fingerprint;
 pub use lens::{Lens, Needs};
 pub use load::{Mistake, PolicySettings};
+pub use normal::field as field_steps;
 pub use plan::{Denial, Permit, Plan, Question, Verdict};
 pub use selector::{Selector, SelectorError};
 pub use view::{Row, ViewLens};

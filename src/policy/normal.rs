@@ -252,8 +252,13 @@ fn at(place: Place, test: Test, name: &str) -> Result<Raw, SelectorError> {
     }
 }
 
-/// `mango_util:parse_field`: dots part, `\.` does not; every backslash is dropped.
-pub(super) fn field(text: &str) -> Result<Vec<String>, SelectorError> {
+/// The steps of a field as Mango names it, in selectors, `sort` and `fields` alike
+/// (`mango_util:parse_field`): dots part, `\.` does not; every backslash is dropped.
+///
+/// # Errors
+///
+/// A name with an empty step.
+pub fn field(text: &str) -> Result<Vec<String>, SelectorError> {
     let mut parts = vec![String::new()];
     let mut escaped = false;
     for letter in text.chars() {

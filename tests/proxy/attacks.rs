@@ -57,6 +57,22 @@ async fn an_index_spelt_oddly_is_still_that_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backslash_in_a_sort_hides_no_field_name() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    for field in ["list.0", "li\\st.0", "list\\.0.\\list"] {
+        let hidden = field != "list\\.0.\\list";
+        for query in [
+            json!({ "selector": { "owner": "rita" }, "sort": [field] }),
+            json!({ "selector": { "owner": "rita" }, "fields": [field] }),
+        ] {
+            let answer = rita.post("/@notes/_find", query.clone()).await;
+            assert_eq!(answer.status == 403, hidden, "{query}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sum_holds_no_row_that_only_collates_like_the_pin() {
     let world = filled().await;
     let sue = world.as_("sue");
