@@ -5,6 +5,7 @@
 
 use super::socket::Paced;
 use super::stream::{Delivered, Load, Streams};
+use super::target::Typed;
 use crate::body::{Body, Sound};
 use crate::config::Limits;
 use crate::intake::Peer;
@@ -167,7 +168,11 @@ async fn serve_http1<S, H, F>(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection = pin!(settings.http1.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(
+        settings
+            .http1
+            .serve_connection(TokioIo::new(Typed::new(io)), service)
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = told(&mut stopped) => {

@@ -10,6 +10,7 @@ pub mod cert;
 mod connection;
 mod socket;
 mod stream;
+mod target;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -1,0 +1,246 @@
+//! Targets as people type them: `curl 'http://…/_view/v?key="x"'` sends the quotes as they are. RFC 3986 has
+//! no place for them, so hyper refuses the request before anybody could answer it; CouchDB reads them as
+//! themselves. In the request lines of HTTP/1 they are percent-encoded here, below hyper, which is what
+//! the client should have sent.
+//!
+//! To know a request line from a body, this reader counts bodies that have a `Content-Length`. After
+//! a request whose end it would have to guess or parse (`Transfer-Encoding`, `Expect`, `Upgrade`, `CONNECT`, an odd
+//! length), it changes nothing on this connection any more.
+//!
+//! This can't smuggle anything: hyper parses what comes out of here and nobody parses what went in, so there are no
+//! two readers who could disagree. What has to hold is that no body is changed, since a
+//! body that grew would end inside itself: heads are ended, and lengths read, as httparse and hyper do it, and whatever
+//! those would not take, they refuse, which ends the connection.
+//!
+//! Invariant: nothing but the bytes of [`is_foreign`] in an origin-form target changes, however the network
+//! cuts the stream.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// No line that ends or frames a body is longer; of longer lines the beginning is enough.
+const KEPT: usize = 128;
+
+/// A connection whose request lines are mended.
+pub(super) struct Typed<S> {
+    inner: S,
+    lines: Lines,
+    /// What was read, is mended, and did not fit.
+    rest: Vec<u8>,
+}
+
+/// Where the next byte of the client's stream stands.
+#[derive(Debug, Default)]
+struct Lines {
+    place: Place,
+    /// The beginning of the line or method that is being read.
+    line: Vec<u8>,
+    /// The length of the body of this request.
+    length: Option<u64>,
+    /// This head frames its body in a way that is not followed.
+    lost: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the method, or in the empty lines that may come before it.
+    #[default]
+    Method,
+    /// At the first byte of the target.
+    Target,
+    /// In a target that begins with a slash.
+    Path,
+    /// In the rest of the request line.
+    Version,
+    /// In a field.
+    Field,
+    /// In a body with so many bytes to come.
+    Body(u64),
+    /// Nothing is looked at any more.
+    Lost,
+}
+
+impl<S> Typed<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self {
+            inner,
+            lines: Lines::default(),
+            rest: Vec::new(),
+        }
+    }
+
+    /// Hands out as much of the rest as fits.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) {
+        let fits = self.rest.len().min(buffer.remaining());
+        let later = self.rest.split_off(fits);
+        buffer.put_slice(&self.rest);
+        self.rest = later;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Typed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            self.give(buffer);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        let foreign = self.lines.follow(read);
+        if !foreign.is_empty() {
+            self.rest = encoded(read, &foreign);
+            buffer.set_filled(before);
+            self.give(buffer);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Typed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bytes)
+    }
+}
+
+impl Lines {
+    /// Goes on by these bytes, and tells which of them need to be encoded.
+    fn follow(&mut self, read: &[u8]) -> Vec<usize> {
+        let mut foreign = Vec::new();
+        let mut rest = read;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = match self.place {
+                Place::Lost => break,
+                Place::Body(left) => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    self.place = match left.saturating_sub(here as u64) {
+                        0 => Place::Method,
+                        left => Place::Body(left),
+                    };
+                    rest.get(here..).unwrap_or_default()
+                }
+                Place::Path if is_foreign(byte) => {
+                    foreign.push(read.len() - rest.len());
+                    after
+                }
+                Place::Method | Place::Target | Place::Path | Place::Version | Place::Field => {
+                    self.step(byte);
+                    after
+                }
+            };
+        }
+        foreign
+    }
+
+    /// One byte of a head.
+    fn step(&mut self, byte: u8) {
+        match (self.place, byte) {
+            (Place::Method, b'\r' | b'\n') if self.line.is_empty() => {}
+            (Place::Method, b' ') => {
+                // What follows it is no request of ours.
+                self.lost |= self.line == b"CONNECT";
+                self.place = Place::Target;
+            }
+            // Without a space there is no target: the line ends, and hyper refuses it.
+            (Place::Method | Place::Field, b'\n') => self.end_line(),
+            (Place::Method | Place::Field, byte) => {
+                if self.line.len() <= KEPT {
+                    self.line.push(byte);
+                }
+            }
+            (Place::Target, b'/') => self.place = Place::Path,
+            (Place::Target | Place::Path | Place::Version, b'\n') => {
+                self.line.clear();
+                self.place = Place::Field;
+            }
+            (Place::Target | Place::Path, _) if byte == b' ' || self.place == Place::Target => {
+                self.place = Place::Version;
+            }
+            (Place::Target | Place::Path | Place::Version | Place::Body(_) | Place::Lost, _) => {}
+        }
+    }
+
+    /// A field, or the empty line that ends a head.
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        if self.place == Place::Field && line.is_empty() {
+            let length = self.length.take().filter(|length| *length > 0);
+            self.place = match (self.lost, length) {
+                (true, _) => Place::Lost,
+                (false, Some(length)) => Place::Body(length),
+                (false, None) => Place::Method,
+            };
+            return;
+        }
+        self.place = Place::Field;
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (name, value) = line
+            .split_at_checked(colon.unwrap_or(0))
+            .unwrap_or_default();
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        if is("content-length") {
+            let digits = value.get(1..).unwrap_or_default().trim_ascii();
+            let length = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            let plain = digits.iter().all(u8::is_ascii_digit) && line.len() < KEPT;
+            // A second one, or one that is no number, is for hyper to refuse.
+            self.lost |= self.length.is_some() || !plain || length.is_none();
+            self.length = length;
+        }
+        self.lost |= is("transfer-encoding") || is("expect") || is("upgrade");
+    }
+}
+
+/// What RFC 3986 has no place for in a target, hyper refuses, and can't mean anything but itself.
+/// (`#`, spaces and control characters can.)
+fn is_foreign(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..)
+}
+
+/// The bytes, with those at these places percent-encoded.
+fn encoded(bytes: &[u8], places: &[usize]) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(bytes.len() + 2 * places.len());
+    let mut places = places.iter().copied().peekable();
+    for (index, byte) in bytes.iter().enumerate() {
+        match places.next_if_eq(&index) {
+            Some(_) => encoded.extend(format!("%{byte:02X}").into_bytes()),
+            None => encoded.push(*byte),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests;
