@@ -178,7 +178,7 @@ impl Rewrite {
 
     fn begin(&self, permit: &Permit, route: &Route) -> Result<Request<Body>, Refusal> {
         let mut headers = HeaderMap::new();
-        for (name, value) in self.present.headers(permit.caller())? {
+        for (name, value) in self.present.headers(permit.caller(), route.db())? {
             headers.insert(name, value);
         }
         let mut request = Request::builder()

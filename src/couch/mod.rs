@@ -11,6 +11,7 @@ mod documents;
 mod server;
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +21,7 @@ use http_body_util::BodyExt as _;
 
 use crate::body;
 use crate::body::Cut;
+use crate::caller::UserName;
 use crate::client::{Client, ClientError, Kind};
 use crate::json::{JsonError, Value};
 use crate::refusal::Refusal;
@@ -30,7 +32,9 @@ use crate::secret::Secret;
 #[derive(Clone)]
 pub(crate) struct Couch {
     client: Client,
-    /// The service account.
+    /// The name of the service account.
+    user: Arc<str>,
+    /// What it logs in with.
     account: HeaderValue,
     /// The longest answer that is read.
     limit: usize,
@@ -118,9 +122,15 @@ impl Couch {
     ) -> Result<Self, CouchError> {
         Ok(Self {
             client,
+            user: user.into(),
             account: basic(user, password)?,
             limit,
         })
+    }
+
+    /// Is this the service account?
+    pub(crate) fn is_account(&self, name: &UserName) -> bool {
+        *self.user == *name.as_str()
     }
 
     /// An errand of the service account.

@@ -9,6 +9,7 @@ use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::errors;
 use crate::filter::pages::Part;
+use crate::identity::Identity;
 use crate::inspect;
 use crate::inspect::bulk::{Batch, Judged, body};
 use crate::inspect::document::{Refused, Written, judge, judge_forced, stored};
@@ -27,7 +28,7 @@ const LONGEST: usize = 64 * 1024 * 1024;
 pub(crate) async fn document(
     asker: Asker,
     rules: &WriteRules,
-    turns: &Turns,
+    (turns, identity): (&Turns, &Identity),
     if_match: Option<&str>,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
@@ -57,6 +58,13 @@ pub(crate) async fn document(
         judge(rules, written, stored.as_ref())
     };
     let document = document.map_err(Refused::into_refusal)?;
+    // Security: whoever signs up under a name that was another's would be taken for him.
+    // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
+    if let Some(name) = asker.permit.signs_up()
+        && !identity.is_free(&name).await?
+    {
+        return Err(Refusal::Conflict);
+    }
     let method = if id.is_some() {
         Method::Put
     } else {

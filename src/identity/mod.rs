@@ -219,6 +219,13 @@ impl Identity {
         self.cookies.clear()
     }
 
+    /// May somebody sign up by this name? Not by one that is or was another's: an administrator's, an account's,
+    /// a node's, or that of our own errands.
+    pub(crate) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
+        let reserved = self.administrators.contains(name.as_str()) || self.couch.is_account(name);
+        Ok(!reserved && self.users.is_free(name).await?)
+    }
+
     /// Follows the databases that users are in, and forgets what has changed. Does not return.
     pub(crate) async fn watch(&self) {
         self.users.watch().await;

@@ -8,6 +8,10 @@
 //! identity a database that admits the role only would refuse what a rule permits, and as the service
 //! account, an administrator, they would pass every `validate_doc_update`. Nobody can log in by that name.
 //!
+//! Accounts are the exception: CouchDB lets nobody but administrators into `_users`, so what policy permits there
+//! is done by the service account; what a caller may make of an account, policy has checked
+//! (`policy/account.rs`).
+//!
 //! Invariant: only these headers tell CouchDB who asks, and they are made of names and roles that were
 //! parsed.
 
@@ -17,6 +21,7 @@ use crate::caller::Caller;
 use crate::config;
 use crate::couch;
 use crate::refusal::Refusal;
+use crate::route::DbName;
 use crate::secret::{Secret, proxy_token};
 
 /// The name by which anonymous callers are presented.
@@ -30,38 +35,34 @@ const TOKEN: HeaderName = HeaderName::from_static("x-auth-couchdb-token");
 #[derive(Debug)]
 pub(crate) struct Presenter {
     role: String,
-    manner: Manner,
-}
-
-#[derive(Debug)]
-enum Manner {
-    Proxy(Secret),
-    Service(HeaderValue),
+    /// The secret of proxy authentication; without one all callers are presented as the service account.
+    secret: Option<Secret>,
+    service: HeaderValue,
 }
 
 impl Presenter {
     /// As configured.
     pub(crate) fn new(settings: &config::CouchDb) -> Result<Self, couch::CouchError> {
-        let manner = match &settings.present {
-            config::Present::Proxy { secret } => Manner::Proxy(secret.clone()),
-            config::Present::Service => {
-                Manner::Service(couch::basic(&settings.user, &settings.password)?)
-            }
-        };
         Ok(Self {
             role: settings.role.clone(),
-            manner,
+            secret: match &settings.present {
+                config::Present::Proxy { secret } => Some(secret.clone()),
+                config::Present::Service => None,
+            },
+            service: couch::basic(&settings.user, &settings.password)?,
         })
     }
 
-    /// The headers for a caller.
+    /// The headers for a caller who asks for something in this database.
     pub(crate) fn headers(
         &self,
         caller: &Caller,
+        db: Option<&DbName>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-        let secret = match &self.manner {
-            Manner::Service(account) => return Ok(vec![(AUTHORIZATION, account.clone())]),
-            Manner::Proxy(secret) => secret,
+        let accounts = db.is_some_and(DbName::holds_accounts) && !caller.is_administrator();
+        let secret = match &self.secret {
+            Some(secret) if !accounts => secret,
+            Some(_) | None => return Ok(vec![(AUTHORIZATION, self.service.clone())]),
         };
         let name = caller.name().unwrap_or(ANONYMOUS);
         let administrator = caller.is_administrator().then_some("_admin");

@@ -192,6 +192,27 @@ impl Users {
         self.couch.user_document(name).await
     }
 
+    /// Was this name nobody's ever? Who signs up under one that was another's would be taken for him: by rules,
+    /// by documents that name him, or by a node (a name that has two vouchers is nobody's).
+    pub(super) async fn is_free(&self, name: &UserName) -> Result<bool, CouchError> {
+        if name.as_str() == ANONYMOUS {
+            return Ok(false);
+        }
+        let account = DocId::parse(&format!("{USER_PREFIX}{name}"));
+        let places = [
+            (&self.users, account.ok()),
+            (&self.nodes, DocId::parse(name.as_str()).ok()),
+        ];
+        for (db, id) in places {
+            if let (Some(db), Some(id)) = (db, id)
+                && !self.couch.leaves(db, &id).await?.is_empty()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     #[cfg(test)]
     pub(super) fn records_forget(&self) {
         self.records.invalidate_all();

@@ -60,7 +60,8 @@ impl Pipeline {
             }
             Plan::Write(rules) => {
                 let asker = self.asker(permit)?;
-                writes::document(asker, &rules, &self.turns, if_match.as_deref(), body).await
+                let with = (&self.turns, &*self.identity);
+                writes::document(asker, &rules, with, if_match.as_deref(), body).await
             }
             Plan::BulkWrite(rules) => {
                 let asker = self.asker(permit)?;

@@ -10,6 +10,7 @@ use crate::route::Method;
 use crate::route::Route;
 
 use super::Policy;
+use super::account::{self, Served};
 use super::action::{Actions, Mask, Simple};
 use super::grants::Grants;
 use super::lens::{Lens, Needs};
@@ -199,11 +200,19 @@ impl Case<'_> {
     }
 
     pub(super) fn rules(&self) -> WriteRules {
-        WriteRules::new(&self.grants, self.policy.decision_fields(self.db))
+        let rules = WriteRules::new(&self.grants, self.policy.decision_fields(self.db));
+        match account::served(self.route, self.grants.administrator) {
+            Served::AsAny => rules,
+            Served::AsAccount => rules.for_accounts(),
+            Served::Never => rules.for_accounts().without_permits(),
+        }
     }
 
     /// What can be told before the document is seen: is any of the actions that it may need permitted?
     pub(super) fn may_write(&self, design: Option<bool>) -> bool {
+        if account::served(self.route, self.grants.administrator) == Served::Never {
+            return false;
+        }
         let free = |simple: &Simple| {
             self.grants.has(*simple)
                 && self

@@ -7,6 +7,7 @@
 //! Invariant: pure, and closed by default: without a rule that permits it, nothing is permitted to anyone but
 //! an administrator. Any forbidding rule beats every permitting one; the order of rules never matters.
 
+mod account;
 mod action;
 mod binding;
 mod callers;

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::caller::Caller;
+use crate::caller::UserName;
 use crate::json::Value;
 use crate::json::Visibility;
 use crate::refusal::Refusal;
@@ -15,6 +16,7 @@ use crate::route::DbName;
 use crate::route::DocId;
 use crate::route::Route;
 
+use super::account::{self, Served};
 use super::fingerprint::Fingerprint;
 use super::lens::Lens;
 use super::view::ViewLens;
@@ -142,6 +144,14 @@ impl Permit {
     /// The rules that permitted it, for the log.
     pub fn rules(&self) -> &[Arc<str>] {
         &self.rules
+    }
+
+    /// The name of the account that this would open: of any account but the caller's own.
+    pub fn signs_up(&self) -> Option<UserName> {
+        let id = self.route.document()?;
+        let served = account::served(&self.route, self.caller.is_administrator());
+        let name = account::name(id.as_str()).filter(|_| served == Served::AsAccount)?;
+        (self.caller.name() != Some(name.as_str())).then_some(name)
     }
 
     /// All of it. What comes out proves nothing any more.

@@ -14,6 +14,7 @@ use crate::json::Fields;
 use crate::json::Object;
 use crate::json::Value;
 
+use super::account;
 use super::action::{Mask, Simple};
 use super::binding::{Binding, Truth};
 use super::change::{keep, may_change, may_leave};
@@ -31,6 +32,8 @@ pub struct WriteRules {
     pub(super) hides: Vec<Applied>,
     decision_fields: Arc<[FieldPath]>,
     pub(super) everything: bool,
+    /// Are these the rules of `_users`, for somebody who is no administrator?
+    accounts: bool,
 }
 
 /// Why a write is denied.
@@ -71,6 +74,23 @@ impl WriteRules {
             hides: grants.hides.clone(),
             decision_fields,
             everything: grants.administrator,
+            accounts: false,
+        }
+    }
+
+    /// The same rules where each document is an account: what its user may make of it is not theirs alone to say.
+    pub(super) fn for_accounts(self) -> Self {
+        Self {
+            accounts: true,
+            ..self
+        }
+    }
+
+    /// Rules that permit nothing.
+    pub(super) fn without_permits(self) -> Self {
+        Self {
+            permits: Vec::new(),
+            ..self
         }
     }
 
@@ -109,7 +129,7 @@ impl WriteRules {
             });
             !forbidden && (permitted || self.everything)
         };
-        sees_whole && self.decision_fields.is_empty() && actions.iter().all(free)
+        !self.accounts && sees_whole && self.decision_fields.is_empty() && actions.iter().all(free)
     }
 
     /// Judges one write. `stored`: the revision that is replaced; `None` where there is none, or where a
@@ -138,12 +158,16 @@ impl WriteRules {
             action: if design { Simple::DesignWrite } else { action },
             stored,
         };
-        match (stored, deletes) {
+        let whole = match (stored, deletes) {
             (Some(stored), true) => self.delete(&step, stored, new),
             (Some(stored), false) => self.update(&step, stored, new),
             (None, true) => self.bury(&step, new),
             (None, false) => self.create(&step, new),
+        }?;
+        if self.accounts {
+            account::check(stored, &whole)?;
         }
+        Ok(whole)
     }
 
     /// Is this stored document there for the caller, as a reader or as a writer?

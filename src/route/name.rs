@@ -69,8 +69,16 @@ impl DbName {
 
     /// Is it one of CouchDB's own (`_users`, `x/_replicator`)? CouchDB treats these in its own way.
     pub fn is_system(&self) -> bool {
-        let last = self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last);
-        SYSTEM_DATABASES.contains(&last)
+        SYSTEM_DATABASES.contains(&self.last())
+    }
+
+    /// Are its documents accounts (`_users`, `x/_users`)? CouchDB hashes the passwords in them.
+    pub fn holds_accounts(&self) -> bool {
+        self.last() == "_users"
+    }
+
+    fn last(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last)
     }
 }
 

@@ -17,6 +17,7 @@
 mod backend;
 mod support;
 
+mod accounts;
 mod attacks;
 mod changes;
 mod cors;

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::Presenter;
 use crate::caller::{Caller, Role, User, UserName};
 use crate::config;
+use crate::route::DbName;
 use crate::secret::Secret;
 
 fn presenter(present: config::Present) -> Presenter {
@@ -26,7 +27,7 @@ fn user(name: &str, roles: &[&str]) -> Arc<User> {
 }
 
 fn shown(presenter: &Presenter, caller: &Caller) -> Vec<String> {
-    let headers = presenter.headers(caller).unwrap();
+    let headers = presenter.headers(caller, None).unwrap();
     let text = |value: &http::HeaderValue| String::from_utf8(value.as_bytes().to_vec()).unwrap();
     headers
         .iter()
@@ -73,7 +74,23 @@ fn the_service_account_is_everybody_where_it_is_configured() {
     let expected = ["authorization: Basic d2FyZGVuOmVycmFuZHM="];
     assert_eq!(shown(&service, &Caller::Anonymous), expected);
     assert_eq!(shown(&service, &Caller::User(user("alice", &[]))), expected);
-    for (_, value) in service.headers(&Caller::Anonymous).unwrap() {
+    for (_, value) in service.headers(&Caller::Anonymous, None).unwrap() {
         assert!(value.is_sensitive());
+    }
+}
+
+#[test]
+fn accounts_are_reached_by_the_service_account_and_by_administrators_as_themselves() {
+    let proxy = presenter(config::Present::Proxy {
+        secret: Secret::new("key"),
+    });
+    for name in ["_users", "x/_users"] {
+        let db = DbName::parse(name).unwrap();
+        let caller = Caller::User(user("alice", &[]));
+        let headers = proxy.headers(&caller, Some(&db)).unwrap();
+        assert_eq!(headers[0].1, "Basic d2FyZGVuOmVycmFuZHM=");
+        let ops = Caller::Administrator(user("ops", &[]));
+        let headers = proxy.headers(&ops, Some(&db)).unwrap();
+        assert_eq!(headers[0].1, "ops");
     }
 }

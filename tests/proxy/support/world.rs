@@ -186,6 +186,13 @@ impl World {
         self.anonymous().with_login(&full, PASSWORD)
     }
 
+    /// A name that nobody has; if an account comes of it, it is deleted with this world.
+    pub(crate) fn free_name(&self) -> String {
+        let name = format!("free{}", unique());
+        self.users.lock().unwrap().push(name.clone());
+        name
+    }
+
     pub(crate) fn over_http2(&self, client: &Client) -> Client {
         Client {
             tls: Some(self.tls(b"h2")),
