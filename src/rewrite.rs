@@ -119,40 +119,36 @@ impl Rewrite {
         })
     }
 
-    /// The same call with another method, query or body; the answer is asked for as plain JSON.
+    /// The same call (of several queries the one for each) with another method, query or body; the answer is
+    /// asked for as plain JSON.
     pub(crate) fn changed(&self, permit: &Permit, change: Change) -> Result<Outbound, Refusal> {
         let route = Route {
-            call: permit.route().call.clone(),
+            call: permit.route().call.one_query(),
             method: change.method,
             query: change.query,
         };
         self.json(permit, &route, change.body)
     }
 
-    /// A checkpoint under the name that belongs to this caller alone.
+    /// A checkpoint, or a copy of one, under names that belong to this caller alone.
     pub(crate) fn local(
         &self,
         permit: &Permit,
-        private: LocalId,
+        private: impl Fn(&LocalId) -> Result<LocalId, Refusal>,
         body: Option<Vec<u8>>,
     ) -> Result<Outbound, Refusal> {
-        let Call::Database {
-            db,
-            call: DatabaseCall::Local(_),
-        } = &permit.route().call
-        else {
+        let mut route = permit.route().clone();
+        let Call::Database { db: _, call } = &mut route.call else {
             return Err(Refusal::Internal);
         };
-        let call = Call::Database {
-            db: db.clone(),
-            call: DatabaseCall::Local(private),
-        };
-        let Route { method, query, .. } = permit.route();
-        let route = Route {
-            call,
-            method: *method,
-            query: query.clone(),
-        };
+        if let DatabaseCall::Local(id) = call {
+            *id = private(id)?;
+        } else if let DatabaseCall::CopyLocal { from, to, .. } = call {
+            *from = private(from)?;
+            *to = private(to)?;
+        } else {
+            return Err(Refusal::Internal);
+        }
         self.json(permit, &route, body)
     }
 
@@ -165,6 +161,9 @@ impl Rewrite {
         let mut request = self.begin(permit, route)?;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, JSON);
+        if let Some(destination) = route.destination() {
+            headers.insert(DESTINATION, text(&destination)?);
+        }
         if let Some(body) = body {
             headers.insert(CONTENT_TYPE, JSON);
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -1,4 +1,4 @@
-//! `_all_docs`, `_design_docs` and views under a lens.
+//! `_all_docs`, `_design_docs` and views under a lens, alone or as several `queries`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::design::Designs;
 use crate::filter::layout::Layout;
-use crate::filter::pages::{ListPages, Pages};
+use crate::filter::pages::{ListPages, Pages, Part};
 use crate::filter::reduce::{Grouping, Groups, Reducer};
 use crate::filter::rows::{DocumentRows, Judge};
+use crate::filter::several;
 use crate::filter::stream::Recipe;
 use crate::filter::views::ViewRows;
 use crate::filter::window::Window;
@@ -21,64 +22,129 @@ use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
 use crate::route::{DesignName, FunctionName};
 
+/// A query that has been judged: what is asked first, and how its answer is made. None where nothing can match.
+pub(crate) type Prepared = Option<(Part, Recipe)>;
+
 /// `_all_docs` and `_design_docs`: rows judged by their documents.
 pub(crate) async fn documents(
     asker: Asker,
     lens: Lens,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let mut query = asked(&asker, body)?;
+    let query = asked(&asker, body)?;
+    one(Arc::new(asker), prepare_documents(&lens, query)?).await
+}
+
+/// The same, several times over.
+pub(crate) async fn documents_queries(
+    asker: Asker,
+    lens: Lens,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let queries = each(&asker, body)?;
+    let prepared = queries
+        .into_iter()
+        .map(|query| prepare_documents(&lens, query));
+    several::answer(asker, prepared.collect::<Result<_, _>>()?).await
+}
+
+fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refusal> {
+    agree(&query, None)?;
+    inspect::view::ids_in_order(&query)?;
     let window = take_window(&mut query);
     let docs = query.include_docs;
     query.include_docs |= lens.needs_document() == Needs::Document;
     let by_keys = query.keys.is_some();
     let judge = Judge::Documents(DocumentRows {
-        lens,
+        lens: lens.clone(),
         docs,
         by_keys,
     });
-    answer(asker, VecDeque::from([query]), !by_keys, window, judge).await
+    Ok(prepare(VecDeque::from([query]), !by_keys, window, judge))
+}
+
+/// Which view is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) ddoc: &'a DesignName,
+    pub(crate) view: &'a FunctionName,
+    pub(crate) designs: &'a Designs,
 }
 
 /// A view: narrowed to the caller's pin before CouchDB runs it, every row checked again.
 pub(crate) async fn view(
     asker: Asker,
     lens: ViewLens,
-    name: (&DesignName, &FunctionName),
-    designs: &Designs,
+    named: Named<'_>,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let mut query = asked(&asker, body)?;
+    let query = asked(&asker, body)?;
+    let prepared = prepare_view(&asker, &lens, named, query).await?;
+    one(Arc::new(asker), prepared).await
+}
+
+/// The same, several times over.
+pub(crate) async fn view_queries(
+    asker: Asker,
+    lens: ViewLens,
+    named: Named<'_>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let mut prepared = Vec::new();
+    for query in each(&asker, body)? {
+        prepared.push(prepare_view(&asker, &lens, named, query).await?);
+    }
+    several::answer(asker, prepared).await
+}
+
+async fn prepare_view(
+    asker: &Asker,
+    lens: &ViewLens,
+    named: Named<'_>,
+    mut query: ViewQuery,
+) -> Result<Prepared, Refusal> {
     let window = take_window(&mut query);
     if lens.needs_document() != Needs::Nothing {
         // Security: a row of yesterday must not be judged by the document of today.
         (query.stale, query.update, query.stable) = (None, None, None);
     }
     // What is outside the pin is refused before CouchDB is asked for anything.
-    inspect::view::narrow(query.clone(), &lens)?;
+    inspect::view::narrow(query.clone(), lens)?;
     let reducer = match query.reduce {
         Some(false) => None,
-        None | Some(true) => designs.reducer(&asker.couch, &asker.db, name).await?,
+        None | Some(true) => {
+            let Named {
+                ddoc,
+                view,
+                designs,
+            } = named;
+            designs
+                .reducer(&asker.couch, &asker.db, (ddoc, view))
+                .await?
+        }
     };
+    agree(&query, reducer)?;
     match reducer {
-        Some(reducer) => reduced(asker, lens, query, window, reducer).await,
+        Some(reducer) => reduced(lens, query, window, reducer),
         None => {
             let by_keys = query.keys.is_some();
             let docs = query.include_docs;
-            let ranges = inspect::view::narrow(query, &lens)?;
-            let judge = Judge::View(ViewRows { lens, docs });
-            answer(asker, ranges, !by_keys, window, judge).await
+            let ranges = inspect::view::narrow(query, lens)?;
+            let judge = Judge::View(ViewRows {
+                lens: lens.clone(),
+                docs,
+            });
+            Ok(prepare(ranges, !by_keys, window, judge))
         }
     }
 }
 
-async fn reduced(
-    asker: Asker,
-    lens: ViewLens,
+fn reduced(
+    lens: &ViewLens,
     mut query: ViewQuery,
     window: Window,
     reducer: Reducer,
-) -> Result<Answer, Refusal> {
+) -> Result<Prepared, Refusal> {
     if !lens.reduce_allowed() {
         return Err(Refusal::Forbidden(
             "sums over this view are not open to you",
@@ -107,23 +173,42 @@ async fn reduced(
     } else {
         (query.reduce, query.group) = (Some(false), None);
     }
-    let ranges = inspect::view::narrow(query, &lens)?;
+    let ranges = inspect::view::narrow(query, lens)?;
     let judge = Judge::Reduce(Groups {
-        lens,
+        lens: lens.clone(),
         reducer,
         grouping,
         open: None,
     });
-    answer(asker, ranges, false, window, judge).await
+    Ok(prepare(ranges, false, window, judge))
 }
 
-fn asked(asker: &Asker, body: Option<Bytes>) -> Result<ViewQuery, Refusal> {
+/// Parameters that can't be together, in CouchDB's words. It would say so too, but of several queries only the
+/// first is asked before the answer begins.
+fn agree(query: &ViewQuery, reducer: Option<Reducer>) -> Result<(), Refusal> {
+    let grouped = query.group == Some(true) || query.group_level.is_some_and(|level| level > 0);
+    let reason = match reducer {
+        None if query.reduce == Some(true) => "Reduce is invalid for map-only views.",
+        None if grouped => "Invalid use of grouping on a map view.",
+        Some(_) if query.include_docs => "`include_docs` is invalid for reduce",
+        None | Some(_) => return Ok(()),
+    };
+    Err(Refusal::BadQuery(reason.to_owned()))
+}
+
+/// The one query of a request.
+pub(crate) fn asked(asker: &Asker, body: Option<Bytes>) -> Result<ViewQuery, Refusal> {
     let body = body.map(|body| inspect::value(&body)).transpose()?;
     inspect::query::list(&asker.permit.route().query, body.as_ref())
 }
 
+/// The several queries of a request.
+pub(crate) fn each(asker: &Asker, body: &[u8]) -> Result<Vec<ViewQuery>, Refusal> {
+    inspect::query::lists(&asker.permit.route().query, &inspect::value(body)?)
+}
+
 /// `skip` and `limit` are counted on what is shown, so they stay here.
-fn take_window(query: &mut ViewQuery) -> Window {
+pub(crate) fn take_window(query: &mut ViewQuery) -> Window {
     let window = Window {
         skip: query.skip,
         left: query.limit,
@@ -133,23 +218,28 @@ fn take_window(query: &mut ViewQuery) -> Window {
     window
 }
 
-async fn answer(
-    asker: Asker,
+/// What is asked for these ranges, and how it is answered.
+pub(crate) fn prepare(
     ranges: VecDeque<ViewQuery>,
     paged: bool,
     window: Window,
     judge: Judge,
-) -> Result<Answer, Refusal> {
-    let Some((part, pages)) = ListPages::begin(ranges, paged, window) else {
-        return Ok(Answer::json(b"{\"rows\":[\r\n\r\n]}\n".to_vec()));
-    };
-    let layout = Layout::Rows("rows");
+) -> Prepared {
+    let (part, pages) = ListPages::begin(ranges, paged, window)?;
     let recipe = Recipe {
         pages: Pages::Lists(pages),
         judge,
-        layout,
+        layout: Layout::Rows("rows"),
         window,
         pulse: None,
     };
-    rows_answer(Arc::new(asker), part, recipe).await
+    Some((part, recipe))
+}
+
+/// The answer to one query.
+pub(crate) async fn one(asker: Arc<Asker>, prepared: Prepared) -> Result<Answer, Refusal> {
+    match prepared {
+        Some((part, recipe)) => rows_answer(asker, part, recipe).await,
+        None => Ok(Answer::json(several::NOTHING.to_vec())),
+    }
 }

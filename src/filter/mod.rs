@@ -14,6 +14,7 @@ pub(crate) mod errors;
 pub(crate) mod feeds;
 pub(crate) mod find;
 pub(crate) mod lists;
+pub(crate) mod locals;
 pub(crate) mod single;
 pub(crate) mod writes;
 
@@ -28,6 +29,7 @@ mod project;
 mod pulse;
 mod reduce;
 mod rows;
+mod several;
 mod sight;
 mod stream;
 mod views;

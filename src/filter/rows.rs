@@ -6,6 +6,7 @@
 use crate::filter::bookmark::Bookmarks;
 use crate::filter::changes::ChangeRows;
 use crate::filter::known::Known;
+use crate::filter::locals::LocalRows;
 use crate::filter::project::Projection;
 use crate::filter::reduce::Groups;
 use crate::filter::sight::{Piece, Seen, Sight, see, see_elsewhere, show};
@@ -18,6 +19,8 @@ use crate::policy::Lens;
 pub(crate) enum Judge {
     /// `_all_docs` and its sisters.
     Documents(DocumentRows),
+    /// `_local_docs`.
+    Locals(LocalRows),
     /// A view without reduce.
     View(ViewRows),
     /// A view with reduce: rows are combined before they are written.
@@ -73,6 +76,7 @@ impl Judge {
     ) -> Result<Seen, JsonError> {
         match self {
             Self::Documents(rows) => rows.row(row, known, out),
+            Self::Locals(rows) => rows.row(row, out),
             Self::View(rows) => rows.row(row, known, out),
             Self::Reduce(groups) => groups.row(row.bytes(), out),
             Self::Changes(rows) => rows.row(row.bytes(), known, out),
@@ -87,6 +91,7 @@ impl Judge {
         match self {
             Self::Changes(rows) => rows.last.is_some(),
             Self::Documents(_)
+            | Self::Locals(_)
             | Self::View(_)
             | Self::Reduce(_)
             | Self::Find(_)
@@ -100,6 +105,7 @@ impl Judge {
         match self {
             Self::Changes(rows) => &rows.shown,
             Self::Documents(_)
+            | Self::Locals(_)
             | Self::View(_)
             | Self::Reduce(_)
             | Self::Find(_)
@@ -113,6 +119,7 @@ impl Judge {
         match self {
             Self::Reduce(groups) => groups.last(out),
             Self::Documents(_)
+            | Self::Locals(_)
             | Self::View(_)
             | Self::Changes(_)
             | Self::Find(_)
@@ -200,7 +207,7 @@ impl DocumentRows {
 }
 
 /// The row of a key that no document has.
-fn absent(key: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn absent(key: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"key\":");
     out.extend_from_slice(key);
     out.extend_from_slice(b",\"error\":\"not_found\"}");

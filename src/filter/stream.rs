@@ -115,7 +115,8 @@ impl Rows {
         Ok(self.shown > 0)
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+    /// The next chunk of the answer.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
         while self.out.is_empty() && self.state != State::Done {
             self.step().await?;
         }
@@ -363,6 +364,7 @@ impl Rows {
             }
             (
                 Judge::Documents(_)
+                | Judge::Locals(_)
                 | Judge::View(_)
                 | Judge::Reduce(_)
                 | Judge::Find(_)

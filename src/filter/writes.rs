@@ -19,7 +19,7 @@ use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
-use crate::route::{Call, DatabaseCall, DocId, Method, Query};
+use crate::route::{DocId, Method, Query};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -196,52 +196,6 @@ fn clean(row: Value, id: &str) -> Value {
         row.insert("reason", reason);
     }
     Value::Object(row)
-}
-
-/// `_local/ID`: read, written or deleted under the caller's private name.
-pub(crate) async fn local(asker: Asker, locals: &Locals, sent: Bytes) -> Result<Answer, Refusal> {
-    let permit = &asker.permit;
-    let Call::Database {
-        call: DatabaseCall::Local(id),
-        ..
-    } = &permit.route().call
-    else {
-        return Err(Refusal::Internal);
-    };
-    let private = locals.private(permit.caller(), id)?;
-    let body = match permit.route().method {
-        Method::Put | Method::Post => {
-            let Value::Object(mut document) = inspect::value(&sent)? else {
-                return Err(Refusal::BadRequest("Document must be a JSON object"));
-            };
-            document.insert("_id", format!("_local/{}", private.as_str()));
-            Some(Value::Object(document).to_bytes())
-        }
-        Method::Get | Method::Head | Method::Delete | Method::Copy => None,
-    };
-    let outbound = asker.rewrite.local(permit, private, body)?;
-    let upstream = asker.upstream.send(outbound).await?;
-    let status = upstream.status();
-    if !status.is_success() {
-        return Err(errors::refusal(upstream).await);
-    }
-    let bytes = whole(upstream.into_body()).await?;
-    if bytes.is_empty() {
-        return Ok(Answer::with(status, bytes));
-    }
-    let public = format!("_local/{}", id.as_str());
-    let mut answer = Value::parse(&bytes)
-        .map_err(|_| Refusal::BadGateway("the answer of the database can't be read"))?;
-    if let Some(object) = answer.as_object_mut() {
-        for name in ["_id", "id"] {
-            if let Some(value) = object.get_mut(name) {
-                *value = Value::from(public.as_str());
-            }
-        }
-    }
-    let mut bytes = answer.to_bytes();
-    bytes.push(b'\n');
-    Ok(Answer::with(status, bytes))
 }
 
 /// The whole of a small answer.

@@ -26,6 +26,44 @@ pub(crate) fn list(query: &Query, body: Option<&Value>) -> Result<ViewQuery, Ref
     Ok(view)
 }
 
+/// The most queries in one request: each is judged before the first one is sent.
+const MOST_QUERIES: usize = 1000;
+
+/// The several queries of a request. What stands in the query string holds for each that does not say
+/// otherwise; here, other than for one query, the body wins (`couch_mrview_http:parse_params`).
+pub(crate) fn lists(query: &Query, body: &Value) -> Result<Vec<ViewQuery>, Refusal> {
+    let members = body
+        .as_object()
+        .ok_or(Refusal::BadRequest("Request body must be a JSON object"))?;
+    if let Some((name, _)) = members.iter().find(|(name, _)| *name != "queries") {
+        return Err(Refusal::Malformed(format!("`{name}` is not known here")));
+    }
+    let queries = members.get("queries").ok_or(Refusal::BadRequest(
+        "POST body must include `queries` parameter.",
+    ))?;
+    let queries = queries
+        .as_array()
+        .ok_or(Refusal::BadRequest("`queries` member must be an array."))?;
+    if queries.len() > MOST_QUERIES {
+        return Err(Refusal::BadRequest("there are more than 1000 queries"));
+    }
+    queries.iter().map(|one| inner(query, one)).collect()
+}
+
+fn inner(shared: &Query, one: &Value) -> Result<ViewQuery, Refusal> {
+    let mut shared = shared.clone();
+    for name in ["keys", "group", "group_level"] {
+        shared.remove(name);
+    }
+    let members = one
+        .as_object()
+        .ok_or(Refusal::BadRequest("Request body must be a JSON object"))?;
+    for (name, _) in members.iter() {
+        shared.remove(ViewQuery::canonical(name));
+    }
+    list(&shared, Some(one))
+}
+
 /// Refuses field paths that may be hidden in some document.
 pub(crate) fn may_name<'a, P, S>(lens: &Lens, paths: P) -> Result<(), Refusal>
 where

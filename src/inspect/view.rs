@@ -50,6 +50,17 @@ pub(crate) fn narrow(query: ViewQuery, lens: &ViewLens) -> Result<VecDeque<ViewQ
     Ok(inside)
 }
 
+/// Refuses a range of ids that is the wrong way round, in CouchDB's words. Ids stand in the order of their bytes.
+pub(crate) fn ids_in_order(query: &ViewQuery) -> Result<(), Refusal> {
+    let Range { low, high } = Range::asked(query)?;
+    match (low, high) {
+        (Some(Value::String(low)), Some(Value::String(high))) if low > high => Err(bad(
+            "No rows can match your key range, reverse your start_key and end_key or set descending=true",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Keys from `low` to `high` in CouchDB's order; none is open.
 #[derive(Debug, Clone, PartialEq)]
 struct Range {

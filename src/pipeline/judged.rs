@@ -9,8 +9,9 @@ use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::diff::{Diff, missing};
 use crate::filter::feeds::ChangesLens;
-use crate::filter::{feeds, find, lists, single, writes};
-use crate::policy::{Lens, Permit, Plan};
+use crate::filter::lists::Named;
+use crate::filter::{feeds, find, lists, locals, single, writes};
+use crate::policy::{Lens, Permit, Plan, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DesignName, FunctionName, Method};
 
@@ -38,6 +39,9 @@ impl Pipeline {
             Plan::Document(lens) => {
                 single::document(self.asker(permit)?, lens, if_none_match.as_deref()).await
             }
+            Plan::Documents(lens) if is_several(&permit) => {
+                lists::documents_queries(self.asker(permit)?, lens, &body).await
+            }
             Plan::Documents(lens) => {
                 let body = optional(method, body);
                 lists::documents(self.asker(permit)?, lens, body).await
@@ -52,12 +56,7 @@ impl Pipeline {
             Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
             Plan::BulkGet(lens) => single::bulk_get(self.asker(permit)?, lens, body).await,
             Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
-            Plan::View(lens) => {
-                let body = optional(method, body);
-                let (ddoc, view) = view_of(&permit).ok_or(Refusal::Internal)?;
-                let asker = self.asker(permit)?;
-                lists::view(asker, *lens, (&ddoc, &view), &self.designs, body).await
-            }
+            Plan::View(lens) => Box::pin(self.view(permit, *lens, body)).await,
             Plan::Write(rules) => {
                 let asker = self.asker(permit)?;
                 let with = (&self.turns, &*self.identity);
@@ -67,8 +66,40 @@ impl Pipeline {
                 let asker = self.asker(permit)?;
                 writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
             }
-            Plan::Local => writes::local(self.asker(permit)?, &self.locals, body).await,
+            Plan::Local => self.local(permit, body).await,
         }
+    }
+
+    async fn view(&self, permit: Permit, lens: ViewLens, body: Bytes) -> Result<Answer, Refusal> {
+        let (ddoc, view) = view_of(&permit).ok_or(Refusal::Internal)?;
+        let named = Named {
+            ddoc: &ddoc,
+            view: &view,
+            designs: &self.designs,
+        };
+        if is_several(&permit) {
+            return lists::view_queries(self.asker(permit)?, lens, named, &body).await;
+        }
+        let body = optional(permit.route().method, body);
+        lists::view(self.asker(permit)?, lens, named, body).await
+    }
+
+    async fn local(&self, permit: Permit, body: Bytes) -> Result<Answer, Refusal> {
+        let is_list = matches!(
+            permit.route().call,
+            Call::Database {
+                call: DatabaseCall::List(_),
+                ..
+            }
+        );
+        if is_several(&permit) {
+            return locals::queries(self.asker(permit)?, &self.locals, &body).await;
+        }
+        if is_list {
+            let body = optional(permit.route().method, body);
+            return locals::list(self.asker(permit)?, &self.locals, body).await;
+        }
+        locals::document(self.asker(permit)?, &self.locals, body).await
     }
 
     async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
@@ -101,7 +132,8 @@ impl Pipeline {
 }
 
 fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {
-    let Call::Database { call, .. } = permit.route().call.clone() else {
+    // Of several queries each is one of the view.
+    let Call::Database { call, .. } = permit.route().call.one_query() else {
         return None;
     };
     if let DatabaseCall::PartitionView { ddoc, view, .. } = call {
@@ -115,6 +147,12 @@ fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {
         return None;
     };
     Some((ddoc, view))
+}
+
+/// Is it one of the endpoints that answer several queries at once?
+fn is_several(permit: &Permit) -> bool {
+    let call = &permit.route().call;
+    call.one_query() != *call
 }
 
 /// A body counts with `POST` only.

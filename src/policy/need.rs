@@ -52,7 +52,7 @@ pub(super) enum DatabaseNeed<'r> {
     Explain,
     BulkGet,
     RevsDiff,
-    /// A checkpoint of the caller's own.
+    /// Checkpoints of the caller's own.
     Local,
     /// `_ensure_full_commit`.
     Commit,
@@ -70,10 +70,6 @@ pub(super) enum DatabaseNeed<'r> {
 /// Routes whose answers or bodies are not filtered (yet): open only where there is nothing to filter.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Untouched<'r> {
-    /// `_all_docs/queries`
-    ListQueries,
-    /// `_view/…/queries`
-    ViewQueries(&'r DesignName, &'r FunctionName),
     /// PUT or DELETE of an attachment, or a form that uploads some.
     AttachmentWrite(&'r DocId),
     /// COPY
@@ -100,11 +96,7 @@ impl Untouched<'_> {
     pub(super) fn is_function(&self) -> bool {
         match self {
             Self::Function(..) | Self::List { .. } | Self::Update(..) | Self::Rewrite(_) => true,
-            Self::ListQueries
-            | Self::ViewQueries(..)
-            | Self::AttachmentWrite(_)
-            | Self::Copy(..)
-            | Self::IndexCreate => false,
+            Self::AttachmentWrite(_) | Self::Copy(..) | Self::IndexCreate => false,
         }
     }
 }
@@ -169,11 +161,10 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
             Method::Copy => DatabaseNeed::Unjudged,
         },
         DatabaseCall::List(List::Local) | DatabaseCall::ListQueries(List::Local) => {
-            DatabaseNeed::Simple(Simple::Maintain)
+            DatabaseNeed::Local
         }
-        DatabaseCall::List(list) => DatabaseNeed::Documents(*list),
-        DatabaseCall::ListQueries(List::All | List::Design) => {
-            DatabaseNeed::Untouched(Untouched::ListQueries)
+        DatabaseCall::List(list) | DatabaseCall::ListQueries(list) => {
+            DatabaseNeed::Documents(*list)
         }
         DatabaseCall::BulkDocs => DatabaseNeed::BulkWrite,
         DatabaseCall::BulkGet => DatabaseNeed::BulkGet,
@@ -214,11 +205,6 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
         DatabaseCall::Attachment { doc, name: _ } => {
             DatabaseNeed::Untouched(Untouched::AttachmentWrite(doc))
         }
-        DatabaseCall::CopyLocal {
-            from: _,
-            to: _,
-            to_rev: _,
-        } => DatabaseNeed::Unjudged,
         DatabaseCall::PartitionSearch {
             partition: _,
             ddoc,
@@ -229,17 +215,19 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
             ddoc,
             index,
         } => DatabaseNeed::Untouched(Untouched::Function(ddoc, index)),
-        DatabaseCall::Local(_) => DatabaseNeed::Local,
+        DatabaseCall::Local(_)
+        | DatabaseCall::CopyLocal {
+            from: _,
+            to: _,
+            to_rev: _,
+        } => DatabaseNeed::Local,
         DatabaseCall::Design { ddoc, call } => design(ddoc, call),
     }
 }
 
 fn design<'r>(ddoc: &'r DesignName, call: &'r DesignCall) -> DatabaseNeed<'r> {
     match call {
-        DesignCall::View(view) => DatabaseNeed::View(ddoc, view),
-        DesignCall::ViewQueries(view) => {
-            DatabaseNeed::Untouched(Untouched::ViewQueries(ddoc, view))
-        }
+        DesignCall::View(view) | DesignCall::ViewQueries(view) => DatabaseNeed::View(ddoc, view),
         DesignCall::Info
         | DesignCall::SearchInfo(_)
         | DesignCall::SearchDiskSize(_)

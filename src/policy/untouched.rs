@@ -43,11 +43,6 @@ impl Case<'_> {
             }
         };
         match what {
-            Untouched::ListQueries => simple(Simple::Read, true),
-            Untouched::ViewQueries(ddoc, view) => self.open(
-                |actions: &Actions| actions.view(ddoc.as_str(), view.as_str()),
-                true,
-            ),
             Untouched::AttachmentWrite(doc) => write(doc.is_design()),
             Untouched::Copy(_, to) => write(to.is_design()),
             Untouched::IndexCreate => simple(Simple::Index, false),
@@ -76,8 +71,7 @@ impl Case<'_> {
             self.open(named, true).is_ok() && lens().is_clear()
         };
         match what {
-            Untouched::ListQueries | Untouched::Function(..) => reads(),
-            Untouched::ViewQueries(ddoc, name) => view(ddoc, name) && reads(),
+            Untouched::Function(..) => reads(),
             Untouched::AttachmentWrite(doc) => self.rules().is_clear_for(doc.is_design()),
             Untouched::Copy(from, to) => {
                 self.reads().is_clear_for(from.is_design())

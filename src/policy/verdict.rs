@@ -182,11 +182,7 @@ fn interest(need: DatabaseNeed<'_>) -> Interest<'_> {
         DatabaseNeed::Untouched(what) => {
             let all = Interest::simple(WRITES.and(Simple::Index).and(Simple::Find));
             match what {
-                Untouched::ListQueries
-                | Untouched::AttachmentWrite(_)
-                | Untouched::Copy(..)
-                | Untouched::IndexCreate => all,
-                Untouched::ViewQueries(ddoc, view) => all.view(ddoc.as_str(), view.as_str()),
+                Untouched::AttachmentWrite(_) | Untouched::Copy(..) | Untouched::IndexCreate => all,
                 Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                     all.function(ddoc.as_str(), name.as_str())
                 }

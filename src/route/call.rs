@@ -8,7 +8,9 @@
 use super::name::{DbName, DocId, NodeId};
 use super::path::{self, Segment, Target};
 use super::query::{Feed, Names, Query};
-use super::{Call, DatabaseCall, Method, NodeCall, Route, RouteError, ServerCall, WardenCall};
+use super::{
+    Call, DatabaseCall, DesignCall, Method, NodeCall, Route, RouteError, ServerCall, WardenCall,
+};
 
 impl Route {
     /// Parses a request line: the method, the target in origin form (`path?query`, raw), and the header
@@ -97,6 +99,22 @@ fn told(error: RouteError, method: &str, target: &Target<'_>) -> RouteError {
 }
 
 impl Call {
+    /// Of `…/queries` the endpoint that answers one of them; every other call is itself.
+    pub(crate) fn one_query(&self) -> Self {
+        let mut one = self.clone();
+        if let Self::Database { db: _, call } = &mut one {
+            if let DatabaseCall::ListQueries(list) = call {
+                *call = DatabaseCall::List(*list);
+            }
+            if let DatabaseCall::Design { ddoc: _, call } = call
+                && let DesignCall::ViewQueries(view) = call
+            {
+                *call = DesignCall::View(view.clone());
+            }
+        }
+        one
+    }
+
     fn parse(target: &Target<'_>) -> Result<Self, RouteError> {
         let Some((first, rest)) = target.segments.split_first() else {
             return Ok(Self::Server(ServerCall::Welcome));

@@ -29,6 +29,7 @@ mod identity;
 mod lies;
 mod nodes;
 mod passing;
+mod queries;
 mod replication;
 mod selectors;
 mod views;

@@ -178,6 +178,11 @@ impl Default for ViewQuery {
 }
 
 impl ViewQuery {
+    /// The one name of a parameter that has aliases.
+    pub fn canonical(name: &str) -> &str {
+        canonical(name)
+    }
+
     pub(super) fn read(query: &Query) -> Result<Self, QueryError> {
         let mut view = Self::default();
         for (name, value) in query.iter().filter(|(name, _)| !is_harmless(name)) {

@@ -31,14 +31,23 @@ export async function designDocs(exchange, database) {
 }
 
 export async function localDocs(exchange, database) {
-  await serve(exchange, async ({ include_docs: withDocs, keys }) => {
-    const ids = [...database.locals.keys()].filter((id) => !keys || keys.includes(id)).sort(compareIds);
+  await serve(exchange, async ({ include_docs: withDocs, keys, ...options }) => {
+    const ids = keys ? keys.filter((id) => id.startsWith('_local/')) : localIds(database, options);
     const rows = ids.map((id) => {
       const document = database.locals.get(id);
+      if (!document) return { key: id, error: 'not_found' };
       return { id, key: id, value: { rev: document._rev }, ...(withDocs && { doc: document }) };
     });
     return { total_rows: null, offset: null, rows };
   });
+}
+
+function localIds(database, { key, startkey = key, endkey = key, descending, inclusive_end: inclusive = true, skip = 0, limit = Infinity }) {
+  const ids = [...database.locals.keys()].sort(compareIds);
+  const [low, high] = descending ? [endkey, startkey] : [startkey, endkey];
+  const inside = (id) => (low === undefined || compareIds(id, low) >= 0) && (high === undefined || compareIds(id, high) <= 0) && (inclusive || id !== endkey);
+  const found = ids.filter(inside);
+  return (descending ? found.reverse() : found).slice(skip, skip + limit);
 }
 
 export async function view(exchange, database, designName, viewName) {

@@ -1,0 +1,99 @@
+//! The answers to several queries, one after the other, inside `{"results":[…]}`.
+//!
+//! Invariant: one inner answer is on its way at a time, and is what its single endpoint would answer; an inner
+//! query that fails cuts the whole.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use http_body::Frame as BodyFrame;
+use http_body_util::StreamBody;
+
+use crate::body::{Body, Cut, boxed};
+use crate::filter::answer::{Answer, first};
+use crate::filter::ask::Asker;
+use crate::filter::lists::Prepared;
+use crate::filter::stream::Rows;
+use crate::refusal::Refusal;
+
+/// What an inner query that can match nothing answers.
+pub(crate) const NOTHING: &[u8] = b"{\"rows\":[\r\n\r\n]}\n";
+
+/// Answers each; a refusal of the first one is the answer to all.
+pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answer, Refusal> {
+    let mut several = Several {
+        asker: Arc::new(asker),
+        waiting: queries.into(),
+        current: None,
+        out: b"{\"results\":[".to_vec(),
+        answered: 0,
+        done: false,
+    };
+    if let Some(prepared) = several.waiting.pop_front() {
+        several.begin(prepared).await?;
+    }
+    let chunks = stream::try_unfold(several, |mut several| async move {
+        let chunk = several.next().await?;
+        Ok(chunk.map(|chunk| (BodyFrame::data(chunk), several)))
+    });
+    let body: Body = boxed(StreamBody::new(chunks));
+    Ok(Answer::of(StatusCode::OK, super::head::filtered(), body))
+}
+
+struct Several {
+    asker: Arc<Asker>,
+    waiting: VecDeque<Prepared>,
+    current: Option<Rows>,
+    out: Vec<u8>,
+    answered: usize,
+    done: bool,
+}
+
+impl Several {
+    async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        while self.out.is_empty() && !self.done {
+            if let Some(rows) = &mut self.current {
+                if let Some(chunk) = rows.next().await? {
+                    return Ok(Some(chunk));
+                }
+                self.current = None;
+            }
+            match self.waiting.pop_front() {
+                Some(prepared) => self.begin(prepared).await.map_err(|_| Cut::Upstream)?,
+                None => {
+                    self.done = true;
+                    self.out.extend_from_slice(b"\r\n]}\n");
+                }
+            }
+        }
+        let out = mem::take(&mut self.out);
+        Ok((!out.is_empty()).then(|| Bytes::from(out)))
+    }
+
+    /// Asks for the first part of one answer.
+    async fn begin(&mut self, prepared: Prepared) -> Result<(), Refusal> {
+        let rows = match prepared {
+            Some((part, recipe)) => {
+                let upstream = first(&self.asker, part).await?;
+                Some(Rows::new(Arc::clone(&self.asker), recipe, upstream))
+            }
+            None => None,
+        };
+        let before: &[u8] = if self.answered == 0 {
+            b"\r\n"
+        } else {
+            b",\r\n"
+        };
+        self.out.extend_from_slice(before);
+        self.answered += 1;
+        if rows.is_none() {
+            self.out.extend_from_slice(NOTHING);
+        }
+        self.current = rows;
+        Ok(())
+    }
+}
