@@ -23,7 +23,7 @@ pub enum Caller {
     Administrator(Arc<User>),
 }
 
-/// A user who proved his name, with the roles of his `_users` document.
+/// A user who proved his name, with the roles of his `_users` document or of his token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct User {
     /// The name he logged in with.
@@ -33,6 +33,8 @@ pub struct User {
     /// The values of `[nodes] attributes` in his own full node: (path, value as text).
     /// A path that holds an array gives one entry for each text in it.
     pub attributes: Vec<(String, String)>,
+    /// The claims of the token he came with: (name, value as text), as above.
+    pub claims: Vec<(String, String)>,
 }
 
 /// The name of a user, see the module's invariant.
@@ -100,6 +102,7 @@ impl User {
             name,
             roles,
             attributes: Vec::new(),
+            claims: Vec::new(),
         }
     }
 }

@@ -69,6 +69,7 @@ impl Session {
                 caller,
                 scheme,
                 renew,
+                ..
             }) => (caller, *scheme, renew),
             Err(Failed {
                 refusal: Refusal::WrongCredentials,
@@ -89,6 +90,7 @@ impl Session {
             Scheme::Nothing => None,
             Scheme::Cookie => info.insert("authenticated", "cookie"),
             Scheme::Basic => info.insert("authenticated", "default"),
+            Scheme::Token => info.insert("authenticated", "jwt"),
         };
         let mut answer = Object::new();
         answer.insert("ok", true);

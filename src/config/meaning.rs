@@ -1,9 +1,10 @@
 //! From what the file says to what it means: defaults, and what can't be meant together.
 //!
-//! Invariant: every default of the configuration stands in this file or in `limits`.
+//! Invariant: every default of the configuration stands in this file, in `limits` or in `tokens`.
 
 use super::limits::{count, limits};
 use super::raw::{At, Environment, Reader, Section};
+use super::tokens::tokens;
 use super::words::{is_database, is_host, is_role, is_web_origin, parse_network, parse_origin};
 use super::{
     Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
@@ -189,6 +190,7 @@ fn identity(mut section: Section<'_>, reader: &Reader<'_>) -> Option<(Identity, 
     let administrators = section.texts("administrators").unwrap_or_default();
     let said = section.texts("vouchers");
     let session = session(section.section("session"), reader);
+    let tokens = tokens(section.section("tokens"), reader);
     let bcrypt = bcrypt(section.section("bcrypt"), reader);
     let login = login(section.section("login"));
     section.finish();
@@ -221,6 +223,7 @@ fn identity(mut section: Section<'_>, reader: &Reader<'_>) -> Option<(Identity, 
         administrators: values(administrators),
         vouchers,
         session: session?,
+        tokens,
         bcrypt,
         login,
     };
@@ -344,6 +347,6 @@ fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
     networks
 }
 
-fn values(said: Vec<At<String>>) -> Vec<String> {
+pub(super) fn values(said: Vec<At<String>>) -> Vec<String> {
     said.into_iter().map(|said| said.value).collect()
 }

@@ -6,12 +6,16 @@
 //! Invariant: a `Config` that exists can be run: nothing in it is checked again later. Only this module
 //! reads the environment.
 
+mod jwk;
 mod limits;
 mod meaning;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod words;
+
+pub use jwk::{Algorithm, TokenKey};
 
 use crate::secret::Secret;
 use std::fmt;
@@ -104,6 +108,8 @@ pub struct Identity {
     pub vouchers: Vec<Voucher>,
     /// The session cookie.
     pub session: Session,
+    /// Tokens that others have signed; without this none is believed.
+    pub tokens: Option<TokenRules>,
     /// The work of checking passwords.
     pub bcrypt: Bcrypt,
     /// How failures are throttled and successes remembered.
@@ -128,6 +134,30 @@ pub struct Session {
     pub previous: Option<Secret>,
     /// How long a cookie is good for.
     pub lifetime: Duration,
+}
+
+/// Which tokens that others have signed (RFC 7519) are believed.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// Who says that a signature is right.
+    pub voucher: TokenVoucher,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    /// What `aud` must be, or hold. Without this, a token that has an audience is for others.
+    pub audience: Option<String>,
+    /// The steps to the claim that lists the roles.
+    pub roles: Vec<String>,
+    /// How far the issuer's clock may be from ours.
+    pub leeway: Duration,
+}
+
+/// Who says that the signature of a token is right.
+#[derive(Debug, Clone)]
+pub enum TokenVoucher {
+    /// These keys.
+    Keys(Vec<TokenKey>),
+    /// CouchDB's own `jwt_authentication_handler`, with the keys and claims of its configuration.
+    CouchDb,
 }
 
 /// The work of checking passwords.

@@ -1,7 +1,7 @@
 //! Users: whether a password is theirs, and what their documents say; and the feeds that tell when one
 //! has changed.
 //!
-//! Invariant: a password is sent as the user himself, and the answer counts only if CouchDB names that
+//! Invariant: a password or token is sent as the user himself, and the answer counts only if CouchDB names that
 //! very user.
 
 use std::net::IpAddr;
@@ -52,48 +52,56 @@ impl Couch {
         let Ok(account) = basic(name.as_str(), password) else {
             return Ok(None);
         };
-        let query = pairs(&[]);
+        let Some(session) = self.session(&account, Some(peer)).await? else {
+            return Ok(None);
+        };
+        // Security: `name` is null for whoever CouchDB did not log in.
+        // (an_answer_about_somebody_else_proves_nothing)
+        let context = context(&session).filter(|context| context.name == name.as_str());
+        Ok(context)
+    }
+
+    /// Asks CouchDB whom it takes the bearer of a token for; `None` if for nobody.
+    pub(crate) async fn verify_token(&self, token: &str) -> Result<Option<UserCtx>, CouchError> {
+        let Ok(mut account) = HeaderValue::from_str(&format!("Bearer {token}")) else {
+            return Ok(None);
+        };
+        account.set_sensitive(true);
+        let Some(session) = self.session(&account, None).await? else {
+            return Ok(None);
+        };
+        // Security: a CouchDB that reads no tokens passes over them, and may log us in by something else.
+        // (couchdb_vouches_for_tokens_that_it_reads_itself)
+        let by = session.at(&["info", "authenticated"]);
+        let by_token = by.and_then(Value::as_str) == Some("jwt");
+        Ok(context(&session).filter(|_| by_token))
+    }
+
+    /// What CouchDB's `_session` says to whoever shows this; `None` if it takes him for nobody.
+    async fn session(
+        &self,
+        account: &HeaderValue,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<Value>, CouchError> {
         let errand = Errand {
             route: Route {
                 call: Call::Server(ServerCall::Session),
                 method: Method::Get,
-                query,
+                query: pairs(&[]),
             },
-            account: &account,
+            account,
             body: None,
             kind: Kind::Request,
-            forwarded_for: HeaderValue::from_str(&peer.to_string()).ok(),
+            forwarded_for: peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok()),
         };
         let answer = self.run(errand).await?;
         match answer.status {
-            200 => {}
-            // A name or password that CouchDB can't even read is not right either.
-            400 | 401 => return Ok(None),
-            403 => return Err(CouchError::LockedOut),
-            status => return Err(CouchError::Status(status)),
+            200 => Ok(Some(Value::parse(&answer.body)?)),
+            // What CouchDB can't even read, or is not set up to read, is not right either.
+            400 | 401 | 404 => Ok(None),
+            403 => Err(CouchError::LockedOut),
+            status => Err(CouchError::Status(status)),
         }
-        let session = Value::parse(&answer.body)?;
-        let context = session
-            .get("userCtx")
-            .ok_or(CouchError::Unreadable("no user context"))?;
-        // Security: `name` is null for whoever CouchDB did not log in.
-        // (an_answer_about_somebody_else_proves_nothing)
-        if context.get("name").and_then(Value::as_str) != Some(name.as_str()) {
-            return Ok(None);
-        }
-        let roles = context
-            .get("roles")
-            .and_then(Value::as_array)
-            .unwrap_or_default();
-        let roles = roles
-            .iter()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        Ok(Some(UserCtx {
-            name: name.as_str().to_owned(),
-            roles,
-        }))
     }
 
     /// The user's document in `_users`.
@@ -148,6 +156,16 @@ impl Couch {
             last_seq,
         })
     }
+}
+
+fn context(session: &Value) -> Option<UserCtx> {
+    let context = session.get("userCtx")?;
+    let roles = context.get("roles").and_then(Value::as_array);
+    let roles = roles.unwrap_or_default().iter().filter_map(Value::as_str);
+    Some(UserCtx {
+        name: context.get("name").and_then(Value::as_str)?.to_owned(),
+        roles: roles.map(str::to_owned).collect(),
+    })
 }
 
 /// CouchDB's database of users.

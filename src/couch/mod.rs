@@ -10,6 +10,8 @@ mod accounts;
 mod documents;
 mod server;
 
+pub(crate) use accounts::UserCtx;
+
 use std::fmt;
 use std::sync::Arc;
 

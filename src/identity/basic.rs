@@ -38,10 +38,6 @@ impl Credentials {
             .position(|byte| *byte == b' ')
             .unwrap_or(header.len());
         let (scheme, rest) = header.split_at_checked(space).unwrap_or((header, &[]));
-        if scheme.eq_ignore_ascii_case(b"bearer") {
-            // A token is an attempt, and there is nobody yet who could take it.
-            return Err(Refusal::WrongCredentials);
-        }
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return Ok(None);
         }

@@ -17,7 +17,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::caller::UserName;
 use crate::config;
-use crate::secret::{Key, Secret};
+
+use super::keys::{Keys, Signed};
 
 /// CouchDB's name for it, which its replicator looks for.
 const NAME: &str = "AuthSession";
@@ -83,45 +84,18 @@ pub(super) struct SignedClaim {
     key: usize,
 }
 
-/// The two keys that come of one secret.
-#[derive(Debug)]
-struct Keys {
-    signature: Key,
-    credential: Key,
-}
-
-impl Keys {
-    fn new(secret: &Secret) -> Self {
-        Self {
-            signature: secret.derive("session signature"),
-            credential: secret.derive("session credential"),
-        }
-    }
-
-    fn digest(&self, credential: &[u8]) -> [u8; 16] {
-        let mut digest = [0; 16];
-        digest
-            .iter_mut()
-            .zip(self.credential.sign(&[credential]))
-            .for_each(|(to, from)| *to = from);
-        digest
-    }
-}
-
 /// Issues and reads cookies.
 #[derive(Debug)]
 pub(super) struct Cookies {
-    /// The first one signs, all are read.
-    keys: Vec<Keys>,
+    keys: Keys,
     lifetime: u64,
     jar: Jar,
 }
 
 impl Cookies {
     pub(super) fn new(settings: &config::Session, jar: Jar) -> Self {
-        let secrets = [Some(&settings.secret), settings.previous.as_ref()];
         Self {
-            keys: secrets.into_iter().flatten().map(Keys::new).collect(),
+            keys: Keys::new(settings, "session"),
             lifetime: settings.lifetime.max(Duration::from_secs(1)).as_secs(),
             jar,
         }
@@ -129,19 +103,15 @@ impl Cookies {
 
     /// The cookie for a claim that this credential has proved.
     pub(super) fn issue(&self, claim: &Claim, credential: &[u8]) -> SetCookie {
-        let Some(keys) = self.keys.first() else {
-            return self.clear();
-        };
         let lifetime = u32::try_from(self.lifetime).unwrap_or(u32::MAX);
         let mut bytes = vec![VERSION];
         bytes.extend(claim.began.to_be_bytes());
         bytes.extend(claim.issued.to_be_bytes());
         bytes.extend(lifetime.to_be_bytes());
-        bytes.extend(keys.digest(credential));
+        bytes.extend(self.keys.digest(0, credential));
         bytes.extend(claim.name.as_str().as_bytes());
-        let signature = keys.signature.sign(&[&bytes]);
-        bytes.extend(signature);
-        self.dress(&URL_SAFE_NO_PAD.encode(bytes), u64::from(lifetime))
+        let signed = self.keys.sign(bytes);
+        self.dress(&URL_SAFE_NO_PAD.encode(signed), u64::from(lifetime))
     }
 
     /// The cookie that ends all others.
@@ -163,9 +133,7 @@ impl Cookies {
     /// Reads a cookie of ours that has not expired.
     pub(super) fn read(&self, value: &[u8], now: u64) -> Option<SignedClaim> {
         let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let (content, signature) = bytes.split_last_chunk::<32>()?;
-        let signed = |keys: &Keys| keys.signature.verify(&[content], signature);
-        let key = self.keys.iter().position(signed)?;
+        let Signed { content, key } = self.keys.open(&bytes)?;
         let (version, rest) = content.split_first()?;
         let (began, rest) = rest.split_first_chunk()?;
         let (issued, rest) = rest.split_first_chunk()?;
@@ -190,11 +158,7 @@ impl Cookies {
 
     /// Is this still the credential that the session was opened with?
     pub(super) fn is_of(&self, ticket: &SignedClaim, credential: &[u8]) -> bool {
-        let digest = self
-            .keys
-            .get(ticket.key)
-            .map(|keys| keys.digest(credential));
-        digest.is_some_and(|digest| Secret::new(digest).matches(&ticket.digest))
+        self.keys.is_of(ticket.key, credential, &ticket.digest)
     }
 
     /// Past half of its life, or signed by a key that is on its way out?

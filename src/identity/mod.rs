@@ -1,24 +1,28 @@
 //! Who asks: what a request proves about its caller.
 //!
-//! Schemes are tried in order, the session cookie and then Basic; each is *not requested*, *recognised*
-//! or *failed*. CouchDB's order is kept: a valid cookie outranks Basic. A failed cookie beside Basic
-//! leaves the word to Basic (a browser sends its old cookie along whether one wants it or not); a failed
+//! Schemes are tried in order, the session cookie and then Basic or Bearer; each is *not requested*, *recognised*
+//! or *failed*. CouchDB's order is kept: a valid cookie outranks the header. A failed cookie beside a header
+//! leaves the word to the header (a browser sends its old cookie along whether one wants it or not); a failed
 //! attempt with nothing beside it is a `401`, and never an anonymous caller.
 //!
-//! `basic` and `cookie` read what was sent, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
-//! `cache` remembers verified passwords, `throttle` slows down guessing, `present` says to CouchDB who
+//! `basic` and `cookie` read what was sent, `bearer` knows tokens (`jwt` those of others, `token` our own), `keys` signs
+//! what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt, `cache` remembers verified passwords, `throttle` slows down guessing, `present` says to CouchDB who
 //! asks.
 //!
 //! Invariant: a caller has proved his name at the voucher that the name belongs to, with the record
 //! of him that is in force now.
 
 mod basic;
+mod bearer;
 mod cache;
 mod cookie;
 mod hash;
+mod jwt;
+mod keys;
 pub(crate) mod present;
 mod proof;
 mod throttle;
+mod token;
 mod users;
 
 use std::collections::HashSet;
@@ -38,6 +42,7 @@ use cache::Verified;
 use cookie::{Claim, Cookies};
 use hash::Hasher;
 use throttle::Throttle;
+use token::Tokens;
 use users::{Standing, Users};
 
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
@@ -52,6 +57,9 @@ pub(crate) struct Identity {
     users: Users,
     couch: Couch,
     cookies: Cookies,
+    tokens: Tokens,
+    /// How the tokens of others are believed; not at all, if there is nothing.
+    token_rules: Option<config::TokenRules>,
     hasher: Hasher,
     throttle: Throttle,
     verified: Verified,
@@ -67,6 +75,8 @@ pub(crate) enum Scheme {
     Cookie,
     /// By name and password.
     Basic,
+    /// By a token.
+    Token,
 }
 
 /// A caller who is known, or who did not ask to be.
@@ -76,6 +86,8 @@ pub(crate) struct Recognised {
     pub(crate) caller: Caller,
     /// By what.
     pub(crate) scheme: Scheme,
+    /// The one database that he may ask for, where his token is for one.
+    only: Option<DbName>,
     /// A cookie to put on the answer: a younger one, or the end of a broken one.
     pub(crate) renew: Option<SetCookie>,
 }
@@ -89,6 +101,19 @@ pub(crate) struct Failed {
     pub(crate) scheme: Scheme,
     /// The cookie that ends the broken one, to put on the answer.
     pub(crate) clear: Option<SetCookie>,
+}
+
+impl Recognised {
+    /// May he ask for this database, or for what is in none?
+    ///
+    /// Security: a token for one database opens no other, nor the server
+    /// (`a_token_of_ours_is_good_for_one_database`).
+    pub(crate) fn may_ask(&self, db: Option<&DbName>) -> Result<(), Refusal> {
+        if self.only.is_none() || db == self.only.as_ref() {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden("the token is for another database"))
+    }
 }
 
 impl From<Failed> for Refusal {
@@ -126,6 +151,8 @@ impl Identity {
             users: Users::new(&settings.vouchers, nodes, couch.clone()),
             couch,
             cookies: Cookies::new(&settings.session, jar),
+            tokens: Tokens::new(&settings.session),
+            token_rules: settings.tokens.clone(),
             hasher: Hasher::new(&settings.bcrypt),
             throttle: Throttle::new(&settings.login),
             verified: Verified::new(&random, settings.login.cache),
@@ -151,32 +178,46 @@ impl Identity {
             Ok(Ticket::Failed) => Some(self.cookies.clear()),
             Err(refusal) => return Err(failed(refusal, Scheme::Cookie, None)),
         };
-        let caller = match Credentials::read(authorization) {
-            Ok(Some(Credentials { name, password })) => self
-                .prove(&name, &password, peer)
-                .await
-                .map(|(caller, _)| caller),
-            Ok(None) if broken.is_some() => {
-                return Err(failed(Refusal::WrongCredentials, Scheme::Cookie, broken));
-            }
-            Ok(None) => {
-                let (caller, scheme) = (Caller::Anonymous, Scheme::Nothing);
-                return Ok(Recognised {
-                    caller,
-                    scheme,
-                    renew: None,
-                });
-            }
-            Err(refusal) => Err(refusal),
+        let scheme = match bearer::find(authorization) {
+            Some(_) => Scheme::Token,
+            None => Scheme::Basic,
         };
-        match caller {
-            Ok(caller) => Ok(Recognised {
-                caller,
-                scheme: Scheme::Basic,
+        match self.by_header(authorization, peer).await {
+            Ok(Some(recognised)) => Ok(Recognised {
                 renew: broken,
+                ..recognised
             }),
-            Err(refusal) => Err(failed(refusal, Scheme::Basic, broken)),
+            Ok(None) if broken.is_some() => {
+                Err(failed(Refusal::WrongCredentials, Scheme::Cookie, broken))
+            }
+            Ok(None) => Ok(Recognised {
+                caller: Caller::Anonymous,
+                scheme: Scheme::Nothing,
+                only: None,
+                renew: None,
+            }),
+            Err(refusal) => Err(failed(refusal, scheme, broken)),
         }
+    }
+
+    async fn by_header(
+        &self,
+        authorization: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Result<Option<Recognised>, Refusal> {
+        if let Some(token) = bearer::find(authorization) {
+            return self.by_token(token).await.map(Some);
+        }
+        let Some(Credentials { name, password }) = Credentials::read(authorization)? else {
+            return Ok(None);
+        };
+        let (caller, _) = self.prove(&name, &password, peer).await?;
+        Ok(Some(Recognised {
+            caller,
+            scheme: Scheme::Basic,
+            only: None,
+            renew: None,
+        }))
     }
 
     /// Proves a name by its password and opens a session.
@@ -262,6 +303,7 @@ impl Identity {
         Ok(Ticket::Recognised(Recognised {
             caller,
             scheme: Scheme::Cookie,
+            only: None,
             renew,
         }))
     }

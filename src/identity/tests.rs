@@ -27,6 +27,7 @@ fn with_lifetime(fake: &Fake, lifetime: Duration) -> Identity {
             previous: None,
             lifetime,
         },
+        tokens: None,
         bcrypt: config::Bcrypt {
             cost: 4,
             min_cost: 4,

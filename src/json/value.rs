@@ -140,6 +140,22 @@ impl Value {
         }
     }
 
+    /// Every text in it: itself, or each element of an array. Objects and `null` hold none.
+    pub fn texts(&self) -> Vec<String> {
+        let one = |value: &Self| match value {
+            Self::String(text) => Some(text.clone()),
+            Self::Number(number) => Some(number.as_str().to_owned()),
+            Self::Bool(flag) => Some(flag.to_string()),
+            Self::Null | Self::Array(_) | Self::Object(_) => None,
+        };
+        match self {
+            Self::Array(elements) => elements.iter().filter_map(one).collect(),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) | Self::Object(_) => {
+                one(self).into_iter().collect()
+            }
+        }
+    }
+
     /// The members to change, if this is an object.
     pub fn as_object_mut(&mut self) -> Option<&mut Object> {
         if let Self::Object(object) = self {

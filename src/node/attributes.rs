@@ -51,25 +51,9 @@ impl Nodes {
         for path in &self.settings.attributes {
             let steps: Vec<&str> = path.split('.').collect();
             if let Some(value) = properties.at(&steps) {
-                texts(value, |text| found.push((path.clone(), text)));
+                found.extend(value.texts().into_iter().map(|text| (path.clone(), text)));
             }
         }
         Ok(Arc::new(found))
-    }
-}
-
-/// Every text in a value: itself, or each element of an array. Objects and `null` hold none.
-fn texts(value: &Value, mut take: impl FnMut(String)) {
-    let mut one = |value: &Value| match value {
-        Value::String(text) => take(text.clone()),
-        Value::Number(number) => take(number.as_str().to_owned()),
-        Value::Bool(flag) => take(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => {}
-    };
-    match value {
-        Value::Array(elements) => elements.iter().for_each(one),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            one(value);
-        }
     }
 }

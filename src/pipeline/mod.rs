@@ -139,7 +139,9 @@ impl Pipeline {
             let answer = self.session.read(&recognised)?;
             return Ok(session_answer(answer, cookie));
         }
-        let Recognised { caller, .. } = self.own_origin(&intake, recognised?)?;
+        let recognised = self.own_origin(&intake, recognised?)?;
+        recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
+        let caller = recognised.caller;
         record.caller(caller.name().unwrap_or_default());
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();

@@ -72,6 +72,14 @@ pub(super) fn bindings(rule: &Rule, caller: &Caller, care: Care) -> Option<Optio
     (!found.is_empty()).then_some(Some(found))
 }
 
+fn own<'u>(values: &'u [(String, String)], name: &str) -> Vec<&'u str> {
+    let values = values.iter().filter(|(own, _)| own == name);
+    values
+        .map(|(_, value)| value.as_str())
+        .filter(|value| !value.is_empty())
+        .collect()
+}
+
 /// Each value of the caller's own makes a binding of its own.
 fn extend(
     found: Vec<Binding>,
@@ -81,16 +89,11 @@ fn extend(
 ) -> Vec<Binding> {
     let values: Vec<&str> = match (variable, user) {
         (Variable::User, Some(user)) => vec![user.name.as_str()],
-        (Variable::Node(path), Some(user)) => {
-            let values = user.attributes.iter().filter(|(own, _)| **own == **path);
-            values
-                .map(|(_, value)| value.as_str())
-                .filter(|value| !value.is_empty())
-                .collect()
-        }
-        // Tokens, which have claims, are not among the schemes yet; captures are bound already.
-        (Variable::User | Variable::Node(_), None)
-        | (Variable::Claim(_) | Variable::Capture(_), _) => Vec::new(),
+        (Variable::Node(path), Some(user)) => own(&user.attributes, path),
+        (Variable::Claim(name), Some(user)) => own(&user.claims, name),
+        // Captures are bound already.
+        (Variable::User | Variable::Node(_) | Variable::Claim(_), None)
+        | (Variable::Capture(_), _) => Vec::new(),
     };
     if values.is_empty() {
         return found;

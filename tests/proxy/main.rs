@@ -32,5 +32,6 @@ mod passing;
 mod queries;
 mod replication;
 mod selectors;
+mod tokens;
 mod views;
 mod writes;

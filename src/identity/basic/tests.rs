@@ -51,13 +51,7 @@ fn a_malformed_attempt_is_refused() {
     ] {
         assert_eq!(read(header).unwrap_err().status(), 400, "{header}");
     }
-    for header in [
-        "Basic YWxpY2U=",
-        "Basic",
-        "Basic /zph",
-        "Bearer x",
-        "bearer",
-    ] {
+    for header in ["Basic YWxpY2U=", "Basic", "Basic /zph"] {
         assert_eq!(read(header), Err(Refusal::WrongCredentials), "{header}");
     }
 }
