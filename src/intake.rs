@@ -59,7 +59,7 @@ pub struct Intake {
     pub method: &'static str,
     /// `/path?query` as sent, visible ASCII; `*` for `OPTIONS *`.
     pub target: String,
-    /// The host, with its port if one was sent, in lower case.
+    /// The host, with its port if one was sent, in lower case; behind trusted proxies as they say.
     pub host: String,
     /// The fields on the list; each at most once, visible ASCII.
     pub headers: HeaderMap,
@@ -67,6 +67,8 @@ pub struct Intake {
     pub body: Inbound,
     /// The other end of the connection.
     pub peer: Peer,
+    /// Whether the client speaks TLS, to us or to a trusted proxy.
+    pub tls: bool,
     /// The client's address, behind trusted proxies.
     pub address: IpAddr,
     /// HTTP/1.0, HTTP/1.1 or HTTP/2.
@@ -96,9 +98,9 @@ impl Door {
 
     /// Trusted proxies name their requests themselves; nobody else may write into our log.
     fn request_id(&self, parts: &Parts, trusted: bool) -> String {
-        let sent = parts
-            .headers
-            .get("x-request-id")
+        let sent = ["x-request-id", "x-couch-request-id"]
+            .iter()
+            .find_map(|name| parts.headers.get(*name))
             .and_then(|id| id.to_str().ok())
             .filter(|id| trusted && (1..=64).contains(&id.len()))
             .filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
@@ -153,7 +155,8 @@ impl Intake {
         head::check_size(parts, limits)?;
         let method = head::method(&parts.method)?;
         head::check_framing(parts)?;
-        let host = head::host(parts, &door.names)?;
+        let trusted = door.trusts(peer.address.ip());
+        let host = head::host(parts, &door.names, trusted)?;
         let target = head::target(parts, method, limits)?;
         let headers = head::keep(&parts.headers)?;
         let gzip = head::is_gzip(&parts.headers.get_all(CONTENT_ENCODING))?;
@@ -169,7 +172,6 @@ impl Intake {
             }
             None => Inbound::empty(),
         };
-        let trusted = door.trusts(peer.address.ip());
         Ok(Self {
             method,
             target,
@@ -179,6 +181,7 @@ impl Intake {
             address: door.client_address(parts, peer.address.ip()),
             version: parts.version,
             request_id: door.request_id(parts, trusted),
+            tls: head::is_tls(parts, peer.tls, trusted),
             peer,
         })
     }

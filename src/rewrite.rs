@@ -105,7 +105,7 @@ impl Rewrite {
         headers.insert(REQUEST_ID, text(&intake.request_id)?);
         // CouchDB makes the `Location` of a new document from these.
         headers.insert(FORWARDED_HOST, text(&intake.host)?);
-        let scheme = if intake.peer.tls { "https" } else { "http" };
+        let scheme = if intake.tls { "https" } else { "http" };
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
         if !intake.body.is_empty() {
             if let Some(length) = intake.body.declared() {

@@ -42,7 +42,7 @@ pub struct Config {
     pub cors: Vec<String>,
     /// What a request may cost.
     pub limits: Limits,
-    /// Proxies before us whose `X-Forwarded-For` is believed.
+    /// Proxies before us whose `X-Forwarded-For`, `-Host`, `-Proto` and request ids are believed.
     pub trusted: Vec<Network>,
 }
 

@@ -64,6 +64,8 @@ static KEPT: [(HeaderName, Repeated); 18] = [
 /// Names under which a POST may ask to be another method, without separators.
 const OVERRIDES: &[&str] = &["xhttpmethodoverride", "xmethodoverride", "xhttpmethod"];
 
+const ONE_HOST: Refusal = Refusal::BadRequest("a request has exactly one host");
+
 /// HTTP/1 heads are bounded by hyper's parser too; HTTP/2 lists are bounded here and by h2.
 pub(super) fn check_size(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
     let target = parts.uri.path().len() + parts.uri.query().map_or(0, |query| query.len() + 1);
@@ -142,10 +144,39 @@ fn is_override(name: &HeaderName) -> bool {
     OVERRIDES.contains(&bare.as_str())
 }
 
-/// The one host of the request, in lower case. The authority of an absolute-form target, or HTTP/2's
+/// The one host of the request, in lower case, which must be one of our names. A trusted proxy may say what
+/// it was asked for itself; a list of hosts says nothing.
+pub(super) fn host(parts: &Parts, names: &[String], trusted: bool) -> Result<String, Refusal> {
+    let asked = asked_host(parts)?;
+    let forwarded = one(parts, "x-forwarded-host").filter(|_| trusted);
+    let host = match forwarded.filter(|host| !host.as_bytes().contains(&b',')) {
+        Some(forwarded) => parse_host(forwarded.as_bytes())?,
+        None => asked,
+    };
+    let name = Authority::try_from(host.as_str()).map_err(|_| ONE_HOST)?;
+    let known = names.is_empty() || names.iter().any(|known| known == name.host());
+    known.then_some(host).ok_or(Refusal::Misdirected)
+}
+
+/// Whether the client speaks TLS, to us or to a trusted proxy that says so.
+pub(super) fn is_tls(parts: &Parts, own: bool, trusted: bool) -> bool {
+    let forwarded = one(parts, "x-forwarded-proto").filter(|_| trusted);
+    match forwarded.map(HeaderValue::as_bytes) {
+        Some(b"https") => true,
+        Some(b"http") => false,
+        Some(_) | None => own,
+    }
+}
+
+/// The value of a field that was sent once.
+fn one<'p>(parts: &'p Parts, name: &str) -> Option<&'p HeaderValue> {
+    let mut values = parts.headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+/// What the client asked for. The authority of an absolute-form target, or HTTP/2's
 /// `:authority`, goes before `Host` (RFC 9112 section 3.2.2), which must be right all the same.
-pub(super) fn host(parts: &Parts, names: &[String]) -> Result<String, Refusal> {
-    const ONE_HOST: Refusal = Refusal::BadRequest("a request has exactly one host");
+fn asked_host(parts: &Parts) -> Result<String, Refusal> {
     let mut fields = parts.headers.get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (Some(field), None) => Some(parse_host(field.as_bytes())?),
@@ -162,7 +193,7 @@ pub(super) fn host(parts: &Parts, names: &[String]) -> Result<String, Refusal> {
         Some(authority) => Some(parse_host(authority.as_str().as_bytes())?),
         None => None,
     };
-    let host = match (authority, field) {
+    Ok(match (authority, field) {
         (Some(authority), Some(field)) if parts.version == Version::HTTP_2 => {
             if authority != field {
                 return Err(ONE_HOST);
@@ -174,10 +205,7 @@ pub(super) fn host(parts: &Parts, names: &[String]) -> Result<String, Refusal> {
         (Some(authority), None) if parts.version == Version::HTTP_2 => authority,
         (None, Some(field)) => field,
         (Some(_) | None, None) => return Err(ONE_HOST),
-    };
-    let name = Authority::try_from(host.as_str()).map_err(|_| ONE_HOST)?;
-    let known = names.is_empty() || names.iter().any(|known| known == name.host());
-    known.then_some(host).ok_or(Refusal::Misdirected)
+    })
 }
 
 fn parse_host(text: &[u8]) -> Result<String, Refusal> {

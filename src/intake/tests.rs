@@ -111,6 +111,27 @@ fn only_trusted_proxies_say_who_the_client_is() {
 }
 
 #[test]
+fn only_trusted_proxies_say_what_they_were_asked_for() {
+    let ask = |host: &str, trusted| {
+        let request = Request::get("/db")
+            .header("host", "h:1")
+            .header("x-forwarded-host", host)
+            .header("x-forwarded-proto", "http")
+            .body(())
+            .unwrap();
+        accept(&request, trusted).map(|intake| (intake.host, intake.tls))
+    };
+    assert_eq!(ask("DB.example", "").unwrap(), ("h:1".into(), true));
+    let trusted = "'10.0.0.0/8'";
+    assert_eq!(
+        ask("DB.example", trusted).unwrap(),
+        ("db.example".into(), false)
+    );
+    assert_eq!(ask("a, b", trusted).unwrap(), ("h:1".into(), false));
+    assert!(ask("no/host", trusted).is_err());
+}
+
+#[test]
 fn request_ids_differ() {
     let request = Request::get("/").header("host", "h").body(()).unwrap();
     let door = Door::new(&Limits::default(), &[], &[]);

@@ -182,7 +182,7 @@ impl Pipeline {
     fn own_origin(&self, intake: &Intake, recognised: Recognised) -> Result<Recognised, Refusal> {
         let writes = !matches!(intake.method, "GET" | "HEAD");
         let by_cookie = recognised.scheme == Scheme::Cookie;
-        let tls = intake.peer.tls;
+        let tls = intake.tls;
         if writes && by_cookie && self.cors.is_foreign(&intake.headers, tls, &intake.host) {
             return Err(Refusal::Forbidden("this origin may not use the session"));
         }
@@ -335,7 +335,7 @@ impl Pipeline {
         // (`a_foreign_page_cannot_log_anybody_in`)
         if self
             .cors
-            .is_foreign(&intake.headers, intake.peer.tls, &intake.host)
+            .is_foreign(&intake.headers, intake.tls, &intake.host)
         {
             return Err(Refusal::Forbidden("this origin may not use the session"));
         }
