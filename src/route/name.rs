@@ -1,7 +1,8 @@
 //! The names in a route: legal by construction, decoded, each with one spelling in a URL.
 //!
 //! A name is made by `parse` from decoded text. What CouchDB would not accept is refused here, and so is
-//! what no path could carry with one meaning: control characters, and `.` and `..` as a whole name.
+//! what no path could carry with one meaning: null characters, and `.` and `..` as a whole name. Other control
+//! characters stand in ids of documents and names of attachments only; in a URL they are always escaped.
 //!
 //! Invariant: every name of these types survives `render` and `parse` unchanged.
 
@@ -24,17 +25,31 @@ const MAX_DATABASE_NAME: usize = 238;
 
 /// Refuses what no name may hold.
 fn plain(text: &str) -> Result<(), RouteError> {
-    if text.is_empty() {
-        return Err(RouteError::Ambiguous("a name is empty"));
-    }
+    some(text)?;
     segment(text)
 }
 
-/// Refuses what no path segment may hold.
-fn segment(text: &str) -> Result<(), RouteError> {
+/// Refuses what no id may be.
+fn some(text: &str) -> Result<(), RouteError> {
+    if text.is_empty() {
+        return Err(RouteError::Ambiguous("a name is empty"));
+    }
+    if text.contains('\0') {
+        return Err(RouteError::Ambiguous("a name has a null character"));
+    }
+    no_dots(text)
+}
+
+fn no_dots(text: &str) -> Result<(), RouteError> {
     if matches!(text, "." | "..") {
         return Err(RouteError::Ambiguous("dot segments are not resolved"));
     }
+    Ok(())
+}
+
+/// Refuses what no other path segment may hold.
+fn segment(text: &str) -> Result<(), RouteError> {
+    no_dots(text)?;
     if text.chars().any(char::is_control) {
         return Err(RouteError::Ambiguous(
             "control characters are not allowed in names",
@@ -101,7 +116,7 @@ pub struct DocId(Box<str>);
 impl DocId {
     /// By the rule of `couch_doc:validate_docid`, without `_local/…` (that is [`LocalId`]).
     pub fn parse(text: &str) -> Result<Self, RouteError> {
-        plain(text)?;
+        some(text)?;
         match text.strip_prefix("_design/") {
             Some(name) => plain(name)?,
             None if text.starts_with('_') => {
@@ -177,7 +192,7 @@ impl AttachmentName {
     /// CouchDB stores none whose name begins with `_` (`couch_att:validate_name`); to ask for one is no
     /// mistake.
     pub fn parse(text: &str) -> Result<Self, RouteError> {
-        text.split('/').try_for_each(plain)?;
+        text.split('/').try_for_each(some)?;
         Ok(Self(text.into()))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! CouchDB splits the path at `/`, drops empty segments, and decodes each of the rest once, `+` being a
 //! space (`chttpd:handle_request_int`). It resolves no dots. What another reader would understand
-//! differently is refused here: empty and dot segments, bad escapes, control characters, backslashes.
+//! differently is refused here: empty and dot segments, bad escapes, null characters, backslashes.
 //!
 //! Invariant: this is the only place where percent-escapes are decoded.
 
@@ -39,11 +39,6 @@ impl<'a> Segment<'a> {
         let text = decode(raw)?;
         if matches!(&*text, "." | "..") {
             return Err(RouteError::Ambiguous("dot segments are not resolved"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(RouteError::Ambiguous(
-                "control characters are not allowed in names",
-            ));
         }
         Ok(Self { raw, text })
     }
