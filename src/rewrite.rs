@@ -120,14 +120,19 @@ impl Rewrite {
     }
 
     /// The same call (of several queries the one for each) with another method, query or body; the answer is
-    /// asked for as plain JSON.
-    pub(crate) fn changed(&self, permit: &Permit, change: Change) -> Result<Outbound, Refusal> {
+    /// asked for as this media type.
+    pub(crate) fn changed(
+        &self,
+        permit: &Permit,
+        change: Change,
+        accept: &'static str,
+    ) -> Result<Outbound, Refusal> {
         let route = Route {
             call: permit.route().call.one_query(),
             method: change.method,
             query: change.query,
         };
-        self.json(permit, &route, change.body)
+        self.send_json(permit, &route, change.body, accept)
     }
 
     /// A checkpoint, or a copy of one, under names that belong to this caller alone.
@@ -149,18 +154,19 @@ impl Rewrite {
         } else {
             return Err(Refusal::Internal);
         }
-        self.json(permit, &route, body)
+        self.send_json(permit, &route, body, "application/json")
     }
 
-    fn json(
+    fn send_json(
         &self,
         permit: &Permit,
         route: &Route,
         body: Option<Vec<u8>>,
+        accept: &'static str,
     ) -> Result<Outbound, Refusal> {
         let mut request = self.begin(permit, route)?;
         let headers = request.headers_mut();
-        headers.insert(ACCEPT, JSON);
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
         if let Some(destination) = route.destination() {
             headers.insert(DESTINATION, text(&destination)?);
         }

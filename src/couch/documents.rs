@@ -155,6 +155,16 @@ impl Couch {
             .collect())
     }
 
+    /// The Mango indexes, as `_index` lists them.
+    pub(crate) async fn indexes(&self, db: &DbName) -> Result<Vec<Value>, CouchError> {
+        let errand = self.errand(db, Method::Get, DatabaseCall::Index, &[]);
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(Vec::new());
+        };
+        let listed = answer.get("indexes").and_then(Value::as_array);
+        Ok(listed.ok_or(CouchError::Unreadable("no indexes"))?.to_vec())
+    }
+
     /// What a view answers.
     #[expect(dead_code, reason = "nodes will be listed with it")]
     pub(crate) async fn view(

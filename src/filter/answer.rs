@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
+    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::body::{Body, boxed, empty, full};
@@ -72,6 +75,19 @@ impl Answer {
         self
     }
 
+    /// An attachment that is shown to somebody who is no administrator.
+    ///
+    /// Security: what a document's writer has uploaded may not run as a page of ours, be taken for another type,
+    /// or be kept for others. (`an_attachment_runs_no_script_here`)
+    pub(crate) fn sandboxed(self) -> Self {
+        self.header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))
+            .header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+            .header(
+                CACHE_CONTROL,
+                HeaderValue::from_static("private, must-revalidate"),
+            )
+    }
+
     /// `304`: the client has it already.
     pub(crate) fn not_modified(tag: HeaderValue) -> Self {
         Self::of(StatusCode::NOT_MODIFIED, head::filtered(), empty()).header(ETAG, tag)
@@ -113,9 +129,18 @@ pub(crate) async fn rows_answer(
 
 /// Asks for the first part of an answer, which must be a `200`.
 pub(crate) async fn first(asker: &Asker, part: Part) -> Result<Answered, Refusal> {
-    let answer = asker.ask(part).await?;
+    Ok(first_as("application/json", asker, part).await?.into_body())
+}
+
+/// The same as this media type, with its head.
+pub(crate) async fn first_as(
+    accept: &'static str,
+    asker: &Asker,
+    part: Part,
+) -> Result<Response<Answered>, Refusal> {
+    let answer = asker.ask_for(accept, part).await?;
     if answer.status() == StatusCode::OK {
-        return Ok(answer.into_body());
+        return Ok(answer);
     }
     Err(super::errors::refusal(answer).await)
 }

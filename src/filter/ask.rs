@@ -35,19 +35,26 @@ impl Asker {
 
     /// Asks for one part of the answer.
     pub(crate) async fn ask(&self, part: Part) -> Result<Response<Answered>, Refusal> {
+        self.ask_for("application/json", part).await
+    }
+
+    /// The same, as this media type.
+    pub(crate) async fn ask_for(
+        &self,
+        accept: &'static str,
+        part: Part,
+    ) -> Result<Response<Answered>, Refusal> {
         let Part {
             method,
             query,
             body,
         } = part;
-        let outbound = self.rewrite.changed(
-            &self.permit,
-            Change {
-                method,
-                query,
-                body,
-            },
-        )?;
+        let change = Change {
+            method,
+            query,
+            body,
+        };
+        let outbound = self.rewrite.changed(&self.permit, change, accept)?;
         self.upstream.send(outbound).await
     }
 

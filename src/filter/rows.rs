@@ -6,12 +6,13 @@
 use crate::filter::bookmark::Bookmarks;
 use crate::filter::changes::ChangeRows;
 use crate::filter::known::Known;
+use crate::filter::leaves::OpenRevs;
 use crate::filter::locals::LocalRows;
 use crate::filter::project::Projection;
 use crate::filter::reduce::Groups;
 use crate::filter::sight::{Piece, Seen, Sight, see, see_elsewhere, show};
 use crate::filter::views::ViewRows;
-use crate::json::{JsonError, Member, Row, Value, elements, members, quote, string};
+use crate::json::{JsonError, Member, Row, Value, elements, members, string};
 use crate::policy::Lens;
 
 /// Judges and writes the rows of one answer.
@@ -55,15 +56,6 @@ pub(crate) struct FindRows {
     pub(crate) fields: Option<Projection>,
     /// Makes the bookmarks that leave.
     pub(crate) bookmarks: Bookmarks,
-}
-
-/// How the leaves of one document are shown.
-#[derive(Debug)]
-pub(crate) struct OpenRevs {
-    /// What the caller may see.
-    pub(crate) lens: Lens,
-    /// Whether hidden revisions that were named are answered as missing ones.
-    pub(crate) named: bool,
 }
 
 impl Judge {
@@ -118,13 +110,13 @@ impl Judge {
     pub(crate) fn last(&mut self, out: &mut Vec<u8>) -> Seen {
         match self {
             Self::Reduce(groups) => groups.last(out),
+            Self::OpenRevs(leaves) => leaves.last(out),
             Self::Documents(_)
             | Self::Locals(_)
             | Self::View(_)
             | Self::Changes(_)
             | Self::Find(_)
-            | Self::BulkGet(_)
-            | Self::OpenRevs(_) => Seen::Hidden,
+            | Self::BulkGet(_) => Seen::Hidden,
         }
     }
 }
@@ -289,48 +281,4 @@ fn bulk_get_row(
     }
     out.extend_from_slice(b"]}");
     Ok(Seen::Shown)
-}
-
-impl OpenRevs {
-    fn row(&self, row: Row<'_>, known: &mut Known, out: &mut Vec<u8>) -> Result<Seen, JsonError> {
-        let mut seen = Seen::Hidden;
-        for member in row.members() {
-            let member = member?;
-            let mark = out.len();
-            match &*member.key {
-                "missing" => {
-                    out.extend_from_slice(row.bytes());
-                    return Ok(Seen::Shown);
-                }
-                "ok" => {
-                    out.extend_from_slice(b"{\"ok\":");
-                    seen = show(&self.lens, Piece::Whole(member.value), known, out)?;
-                    if seen == Seen::Shown {
-                        out.push(b'}');
-                        continue;
-                    }
-                    out.truncate(mark);
-                    if seen == Seen::Hidden && self.named {
-                        seen = missing(member.value, out)?;
-                    }
-                }
-                _ => return Err(JsonError::Expected("a row of this endpoint")),
-            }
-        }
-        Ok(seen)
-    }
-}
-
-/// `{"missing":"REV"}` for a revision that was named and may not be seen.
-fn missing(document: &[u8], out: &mut Vec<u8>) -> Result<Seen, JsonError> {
-    for member in members(document) {
-        let member = member?;
-        if member.key == "_rev" {
-            out.extend_from_slice(b"{\"missing\":");
-            quote(&string(member.value)?, out);
-            out.push(b'}');
-            return Ok(Seen::Shown);
-        }
-    }
-    Err(JsonError::Expected("a row of this endpoint"))
 }

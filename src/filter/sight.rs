@@ -63,7 +63,8 @@ impl<'a> Piece<'a> {
 /// The members of a document that the filter itself looks at.
 struct Outline<'a> {
     id: String,
-    conflicts: bool,
+    /// Whether it names further revisions that can be asked for.
+    revisions: bool,
     piece: Piece<'a>,
 }
 
@@ -156,21 +157,22 @@ impl<'a> Outline<'a> {
     fn read(piece: Piece<'a>) -> Result<Self, JsonError> {
         let mut outline = Self {
             id: String::new(),
-            conflicts: false,
+            revisions: false,
             piece,
         };
         for member in members(piece.bytes()) {
             let member = member?;
             match &*member.key {
                 "_id" => outline.id = string(member.value)?.into_owned(),
-                "_conflicts" | "_deleted_conflicts" => outline.conflicts = true,
+                "_conflicts" | "_deleted_conflicts" | "_revs_info" => outline.revisions = true,
                 _ => {}
             }
         }
         Ok(outline)
     }
 
-    /// Cuts the hidden fields; lists of conflicts are cut to the leaves that may be seen.
+    /// Cuts the hidden fields; lists of conflicts are cut to the leaves that may be seen, and of earlier
+    /// revisions those that may not be seen are said to be missing.
     fn write(
         &self,
         lens: &Lens,
@@ -178,7 +180,7 @@ impl<'a> Outline<'a> {
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
-        if !self.conflicts {
+        if !self.revisions {
             self.piece.cut(fields, Kind::Document, out)?;
             return Ok(Seen::Shown);
         }
@@ -205,11 +207,46 @@ impl<'a> Outline<'a> {
                         }
                     }
                 }
+                "_revs_info" => match self.history(lens, member.value, known)? {
+                    Some(history) => history.write(out),
+                    None => {
+                        out.truncate(mark);
+                        return Ok(Seen::Later);
+                    }
+                },
                 _ => out.extend_from_slice(member.value),
             }
         }
         out.push(b'}');
         Ok(Seen::Shown)
+    }
+
+    /// The statuses of `_revs_info`: a hidden revision is as one whose body is gone. None while one has yet to be
+    /// read.
+    fn history(
+        &self,
+        lens: &Lens,
+        list: &[u8],
+        known: &mut Known,
+    ) -> Result<Option<Value>, JsonError> {
+        let mut history = Value::parse(list)?;
+        let mut later = false;
+        let entries = history.as_array_mut().into_iter().flatten();
+        for entry in entries.filter_map(Value::as_object_mut) {
+            let gone = entry.get("status").and_then(Value::as_str) == Some("missing");
+            let Some(rev) = entry.get("rev").and_then(Value::as_str).filter(|_| !gone) else {
+                continue;
+            };
+            let wanted = Wanted::Revision(self.id.clone(), rev.to_owned());
+            match judge_wanted(lens, &self.id, &wanted, known) {
+                Sight::Visible(_) => {}
+                Sight::Invisible => {
+                    entry.insert("status", "missing");
+                }
+                Sight::Later => later = true,
+            }
+        }
+        Ok((!later).then_some(history))
     }
 
     /// Those of the listed revisions that the caller may see; none while one has yet to be read.

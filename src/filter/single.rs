@@ -2,104 +2,107 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::ETAG;
 use http_body_util::BodyExt as _;
 
 use crate::body::Cut;
 use crate::client::Answered;
-use crate::filter::answer::{Answer, first, rows_answer};
+use crate::filter::accept::{Kind, accepts};
+use crate::filter::answer::{Answer, first, first_as, rows_answer};
 use crate::filter::ask::Asker;
+use crate::filter::document::judge;
 use crate::filter::head::{etag, matches};
-use crate::filter::known::Known;
 use crate::filter::layout::Layout;
+use crate::filter::leaves::{OpenRevs, Unanswered};
+use crate::filter::multipart::{Asked, Mixed, boundary_of, related};
 use crate::filter::pages::{Pages, Part};
-use crate::filter::rows::{Judge, OpenRevs};
-use crate::filter::sight::{Piece, Seen, show};
+use crate::filter::rows::Judge;
 use crate::filter::stream::{Recipe, Rows};
 use crate::filter::window::Window;
-use crate::filter::writes;
 use crate::inspect;
-use crate::json::{Event, Frame, Splitter, Value, members, string};
+use crate::json::{Event, Frame, Splitter, Value};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
-use crate::route::query::{DocumentQuery, OpenRevs as Asked};
-use crate::route::{Method, Rev};
+use crate::route::Method;
+use crate::route::query::OpenRevs as Revs;
 
-/// How often a document may ask for further revisions (its conflicts) before it is given up.
-const ROUNDS: usize = 4;
+const JSON: &str = "application/json";
+const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
+
+/// What a client says of the answer that it wants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) if_none_match: Option<&'a str>,
+    pub(crate) accept: Option<&'a str>,
+}
 
 /// `GET` or `HEAD` of one document.
 pub(crate) async fn document(
     asker: Asker,
     lens: Lens,
-    if_none_match: Option<&str>,
+    wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
     let mut query = asker.permit.route().query.document()?;
     // A local sequence counts what the caller does not see.
     query.local_seq = false;
-    if query.open_revs.is_some() {
-        return open_revs(asker, lens, query).await;
-    }
+    let named = match &query.open_revs {
+        Some(Revs::List(asked)) => Some(Unanswered::new(asked)),
+        Some(Revs::All) | None => None,
+    };
+    // With `latest` a named revision is answered by its descendant: its history tells which it stands for.
+    query.revs |= query.latest && named.is_some();
     let part = Part {
         method: Method::Get,
         query: query.pairs(),
         body: None,
     };
-    let upstream = first(&asker, part).await.map_err(absent)?;
+    if query.open_revs.is_some() {
+        return match accepts(wanted.accept, Kind::Mixed.name()) {
+            true => open_revs_mixed(asker, lens, named, part).await,
+            false => open_revs(asker, lens, named, part).await,
+        };
+    }
+    let bytes = query.attachments || query.atts_since.is_some();
+    let accept = match bytes && accepts(wanted.accept, Kind::Related.name()) {
+        true => Kind::Related.name(),
+        false => JSON,
+    };
+    let upstream = first_as(accept, &asker, part).await.map_err(absent)?;
+    let (answer, rev) = match boundary_of(&upstream) {
+        Some(boundary) => related(&asker, &lens, upstream.into_body(), &boundary).await?,
+        None => plain(&asker, &lens, upstream.into_body()).await?,
+    };
+    let tag = etag(&rev, &lens.fingerprint());
+    Ok(match (tag, wanted.if_none_match) {
+        (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
+        (Some(tag), _) => answer.header(ETAG, tag),
+        (None, _) => answer,
+    })
+}
+
+/// One document as JSON, and its revision.
+async fn plain(
+    asker: &Asker,
+    lens: &Lens,
+    upstream: Answered,
+) -> Result<(Answer, String), Refusal> {
     let bytes = whole(upstream, asker.largest_row())
         .await
         .map_err(Cut::refusal)?;
-    let mut known = Known::default();
-    let mut out = Vec::with_capacity(bytes.len());
-    for _ in 0..ROUNDS {
-        match show(&lens, Piece::Whole(&bytes), &mut known, &mut out)
-            .map_err(|_| Cut::Filter.refusal())?
-        {
-            Seen::Hidden => return Err(Refusal::Missing),
-            Seen::Shown => {
-                let tag = rev(&bytes).and_then(|rev| etag(&rev, &lens.fingerprint()));
-                return Ok(tagged(out, tag, if_none_match));
-            }
-            Seen::Later => {
-                let wanted = known.take_missing();
-                for (wanted, document) in asker.read(wanted).await.map_err(Cut::refusal)? {
-                    known.learn(wanted, document);
-                }
-            }
-        }
-    }
-    Err(Refusal::Internal)
-}
-
-fn tagged(
-    mut bytes: Vec<u8>,
-    tag: Option<http::HeaderValue>,
-    if_none_match: Option<&str>,
-) -> Answer {
-    match (tag, if_none_match) {
-        (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
-        (tag, _) => {
-            bytes.push(b'\n');
-            let answer = Answer::json(bytes);
-            match tag {
-                Some(tag) => answer.header(ETAG, tag),
-                None => answer,
-            }
-        }
-    }
+    let document = judge(asker, lens, &bytes).await.map_err(Cut::refusal)?;
+    let mut json = document.json.ok_or(Refusal::Missing)?;
+    json.push(b'\n');
+    Ok((Answer::json(json), document.rev))
 }
 
 /// Leaves of one document: all, or those that are named.
-async fn open_revs(asker: Asker, lens: Lens, query: DocumentQuery) -> Result<Answer, Refusal> {
-    let all = query.open_revs == Some(Asked::All);
-    // With `latest` a named revision is answered by its descendant, whose name is not the client's.
-    let named = !all && !query.latest;
-    let part = Part {
-        method: Method::Get,
-        query: query.pairs(),
-        body: None,
-    };
+async fn open_revs(
+    asker: Asker,
+    lens: Lens,
+    named: Option<Unanswered>,
+    part: Part,
+) -> Result<Answer, Refusal> {
+    let all = named.is_none();
     let upstream = first(&asker, part).await.map_err(absent)?;
     let judge = Judge::OpenRevs(OpenRevs { lens, named });
     let recipe = Recipe {
@@ -110,23 +113,41 @@ async fn open_revs(asker: Asker, lens: Lens, query: DocumentQuery) -> Result<Ans
         pulse: None,
     };
     let mut rows = Rows::new(Arc::new(asker), recipe, upstream);
-    if (all || !named) && !rows.shows_something().await.map_err(Cut::refusal)? {
-        let Some(Asked::List(asked)) = &query.open_revs else {
-            return Err(Refusal::Missing);
-        };
-        // Nothing that he may see has come of these: they are answered as missing, one by one.
-        let missing = |rev: &Rev| writes::object([("missing", Value::from(rev.as_str()))]);
-        return Ok(Answer::json(
-            Value::Array(asked.iter().map(missing).collect()).to_bytes(),
-        ));
+    if all && !rows.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
     }
     let headers = super::head::filtered();
     Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
 }
 
+/// The same with their attachments, as CouchDB's replicator reads them.
+async fn open_revs_mixed(
+    asker: Asker,
+    lens: Lens,
+    named: Option<Unanswered>,
+    part: Part,
+) -> Result<Answer, Refusal> {
+    let all = named.is_none();
+    let upstream = first_as(Kind::Mixed.name(), &asker, part)
+        .await
+        .map_err(absent)?;
+    let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
+    let asked = named.map_or(Asked::Leaves, Asked::Named);
+    let mut mixed = Mixed::new(asker, lens, asked, (upstream.into_body(), &boundary));
+    if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
+    }
+    Ok(mixed.into_answer(Kind::Mixed))
+}
+
 /// `_bulk_get`: many revisions at once.
-pub(crate) async fn bulk_get(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
-    let body = inspect::value(&body)?;
+pub(crate) async fn bulk_get(
+    asker: Asker,
+    lens: Lens,
+    accept: Option<&str>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let body = inspect::value(body)?;
     if body.get("docs").and_then(Value::as_array).is_none() {
         return Err(Refusal::BadRequest("Missing JSON list of 'docs'."));
     }
@@ -137,12 +158,20 @@ pub(crate) async fn bulk_get(asker: Asker, lens: Lens, body: Bytes) -> Result<An
         query: query.pairs(),
         body: Some(body.to_bytes()),
     };
-    let layout = Layout::Rows("results");
-    let judge = Judge::BulkGet(lens);
+    let kinds = [Kind::Mixed, Kind::Related];
+    let kind = kinds
+        .into_iter()
+        .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
+    if let Some(kind) = kind {
+        let upstream = first_as(kind.name(), &asker, part).await?;
+        let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
+        let upstream = (upstream.into_body(), boundary.as_slice());
+        return Ok(Mixed::new(asker, lens, Asked::Bulk, upstream).into_answer(kind));
+    }
     let recipe = Recipe {
         pages: Pages::Single,
-        judge,
-        layout,
+        judge: Judge::BulkGet(lens),
+        layout: Layout::Rows("results"),
         window: Window::ALL,
         pulse: None,
     };
@@ -181,11 +210,4 @@ fn drain(splitter: &mut Splitter, document: &mut Vec<u8>) -> Result<(), Cut> {
         }
     }
     Ok(())
-}
-
-fn rev(document: &[u8]) -> Option<String> {
-    members(document).find_map(|member| {
-        let member = member.ok().filter(|member| member.key == "_rev")?;
-        Some(string(member.value).ok()?.into_owned())
-    })
 }

@@ -116,7 +116,8 @@ fn fields(lens: &Lens, fields: &Value) -> Result<Option<Value>, Refusal> {
     Ok(Some(fields.clone()).filter(|_| !list.is_empty()))
 }
 
-fn named(lens: &Lens, field: &str) -> Result<(), Refusal> {
+/// A field that is named as Mango names it.
+pub(crate) fn named(lens: &Lens, field: &str) -> Result<(), Refusal> {
     let steps = field_steps(field).map_err(|error| Refusal::Malformed(error.to_string()))?;
     may_name(lens, [steps.iter().map(String::as_str)])
 }

@@ -8,6 +8,7 @@
 pub(crate) mod bulk;
 pub(crate) mod document;
 pub(crate) mod find;
+pub(crate) mod index;
 pub(crate) mod local;
 pub(crate) mod query;
 pub(crate) mod turns;

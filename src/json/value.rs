@@ -131,6 +131,15 @@ impl Value {
         }
     }
 
+    /// The elements to change, if this is an array.
+    pub fn as_array_mut(&mut self) -> Option<&mut [Self]> {
+        if let Self::Array(elements) = self {
+            Some(elements)
+        } else {
+            None
+        }
+    }
+
     /// The members, if this is an object.
     pub fn as_object(&self) -> Option<&Object> {
         if let Self::Object(object) = self {

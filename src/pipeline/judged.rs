@@ -10,7 +10,8 @@ use crate::filter::ask::Asker;
 use crate::filter::diff::{Diff, missing};
 use crate::filter::feeds::ChangesLens;
 use crate::filter::lists::Named;
-use crate::filter::{feeds, find, lists, locals, single, writes};
+use crate::filter::single::Wanted;
+use crate::filter::{feeds, find, indexes, lists, locals, single, writes};
 use crate::policy::{Lens, Permit, Plan, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DesignName, FunctionName, Method};
@@ -27,6 +28,7 @@ impl Pipeline {
             if_match,
             if_none_match,
             last_event_id,
+            accept,
         } = conditions;
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
@@ -37,7 +39,11 @@ impl Pipeline {
                 self.own.info(&self.couch, &db).await
             }
             Plan::Document(lens) => {
-                single::document(self.asker(permit)?, lens, if_none_match.as_deref()).await
+                let wanted = Wanted {
+                    if_none_match: if_none_match.as_deref(),
+                    accept: accept.as_deref(),
+                };
+                single::document(self.asker(permit)?, lens, wanted).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
                 lists::documents_queries(self.asker(permit)?, lens, &body).await
@@ -53,8 +59,12 @@ impl Pipeline {
                 feeds::changes(self.asker(permit)?, lens, seal, last, body).await
             }
             Plan::Find(lens) => find::find(self.asker(permit)?, lens, seal, body).await,
-            Plan::Explain(_) => Err(Refusal::Forbidden("the indexes are not open to you")),
-            Plan::BulkGet(lens) => single::bulk_get(self.asker(permit)?, lens, body).await,
+            Plan::Explain(lens) => indexes::explain(self.asker(permit)?, lens, body).await,
+            Plan::Index(lens) => indexes::index(self.asker(permit)?, lens, body).await,
+            Plan::BulkGet(lens) => {
+                let accept = accept.as_deref();
+                single::bulk_get(self.asker(permit)?, lens, accept, &body).await
+            }
             Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
             Plan::View(lens) => Box::pin(self.view(permit, *lens, body)).await,
             Plan::Write(rules) => {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN,
-    SET_COOKIE,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+    ORIGIN, SET_COOKIE,
 };
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -70,6 +70,7 @@ struct Conditions {
     if_match: Option<String>,
     if_none_match: Option<String>,
     last_event_id: Option<String>,
+    accept: Option<String>,
 }
 
 impl Pipeline {
@@ -252,6 +253,7 @@ impl Pipeline {
             if_match: text(&intake, &IF_MATCH),
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
+            accept: text(&intake, &ACCEPT),
         };
         let body = intake.body.collect(self.limits.body).await?;
         Box::pin(self.filtered(permit, body, &conditions)).await
@@ -265,6 +267,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
+        let attachment = permit.route().attachment().is_some();
         let intake = match administrator {
             true => intake,
             false => self.read_one_way(&permit, intake).await?,
@@ -275,7 +278,11 @@ impl Pipeline {
         if failed && !administrator {
             return Err(errors::refusal(answer).await);
         }
-        Ok(Answer::verbatim(answer, administrator))
+        let answer = Answer::verbatim(answer, administrator);
+        Ok(match !administrator && attachment {
+            true => answer.sandboxed(),
+            false => answer,
+        })
     }
 
     /// Security: JSON that two readers could read differently goes no further, lens or not.

@@ -14,7 +14,6 @@ use super::account::{self, Served};
 use super::action::{Actions, Mask, Simple};
 use super::grants::Grants;
 use super::lens::{Lens, Needs};
-use super::need::attachment;
 use super::plan::Plan;
 use super::view::ViewLens;
 use super::write::WriteRules;
@@ -129,6 +128,24 @@ impl Case<'_> {
             Some(rule) => Outcome::Deny(Some(Arc::clone(&rule.name))),
             None => self.through(Simple::Find, true, false, plan),
         }
+    }
+
+    /// What may not be read may not be indexed, nor seen in an index.
+    pub(super) fn index(&self) -> Outcome {
+        let named = |actions: &Actions| actions.simple.has(Simple::Index);
+        if let Err(rule) = self.open(named, false) {
+            return Outcome::Deny(rule);
+        }
+        let lens = self.reads();
+        let whole = !lens.hides_fields() && !lens.is_blind();
+        self.plan(
+            if whole {
+                Plan::Verbatim
+            } else {
+                Plan::Index(lens)
+            },
+            named,
+        )
     }
 
     /// Sequences carry the fingerprint, so nobody but an administrator is served untouched.
@@ -281,7 +298,7 @@ impl Case<'_> {
         if lens.is_clear_for(design) {
             return self.plan(Plan::Verbatim, named);
         }
-        let Some((id, name)) = attachment(self.route) else {
+        let Some((id, name)) = self.route.attachment() else {
             return Outcome::Missing;
         };
         if lens.needs(design) == Needs::Document {

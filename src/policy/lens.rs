@@ -214,17 +214,20 @@ impl Lens {
         Some(fields)
     }
 
-    /// May a query name this path? Only if no document of the database hides anything at, above or below it.
+    /// May a query name this path? Only if no document of the database hides anything at, above or below it, and
+    /// any can be seen.
     pub fn may_name(&self, path: &[&str]) -> bool {
-        self.hides.iter().all(|applied| {
-            shows(
-                &Fields::all().hiding(applied.rule.hides.iter().cloned()),
-                path,
-            )
-        }) && (self.everything
-            || [false, true]
-                .into_iter()
-                .all(|design| self.may_name_in(path, design)))
+        !self.is_blind()
+            && self.hides.iter().all(|applied| {
+                shows(
+                    &Fields::all().hiding(applied.rule.hides.iter().cloned()),
+                    path,
+                )
+            })
+            && (self.everything
+                || [false, true]
+                    .into_iter()
+                    .all(|design| self.may_name_in(path, design)))
     }
 
     /// Rules for all documents show what they show in each; of the others each could be the only one.

@@ -5,7 +5,6 @@
 //! Invariant: a call that policy does not judge yet needs [`DatabaseNeed::Unjudged`], which nobody but an
 //! administrator has.
 
-use crate::route::AttachmentName;
 use crate::route::Call;
 use crate::route::ClusterNodeCall;
 use crate::route::DatabaseCall;
@@ -50,6 +49,8 @@ pub(super) enum DatabaseNeed<'r> {
     Changes,
     Find,
     Explain,
+    /// The Mango indexes.
+    Index,
     BulkGet,
     RevsDiff,
     /// Checkpoints of the caller's own.
@@ -74,8 +75,6 @@ pub(super) enum Untouched<'r> {
     AttachmentWrite(&'r DocId),
     /// COPY
     Copy(&'r DocId, &'r DocId),
-    /// Creating an index: its fields and its partial selector are a query.
-    IndexCreate,
     /// A show or a search.
     Function(&'r DesignName, &'r FunctionName),
     /// A list function over a view.
@@ -96,7 +95,7 @@ impl Untouched<'_> {
     pub(super) fn is_function(&self) -> bool {
         match self {
             Self::Function(..) | Self::List { .. } | Self::Update(..) | Self::Rewrite(_) => true,
-            Self::AttachmentWrite(_) | Self::Copy(..) | Self::IndexCreate => false,
+            Self::AttachmentWrite(_) | Self::Copy(..) => false,
         }
     }
 }
@@ -171,11 +170,8 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
         DatabaseCall::Changes => DatabaseNeed::Changes,
         DatabaseCall::Find | DatabaseCall::PartitionFind(_) => DatabaseNeed::Find,
         DatabaseCall::Explain | DatabaseCall::PartitionExplain(_) => DatabaseNeed::Explain,
-        DatabaseCall::Index if method == Method::Post => {
-            DatabaseNeed::Untouched(Untouched::IndexCreate)
-        }
         DatabaseCall::Index | DatabaseCall::IndexNamed { .. } | DatabaseCall::IndexBulkDelete => {
-            DatabaseNeed::Simple(Simple::Index)
+            DatabaseNeed::Index
         }
         DatabaseCall::RevsDiff | DatabaseCall::MissingRevs => DatabaseNeed::RevsDiff,
         DatabaseCall::EnsureFullCommit => DatabaseNeed::Commit,
@@ -246,19 +242,5 @@ fn design<'r>(ddoc: &'r DesignName, call: &'r DesignCall) -> DatabaseNeed<'r> {
         }
         DesignCall::Update(name, _) => DatabaseNeed::Untouched(Untouched::Update(ddoc, name)),
         DesignCall::Rewrite(_) => DatabaseNeed::Untouched(Untouched::Rewrite(ddoc)),
-    }
-}
-
-/// The document and the attachment that a route asks for, if it is about one.
-pub(super) fn attachment(route: &Route) -> Option<(&DocId, &AttachmentName)> {
-    match &route.call {
-        Call::Database { db: _, call } => {
-            if let DatabaseCall::Attachment { doc, name } = call {
-                Some((doc, name))
-            } else {
-                None
-            }
-        }
-        Call::Server(_) | Call::Node(_) | Call::NodeSession | Call::Warden(_) => None,
     }
 }

@@ -82,6 +82,8 @@ pub enum Plan {
     Find(Lens),
     /// `_explain`
     Explain(Lens),
+    /// `_index`: only indexes over visible fields.
+    Index(Lens),
     /// `_bulk_get`
     BulkGet(Lens),
     /// `_revs_diff` and `_missing_revs`
@@ -169,6 +171,7 @@ impl Permit {
             | Plan::Documents(lens)
             | Plan::Find(lens)
             | Plan::Explain(lens)
+            | Plan::Index(lens)
             | Plan::BulkGet(lens)
             | Plan::RevsDiff(lens)
             | Plan::Attachment(lens) => Some(lens.fingerprint()),
@@ -215,7 +218,7 @@ impl Question {
     }
 
     fn asked(&self) -> Option<(&DocId, &AttachmentName)> {
-        super::need::attachment(&self.permit.route)
+        self.permit.route.attachment()
     }
 
     /// Decides by the stored document; `None`: there is none. The permit's route is pinned to its revision, so
@@ -244,6 +247,9 @@ impl Question {
             .and_then(Value::as_str)
             .ok_or_else(missing)?;
         self.permit.route.query.set("rev", rev);
+        // Security: with it CouchDB would open a descendant of that revision, which nobody has judged.
+        // (`the_attachment_of_a_later_revision_is_not_served_for_an_earlier_one`)
+        self.permit.route.query.remove("latest");
         Ok(self.permit)
     }
 }
@@ -268,6 +274,7 @@ impl fmt::Display for Plan {
             | Self::Documents(lens)
             | Self::Find(lens)
             | Self::Explain(lens)
+            | Self::Index(lens)
             | Self::BulkGet(lens)
             | Self::RevsDiff(lens)
             | Self::Attachment(lens) => write!(f, ", lens {lens}"),

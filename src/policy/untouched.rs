@@ -26,9 +26,6 @@ impl Case<'_> {
 
     /// Is it permitted, lens or not?
     fn asked(&self, what: Untouched<'_>) -> Result<(), Option<Arc<str>>> {
-        let simple = |simple: Simple, by_document: bool| {
-            self.open(|actions: &Actions| actions.simple.has(simple), by_document)
-        };
         let function = |ddoc: &DesignName, name: &str| {
             self.open(
                 |actions: &Actions| actions.function(ddoc.as_str(), name),
@@ -45,7 +42,6 @@ impl Case<'_> {
         match what {
             Untouched::AttachmentWrite(doc) => write(doc.is_design()),
             Untouched::Copy(_, to) => write(to.is_design()),
-            Untouched::IndexCreate => simple(Simple::Index, false),
             Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                 function(ddoc, name.as_str())
             }
@@ -77,7 +73,6 @@ impl Case<'_> {
                 self.reads().is_clear_for(from.is_design())
                     && self.rules().is_clear_for(to.is_design())
             }
-            Untouched::IndexCreate => self.reads().is_clear_for(false),
             Untouched::List {
                 ddoc: _,
                 list: _,

@@ -132,6 +132,7 @@ fn in_database(
         DatabaseNeed::Changes => case.changes(caller.is_administrator()),
         DatabaseNeed::Find => case.find(Plan::Find),
         DatabaseNeed::Explain => case.find(Plan::Explain),
+        DatabaseNeed::Index => case.index(),
         DatabaseNeed::BulkGet => case.through(Simple::Read, true, true, Plan::BulkGet),
         DatabaseNeed::RevsDiff => case.revs_diff(),
         DatabaseNeed::Local => case.replicating(if caller.is_administrator() {
@@ -170,6 +171,7 @@ fn interest(need: DatabaseNeed<'_>) -> Interest<'_> {
         | DatabaseNeed::BulkGet
         | DatabaseNeed::Attachment(_) => Interest::simple(READS),
         DatabaseNeed::Changes => Interest::simple(READS.and(Simple::Changes)),
+        DatabaseNeed::Index => Interest::simple(READS.and(Simple::Index)),
         DatabaseNeed::Find | DatabaseNeed::Explain => Interest::simple(READS.and(Simple::Find)),
         DatabaseNeed::RevsDiff | DatabaseNeed::Local | DatabaseNeed::Commit => {
             Interest::simple(Mask::REPLICATE.and(Simple::Design))
@@ -180,9 +182,9 @@ fn interest(need: DatabaseNeed<'_>) -> Interest<'_> {
         DatabaseNeed::Write(_) | DatabaseNeed::BulkWrite => Interest::simple(WRITES),
         DatabaseNeed::Unjudged => Interest::simple(Mask::default()),
         DatabaseNeed::Untouched(what) => {
-            let all = Interest::simple(WRITES.and(Simple::Index).and(Simple::Find));
+            let all = Interest::simple(WRITES.and(Simple::Find));
             match what {
-                Untouched::AttachmentWrite(_) | Untouched::Copy(..) | Untouched::IndexCreate => all,
+                Untouched::AttachmentWrite(_) | Untouched::Copy(..) => all,
                 Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                     all.function(ddoc.as_str(), name.as_str())
                 }

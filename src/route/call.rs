@@ -5,7 +5,7 @@
 //!
 //! Invariant: the method of a parsed route is one of its call, and a `COPY` has its destination.
 
-use super::name::{DbName, DocId, NodeId};
+use super::name::{AttachmentName, DbName, DocId, NodeId};
 use super::path::{self, Segment, Target};
 use super::query::{Feed, Names, Query};
 use super::{
@@ -71,6 +71,18 @@ impl Route {
             return None;
         };
         Some(id)
+    }
+
+    /// The document and the attachment that the path names, if it names one.
+    pub fn attachment(&self) -> Option<(&DocId, &AttachmentName)> {
+        let Call::Database {
+            call: DatabaseCall::Attachment { doc, name },
+            ..
+        } = &self.call
+        else {
+            return None;
+        };
+        Some((doc, name))
     }
 
     /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits)?

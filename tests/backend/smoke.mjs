@@ -46,7 +46,7 @@ async function ask(method, path, { as = admin, body, headers = {}, signal } = {}
   const response = await fetch(base + path, {
     method,
     signal,
-    headers: { ...as, ...(json && { 'Content-Type': 'application/json' }), ...headers },
+    headers: { Accept: 'application/json', ...as, ...(json && { 'Content-Type': 'application/json' }), ...headers },
     body: json ? JSON.stringify(body) : body,
   });
   const text = await response.text();

@@ -1,6 +1,7 @@
 // Many documents at once: `_bulk_docs`, `_bulk_get`, `_revs_diff`, `_missing_revs`.
 
 import { Refusal } from './exchange.mjs';
+import { accepts, sendBulk } from './multipart.mjs';
 import { openRevisions, readOptions } from './read.mjs';
 import { contains, generation, leavesOf } from './revisions.mjs';
 import { writeDocuments } from './write.mjs';
@@ -24,9 +25,12 @@ export async function bulkGet(exchange, database) {
   exchange.allow('POST');
   const { docs } = await exchange.object();
   if (!Array.isArray(docs)) throw new Refusal(400, 'bad_request', 'Missing JSON list of \'docs\'.');
-  const options = readOptions(exchange.query);
+  const kind = ['multipart/mixed', 'multipart/related'].find((each) => !accepts(exchange, 'application/json') && accepts(exchange, each));
+  const asked = readOptions(exchange.query);
+  const options = { ...asked, attachments: Boolean(kind) || asked.attachments };
   const results = [];
   for (const wanted of docs) results.push({ id: wanted.id ?? null, docs: await bulkGetRows(database, wanted, options) });
+  if (kind) return sendBulk(exchange, kind, results.flatMap((result) => result.docs));
   exchange.answer(200, { results });
 }
 

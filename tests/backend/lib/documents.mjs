@@ -2,7 +2,7 @@
 
 import { Refusal } from './exchange.mjs';
 import { readLocal } from './local.mjs';
-import { parseRelated } from './multipart.mjs';
+import { accepts, parseRelated, sendMixed, sendRelated } from './multipart.mjs';
 import { openRevisions, readOptions, readRevision } from './read.mjs';
 import { requireDocument, writeDocument } from './write.mjs';
 
@@ -16,10 +16,16 @@ export async function document(exchange, database, id) {
 async function get(exchange, database, id) {
   const options = readOptions(exchange.query);
   const open = exchange.query.text('open_revs');
-  if (open !== undefined) return exchange.answer(200, await openLeaves(exchange, database, id, open, options));
+  if (open !== undefined) {
+    const mixed = accepts(exchange, 'multipart/mixed');
+    const leaves = await openLeaves(exchange, database, id, open, { ...options, attachments: mixed || options.attachments });
+    return mixed ? sendMixed(exchange, leaves) : exchange.answer(200, leaves);
+  }
   const found = await readRevision(database, id, exchange.query.text('rev'), options);
   const plain = !options.revs_info && !options.conflicts && !options.deletedConflicts;
-  if (plain) exchange.answerTagged(found._rev, found);
+  const related = (options.attachments || options.attsSince) && accepts(exchange, 'multipart/related');
+  if (related) sendRelated(exchange, found, plain ? { ETag: `"${found._rev}"` } : {});
+  else if (plain) exchange.answerTagged(found._rev, found);
   else exchange.answer(200, found);
 }
 

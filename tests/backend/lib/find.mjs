@@ -45,9 +45,23 @@ export async function indexes(exchange, database, [, ...path]) {
   exchange.allow('GET', 'HEAD', 'POST', 'DELETE');
   if (exchange.reads) return exchange.answer(200, await database.pouch.getIndexes());
   requireDatabaseAdmin(exchange.user, database.security);
-  const answer = exchange.method === 'POST' ? await database.pouch.createIndex(await exchange.object()) : await drop(database, path);
+  const answer = path[0] === '_bulk_delete' ? await dropMany(database, await exchange.object()) : exchange.method === 'POST' ? await database.pouch.createIndex(await exchange.object()) : await drop(database, path);
   database.touch();
   exchange.answer(200, answer);
+}
+
+/** Deletes all indexes of each design document; CouchDB tells the last one first. */
+async function dropMany(database, { docids }) {
+  const [success, fail] = [[], []];
+  for (const name of docids) {
+    const ddoc = name.startsWith('_design/') ? name : `_design/${name}`;
+    const { indexes: known } = await database.pouch.getIndexes();
+    const own = known.filter((each) => each.ddoc === ddoc);
+    for (const index of own) await database.pouch.deleteIndex(index);
+    if (own.length > 0) success.unshift({ id: ddoc, ok: true });
+    else fail.unshift({ id: ddoc, error: 'not_found' });
+  }
+  return { success, fail };
 }
 
 async function drop(database, path) {

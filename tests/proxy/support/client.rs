@@ -196,7 +196,11 @@ impl Client {
             .headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in own.chain(headers.iter().copied()) {
+        // As PouchDB does: who says nothing gets documents in several parts where CouchDB has them.
+        let json = [("accept", "application/json")];
+        let says = |name: &str| headers.iter().any(|(own, _)| *own == name);
+        let json = json.into_iter().filter(|(name, _)| !says(name));
+        for (name, value) in own.chain(json).chain(headers.iter().copied()) {
             request = request.header(
                 name,
                 http::HeaderValue::from_bytes(value.as_bytes()).unwrap(),

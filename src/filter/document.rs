@@ -1,0 +1,140 @@
+//! One document of an answer, judged together with what it needs: further revisions are read until it can be.
+//!
+//! Invariant: nothing of a document is given out before it was judged whole.
+
+use std::collections::VecDeque;
+
+use crate::body::Cut;
+use crate::filter::ask::Asker;
+use crate::filter::known::Known;
+use crate::filter::sight::{Piece, Seen, Sight, see, show};
+use crate::json::{JsonError, Value, Visibility, members, string};
+use crate::policy::Lens;
+
+/// How often a document may ask for further revisions (its conflicts) before it is given up.
+const ROUNDS: usize = 4;
+
+/// A document as the caller sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Document {
+    /// Its revision.
+    pub(crate) rev: String,
+    /// Its text; none where he may not see it.
+    pub(crate) json: Option<Vec<u8>>,
+    /// The attachments that follow it in parts of their own.
+    pub(crate) attachments: VecDeque<Attachment>,
+}
+
+/// An attachment that follows its document.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    name: String,
+    /// In bytes, as it travels.
+    pub(crate) length: u64,
+    /// Whether he may see it.
+    pub(crate) shown: bool,
+}
+
+/// Judges a document, given as JSON.
+pub(crate) async fn judge(asker: &Asker, lens: &Lens, bytes: &[u8]) -> Result<Document, Cut> {
+    let mut known = Known::default();
+    for _ in 0..ROUNDS {
+        match look(lens, bytes, &mut known).map_err(|_| Cut::Filter)? {
+            Some(document) => return Ok(document),
+            None => {
+                for (wanted, found) in asker.read(known.take_missing()).await? {
+                    known.learn(wanted, found);
+                }
+            }
+        }
+    }
+    Err(Cut::Filter)
+}
+
+/// None while something must be read first.
+fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>, JsonError> {
+    let (id, mut document) = outline(bytes)?;
+    let mut out = Vec::with_capacity(bytes.len());
+    match show(lens, Piece::Whole(bytes), known, &mut out)? {
+        Seen::Later => return Ok(None),
+        Seen::Hidden => return Ok(Some(document)),
+        Seen::Shown => {}
+    }
+    if let (false, Sight::Visible(fields)) = (
+        document.attachments.is_empty(),
+        see(lens, &id, bytes, known)?,
+    ) {
+        let mut partly = false;
+        for attachment in &mut document.attachments {
+            let seen = fields.at(&["_attachments", &attachment.name]);
+            attachment.shown = seen == Visibility::Visible;
+            partly |= seen == Visibility::Partly;
+        }
+        if partly {
+            out = stubs(&out, &document.attachments)?;
+        }
+    }
+    document.json = Some(out);
+    Ok(Some(document))
+}
+
+/// The id, the revision and the attachments that follow.
+fn outline(bytes: &[u8]) -> Result<(String, Document), JsonError> {
+    let mut document = Document::default();
+    let mut id = String::new();
+    for member in members(bytes) {
+        let member = member?;
+        match &*member.key {
+            "_id" => id = string(member.value)?.into_owned(),
+            "_rev" => document.rev = string(member.value)?.into_owned(),
+            "_attachments" => {
+                let listed = Value::parse(member.value)?;
+                let listed = listed.as_object().into_iter().flat_map(|all| all.iter());
+                document.attachments = listed
+                    .filter(|(_, stub)| follows(stub))
+                    .map(|(name, stub)| {
+                        Ok(Attachment {
+                            name: name.to_owned(),
+                            length: length(stub)?,
+                            shown: false,
+                        })
+                    })
+                    .collect::<Result<_, _>>()?;
+            }
+            _ => {}
+        }
+    }
+    Ok((id, document))
+}
+
+fn follows(stub: &Value) -> bool {
+    stub.get("follows").and_then(Value::as_bool) == Some(true)
+}
+
+/// One that is stored compressed travels as it is stored.
+fn length(stub: &Value) -> Result<u64, JsonError> {
+    let length = stub.get("encoded_length").or_else(|| stub.get("length"));
+    let length = length.and_then(Value::as_number);
+    length
+        .and_then(crate::json::Number::as_u64)
+        .ok_or(JsonError::Expected("the length of an attachment"))
+}
+
+/// An attachment of which something is hidden does not follow: what is left of it is a stub.
+fn stubs(document: &[u8], attachments: &VecDeque<Attachment>) -> Result<Vec<u8>, JsonError> {
+    let mut document = Value::parse(document)?;
+    let listed = document
+        .as_object_mut()
+        .and_then(|members| members.get_mut("_attachments"))
+        .and_then(Value::as_object_mut);
+    for (name, stub) in listed.into_iter().flat_map(|listed| listed.iter_mut()) {
+        let shown = |attachment: &Attachment| attachment.shown && attachment.name == name;
+        if let Some(stub) = stub.as_object_mut()
+            && !attachments.iter().any(shown)
+            && stub.remove("follows").is_some()
+        {
+            stub.insert("stub", true);
+        }
+    }
+    Ok(document.to_bytes())
+}

@@ -1,0 +1,126 @@
+//! `open_revs`: the leaves of one document, all of them or those that a client has named.
+//!
+//! Invariant: of the revisions that were named, those that are hidden and those that are absent are answered alike:
+//! as missing, behind all others, in the order in which they were named.
+
+use crate::filter::known::Known;
+use crate::filter::sight::{Piece, Seen, show};
+use crate::json::{JsonError, Row, Value, members, quote, string};
+use crate::policy::Lens;
+use crate::route::Rev;
+
+/// Revisions that a client has named and that nothing has answered yet.
+#[derive(Debug)]
+pub(crate) struct Unanswered(Vec<String>);
+
+impl Unanswered {
+    /// At first, all of them.
+    pub(crate) fn new(asked: &[Rev]) -> Self {
+        let mut revs: Vec<String> = Vec::with_capacity(asked.len());
+        for rev in asked {
+            if !revs.iter().any(|known| known == rev.as_str()) {
+                revs.push(rev.as_str().to_owned());
+            }
+        }
+        Self(revs)
+    }
+
+    /// A document answers for its own revision, and with `latest` for those before it.
+    pub(crate) fn answered_by(&mut self, document: &[u8]) -> Result<(), JsonError> {
+        for member in members(document) {
+            let member = member?;
+            match &*member.key {
+                "_rev" => {
+                    let rev = string(member.value)?;
+                    self.0.retain(|asked| *asked != rev);
+                }
+                "_revisions" => {
+                    let before = history(&Value::parse(member.value)?);
+                    self.0.retain(|asked| !before.contains(asked));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that are missing.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+/// The revisions of a `_revisions`.
+fn history(revisions: &Value) -> Vec<String> {
+    let start = revisions.get("start").and_then(Value::as_number);
+    let start = start.and_then(crate::json::Number::as_u64).unwrap_or(0);
+    let ids = revisions.get("ids").and_then(Value::as_array);
+    let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
+    ids.zip((1..=start).rev())
+        .map(|(id, generation)| format!("{generation}-{id}"))
+        .collect()
+}
+
+/// How the leaves of one document are shown.
+#[derive(Debug)]
+pub(crate) struct OpenRevs {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// Those that were named; none where all are asked for.
+    pub(crate) named: Option<Unanswered>,
+}
+
+impl OpenRevs {
+    pub(crate) fn row(
+        &mut self,
+        row: Row<'_>,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let mut seen = Seen::Hidden;
+        for member in row.members() {
+            let member = member?;
+            let mark = out.len();
+            match &*member.key {
+                "missing" => {}
+                "ok" => {
+                    out.extend_from_slice(b"{\"ok\":");
+                    seen = show(&self.lens, Piece::Whole(member.value), known, out)?;
+                    match (seen, &mut self.named) {
+                        (Seen::Shown, Some(named)) => named.answered_by(member.value)?,
+                        (Seen::Shown, None) => {}
+                        (Seen::Hidden | Seen::Later, _) => {
+                            out.truncate(mark);
+                            continue;
+                        }
+                    }
+                    out.push(b'}');
+                }
+                _ => return Err(JsonError::Expected("a row of this endpoint")),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Behind the last leaf: what was named and is missing.
+    pub(crate) fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+        let missing = self
+            .named
+            .as_mut()
+            .map(Unanswered::take)
+            .unwrap_or_default();
+        for (index, rev) in missing.iter().enumerate() {
+            out.extend_from_slice(if index > 0 {
+                b",\r\n{\"missing\":"
+            } else {
+                b"{\"missing\":"
+            });
+            quote(rev, out);
+            out.push(b'}');
+        }
+        match missing.is_empty() {
+            true => Seen::Hidden,
+            false => Seen::Shown,
+        }
+    }
+}

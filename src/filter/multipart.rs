@@ -1,0 +1,372 @@
+//! Documents with their attachments in several parts, seen through a lens: `multipart/related` for one document,
+//! `multipart/mixed` for several, laid out as `couch_httpd_multipart` and `chttpd_db` lay them out.
+//!
+//! Each document is judged and cut before its attachments pass; those that are hidden are left out. How many follow,
+//! and how long they are, is known from the document, so nothing inside an attachment can be taken for the end of one.
+//!
+//! Invariant: memory holds one document and one chunk of an attachment; what does not fit its document is a cut.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Frame as BodyFrame;
+use http_body_util::StreamBody;
+
+use crate::body::{Body, Cut, boxed};
+use crate::client::Answered;
+use crate::filter::accept::Kind;
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::document::{Attachment, Document, judge};
+use crate::filter::leaves::Unanswered;
+use crate::filter::parts::{Parts, boundary};
+use crate::json::quote;
+use crate::policy::Lens;
+use crate::refusal::Refusal;
+
+const DOCUMENT: &[u8] = b"\r\nContent-Type: application/json\r\n\r\n";
+const MISSING: &[u8] = b"\r\nContent-Type: application/json; error=\"true\"\r\n\r\n";
+
+/// Which documents were asked for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// Those of a `_bulk_get`: what is hidden or missing is left out.
+    Bulk,
+    /// All leaves of one.
+    Leaves,
+    /// Those leaves that were named: what is hidden or absent is missing.
+    Named(Unanswered),
+}
+
+/// Several documents on their way.
+#[derive(Debug)]
+pub(crate) struct Mixed {
+    asker: Asker,
+    lens: Lens,
+    parts: Parts,
+    /// `\r\n--` and the boundary of CouchDB's answer, which is ours too.
+    mark: Vec<u8>,
+    asked: Asked,
+    /// What is left of the document that is being passed on.
+    attachments: Option<(Attachments, Document)>,
+    out: Vec<u8>,
+    shown: usize,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    Parts,
+    Done,
+}
+
+/// The attachments of one document on their way.
+#[derive(Debug)]
+struct Attachments {
+    /// `\r\n--` and the boundary between them.
+    mark: Vec<u8>,
+    waiting: VecDeque<Attachment>,
+    /// How many bytes of the current one are to come, and whether they are shown.
+    current: Option<(u64, bool)>,
+    /// Whether any of them is shown: else the document stands alone.
+    shown: bool,
+}
+
+impl Attachments {
+    fn of(document: &mut Document, mark: Vec<u8>) -> Self {
+        let waiting = mem::take(&mut document.attachments);
+        Self {
+            mark,
+            shown: waiting.iter().any(|attachment| attachment.shown),
+            waiting,
+            current: None,
+        }
+    }
+
+    /// The document itself, in front of its attachments.
+    fn open(&self, json: &[u8], out: &mut Vec<u8>) {
+        if self.shown {
+            out.extend_from_slice(self.mark.get(2..).unwrap_or_default());
+            out.extend_from_slice(DOCUMENT);
+        }
+        out.extend_from_slice(json);
+        if self.shown {
+            out.extend_from_slice(&self.mark);
+        }
+    }
+
+    /// Passes one chunk or one head on; false behind the last one.
+    async fn step(&mut self, parts: &mut Parts, out: &mut Vec<u8>) -> Result<bool, Cut> {
+        match self.current {
+            Some((0, shown)) => {
+                parts.expect(&self.mark).await?;
+                if shown {
+                    out.extend_from_slice(&self.mark);
+                }
+            }
+            Some((left, shown)) => {
+                let data = parts.data(left).await?;
+                if shown {
+                    out.extend_from_slice(&data);
+                }
+                self.current = Some((left.saturating_sub(data.len() as u64), shown));
+                return Ok(true);
+            }
+            None => {}
+        }
+        let Some(next) = self.waiting.pop_front() else {
+            parts.expect(b"--").await?;
+            if self.shown {
+                out.extend_from_slice(b"--");
+            }
+            return Ok(false);
+        };
+        let head = parts.head().await?;
+        if head.value("content-length") != Some(next.length.to_string().as_str()) {
+            return Err(Cut::Filter);
+        }
+        if next.shown {
+            head.write(out);
+        }
+        self.current = Some((next.length, next.shown));
+        Ok(true)
+    }
+}
+
+/// The boundary of an answer in several parts; none for JSON.
+pub(crate) fn boundary_of(upstream: &Response<Answered>) -> Option<Vec<u8>> {
+    boundary(upstream.headers().get(CONTENT_TYPE)?.to_str().ok()?)
+}
+
+fn mark(boundary: &[u8]) -> Vec<u8> {
+    [b"\r\n--", boundary].concat()
+}
+
+/// One document and its attachments, and its revision.
+///
+/// # Errors
+///
+/// [`Refusal::Missing`] where it may not be seen.
+pub(crate) async fn related(
+    asker: &Asker,
+    lens: &Lens,
+    upstream: Answered,
+    boundary: &[u8],
+) -> Result<(Answer, String), Refusal> {
+    let mut parts = Parts::new(upstream);
+    let mark = mark(boundary);
+    let read = read(asker, lens, &mut parts, &mark).await;
+    let mut document = read.map_err(Cut::refusal)?;
+    let json = document.json.take().ok_or(Refusal::Missing)?;
+    let attachments = Attachments::of(&mut document, mark);
+    let mut out = Vec::new();
+    attachments.open(&json, &mut out);
+    if !attachments.shown {
+        out.push(b'\n');
+        return Ok((Answer::json(out), document.rev));
+    }
+    let start = Some((parts, attachments, out));
+    let chunks = stream::try_unfold(start, |state| async move {
+        let Some((mut parts, mut attachments, mut out)) = state else {
+            return Ok(None);
+        };
+        let mut more = true;
+        while more && out.is_empty() {
+            more = attachments.step(&mut parts, &mut out).await?;
+        }
+        if !more {
+            parts.end().await?;
+        }
+        let chunk = BodyFrame::data(Bytes::from(mem::take(&mut out)));
+        Ok(Some((chunk, more.then_some((parts, attachments, out)))))
+    });
+    let body = boxed(StreamBody::new(chunks));
+    Ok((typed(Kind::Related, boundary, body), document.rev))
+}
+
+/// The document in front of its attachments, judged.
+async fn read(asker: &Asker, lens: &Lens, parts: &mut Parts, mark: &[u8]) -> Result<Document, Cut> {
+    parts.expect(mark.get(2..).unwrap_or_default()).await?;
+    parts.head().await?;
+    let bytes = parts.until(mark, asker.largest_row()).await?;
+    judge(asker, lens, &bytes).await
+}
+
+fn typed(kind: Kind, boundary: &[u8], body: Body) -> Answer {
+    let boundary = String::from_utf8_lossy(boundary);
+    let media_type = format!("{}; boundary=\"{boundary}\"", kind.name());
+    let mut headers = super::head::filtered();
+    if let Ok(media_type) = HeaderValue::from_str(&media_type) {
+        headers.insert(CONTENT_TYPE, media_type);
+    }
+    Answer::of(StatusCode::OK, headers, body)
+}
+
+fn missing(rev: &str, mark: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(MISSING);
+    out.extend_from_slice(b"{\"missing\":");
+    quote(rev, out);
+    out.push(b'}');
+    out.extend_from_slice(mark);
+}
+
+impl Mixed {
+    /// `boundary` is that of CouchDB's answer.
+    pub(crate) fn new(
+        asker: Asker,
+        lens: Lens,
+        asked: Asked,
+        (upstream, boundary): (Answered, &[u8]),
+    ) -> Self {
+        Self {
+            asker,
+            lens,
+            parts: Parts::new(upstream),
+            mark: mark(boundary),
+            asked,
+            attachments: None,
+            out: Vec::new(),
+            shown: 0,
+            state: State::Start,
+        }
+    }
+
+    /// Reads on until a document is shown or there are no more; whether anything was shown.
+    pub(crate) async fn shows_something(&mut self) -> Result<bool, Cut> {
+        while self.shown == 0 && self.state != State::Done {
+            self.step().await?;
+        }
+        Ok(self.shown > 0)
+    }
+
+    /// The answer, of this kind.
+    pub(crate) fn into_answer(self, kind: Kind) -> Answer {
+        let boundary = self.mark.get(4..).unwrap_or_default().to_vec();
+        let chunks = stream::try_unfold(self, |mut mixed| async move {
+            while mixed.out.is_empty() && mixed.state != State::Done {
+                mixed.step().await?;
+            }
+            let out = mem::take(&mut mixed.out);
+            Ok((!out.is_empty()).then(|| (BodyFrame::data(Bytes::from(out)), mixed)))
+        });
+        typed(kind, &boundary, boxed(StreamBody::new(chunks)))
+    }
+
+    async fn step(&mut self) -> Result<(), Cut> {
+        if let Some((attachments, document)) = &mut self.attachments {
+            if !attachments.step(&mut self.parts, &mut self.out).await? {
+                let document = mem::take(document);
+                self.attachments = None;
+                self.parts.expect(&self.mark).await?;
+                self.close(&document)?;
+            }
+            return Ok(());
+        }
+        match self.state {
+            State::Start => self.start().await,
+            State::Parts if self.parts.next_is(b"--").await? => {
+                self.parts.end().await?;
+                self.finish();
+                Ok(())
+            }
+            State::Parts => self.part().await,
+            State::Done => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Asked::Named(named) = &mut self.asked {
+            for rev in named.take() {
+                missing(&rev, &self.mark, &mut self.out);
+            }
+        }
+        self.out.extend_from_slice(b"--");
+        if self.is_bulk() {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.state = State::Done;
+    }
+
+    fn is_bulk(&self) -> bool {
+        matches!(self.asked, Asked::Bulk)
+    }
+
+    /// `_bulk_get` begins with the end of a line, and is empty where nothing was asked for.
+    async fn start(&mut self) -> Result<(), Cut> {
+        let bulk = self.is_bulk();
+        if bulk && self.parts.is_over().await? {
+            self.state = State::Done;
+            return Ok(());
+        }
+        let first = match bulk {
+            true => self.mark.as_slice(),
+            false => self.mark.get(2..).unwrap_or_default(),
+        };
+        self.parts.expect(first).await?;
+        self.out.extend_from_slice(first);
+        self.state = State::Parts;
+        Ok(())
+    }
+
+    async fn part(&mut self) -> Result<(), Cut> {
+        let head = self.parts.head().await?;
+        let Some(boundary) = head.boundary() else {
+            return self
+                .alone(head.value("content-type").unwrap_or_default())
+                .await;
+        };
+        let mark = mark(&boundary);
+        let read = read(&self.asker, &self.lens, &mut self.parts, &mark).await;
+        let mut document = read?;
+        let attachments = Attachments::of(&mut document, mark);
+        if let Some(json) = &document.json {
+            match attachments.shown {
+                true => head.write(&mut self.out),
+                false => self.out.extend_from_slice(DOCUMENT),
+            }
+            attachments.open(json, &mut self.out);
+        }
+        self.attachments = Some((attachments, document));
+        Ok(())
+    }
+
+    /// A document without attachments, or an error in the place of one.
+    async fn alone(&mut self, media_type: &str) -> Result<(), Cut> {
+        let limit = self.asker.largest_row();
+        let bytes = self.parts.until(&self.mark, limit).await?;
+        match media_type {
+            "application/json" => {
+                let document = judge(&self.asker, &self.lens, &bytes).await?;
+                if !document.attachments.is_empty() {
+                    return Err(Cut::Filter);
+                }
+                if let Some(json) = &document.json {
+                    self.out.extend_from_slice(DOCUMENT);
+                    self.out.extend_from_slice(json);
+                }
+                self.close(&document)
+            }
+            // Of what was named and is missing we speak ourselves.
+            "application/json; error=\"true\"" => Ok(()),
+            _ => Err(Cut::Filter),
+        }
+    }
+
+    /// Behind a document.
+    fn close(&mut self, document: &Document) -> Result<(), Cut> {
+        let Some(json) = &document.json else {
+            return Ok(());
+        };
+        if let Asked::Named(named) = &mut self.asked {
+            named.answered_by(json).map_err(|_| Cut::Filter)?;
+        }
+        self.out.extend_from_slice(&self.mark);
+        self.shown += 1;
+        Ok(())
+    }
+}
