@@ -15,6 +15,7 @@ pub mod observe;
 
 pub mod client;
 mod couch;
+mod ddocs;
 mod identity;
 pub mod intake;
 
@@ -32,4 +33,5 @@ mod pipeline;
 mod serve;
 pub mod server;
 
+pub use ddocs::{DeployError, Deployed, Wish, check as check_ddocs, deploy};
 pub use serve::{StartError, check, serve};

@@ -1,7 +1,7 @@
 //! The program: arguments in, exit code out. Everything else is the library's.
 
 use couchwarden::config::Config;
-use couchwarden::{check, observe, serve, server};
+use couchwarden::{Deployed, Wish, check, check_ddocs, deploy, observe, serve, server};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,11 +16,15 @@ const FILE: &str = "couchwarden.toml";
 const USAGE: &str = "couchwarden stands before CouchDB and judges every request.
 
   couchwarden serve [--config FILE]    run until SIGTERM or SIGINT; SIGHUP reads the policies again
-  couchwarden check [--config FILE]    tell every mistake in the configuration and the policies
+  couchwarden check [--config FILE]    tell every mistake in the configuration, the policies and ddocs/
+  couchwarden deploy [--config FILE] [--dry-run] [--prune]
+                                       put the design documents of ddocs/ into CouchDB, where they differ;
+                                       --dry-run only tells, --prune deletes those that have no folder any more
   couchwarden cert [--directory DIR] [--host NAME]...    make certificates for development
 
 FILE is couchwarden.toml and DIR is certs if not given.
-Exit codes: 0 all is well, 1 something went wrong, 2 the arguments are not understood.";
+Exit codes: 0 all is well, 1 something went wrong, 2 the arguments are not understood.
+Of deploy: 0 CouchDB is as ddocs/ says, 1 --dry-run found differences, 2 something went wrong.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
         ["serve", "--config", file] => run(file),
         ["check"] => judge(FILE),
         ["check", "--config", file] => judge(file),
+        ["deploy", options @ ..] => return design(options),
         ["cert", "--directory", directory, hosts @ ..] if are_hosts(hosts) => {
             certify(directory, hosts)
         }
@@ -60,6 +65,9 @@ fn lines<T: Display>(all: impl IntoIterator<Item = T>) -> String {
 fn judge(file: &str) -> Result<String, String> {
     let config = Config::load(Path::new(file)).map_err(lines)?;
     check(&config).map_err(lines)?;
+    if config.ddocs.exists() {
+        check_ddocs(&config.ddocs).map_err(lines)?;
+    }
     Ok(String::new())
 }
 
@@ -96,4 +104,41 @@ fn run(file: &str) -> Result<String, String> {
             .map_err(|error| error.to_string())
     })?;
     Ok(String::new())
+}
+
+/// `couchwarden deploy`, which has exit codes of its own: a check of a change must tell a difference from a
+/// failure.
+fn design(options: &[&str]) -> ExitCode {
+    let mut wish = Wish::default();
+    let mut file = FILE;
+    let mut rest = options;
+    while let Some((first, others)) = rest.split_first() {
+        rest = others;
+        match (*first, others.split_first()) {
+            ("--dry-run", _) => wish.dry_run = true,
+            ("--prune", _) => wish.prune = true,
+            ("--config", Some((named, others))) => {
+                file = named;
+                rest = others;
+            }
+            _ => return end(io::stderr(), USAGE, 2),
+        }
+    }
+    match put(file, wish) {
+        Ok(Deployed::Done) => ExitCode::SUCCESS,
+        Ok(Deployed::Differs) => ExitCode::from(1),
+        Err(message) => end(io::stderr(), &message, 2),
+    }
+}
+
+fn put(file: &str, wish: Wish) -> Result<Deployed, String> {
+    let config = Config::load(Path::new(file)).map_err(lines)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let mut tell = |line: &str| {
+        // Where nobody listens, the work is done all the same.
+        let _ = writeln!(io::stdout(), "{line}");
+    };
+    runtime
+        .block_on(deploy(&config, wish, &mut tell))
+        .map_err(|error| error.to_string())
 }

@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "observe"],
     &["client"],
     &["couch"],
+    &["ddocs"],
     &["intake"],
     &["identity"],
     &["inspect"],
@@ -37,6 +38,9 @@ const PURE: &[&str] = &[
     "json",
     "policy",
     "node/merge.rs",
+    "ddocs/document.rs",
+    "ddocs/difference.rs",
+    "ddocs/script.rs",
     "inspect/view.rs",
     "inspect/query.rs",
 ];

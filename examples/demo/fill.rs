@@ -87,7 +87,7 @@ fn wanted(company: &Company, password: &str) -> Result<Vec<Wanted>, String> {
             let told = format!("the mailbox of {}", owner.name);
             wanted.push(one(
                 mailbox,
-                Some("mailbox"),
+                Some("u{uuid}"),
                 company.voicemail(owner),
                 told,
             ));

@@ -47,6 +47,9 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
         policies.missing("directory");
     }
     policies.finish();
+    let mut ddocs = root.section("ddocs");
+    let ddocs_directory = ddocs.path_or("directory", "ddocs");
+    ddocs.finish();
     let nodes = nodes(root.section("nodes"), reader);
     let cors = cors(root.section("cors"), reader);
     let limits = limits(root.section("limits"), reader);
@@ -64,6 +67,7 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
         couchdb: couchdb?,
         identity: identity.0,
         policies: directory?.value,
+        ddocs: ddocs_directory,
         nodes,
         cors,
         limits,

@@ -36,6 +36,8 @@ pub struct Config {
     pub identity: Identity,
     /// The directory of the rules.
     pub policies: PathBuf,
+    /// The directory of the design documents.
+    pub ddocs: PathBuf,
     /// The service of nodes.
     pub nodes: Nodes,
     /// Origins of web pages that may use us with credentials: `scheme://host[:port]`, lower case.

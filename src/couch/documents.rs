@@ -233,7 +233,7 @@ fn revisions_by_id(answer: &Value) -> Result<HashMap<&str, Vec<&Value>>, CouchEr
     Ok(by_id)
 }
 
-fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key).and_then(Value::as_str)
 }
 

@@ -1,12 +1,14 @@
 //! Our own few calls to CouchDB, as the service account.
 //!
-//! `documents` reads and writes documents, `accounts` asks about users and follows changes.
+//! `documents` reads and writes documents, `designs` design documents and their indexes, `accounts` asks about
+//! users and follows changes.
 //! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
 //!
 //! Invariant: every answer is read under a limit, and what CouchDB says about an error goes to the log
 //! only.
 
 mod accounts;
+mod designs;
 mod documents;
 mod server;
 
@@ -54,6 +56,9 @@ pub enum CouchError {
     /// Another answer than the call can have.
     #[error("CouchDB answered {0}")]
     Status(u16),
+    /// What was to be written is not accepted, in CouchDB's words.
+    #[error("CouchDB refuses it: {0}")]
+    Refused(String),
     /// Someone else wrote first.
     #[error("the document was written by someone else")]
     Conflict,
@@ -92,9 +97,10 @@ impl From<CouchError> for Refusal {
             CouchError::Conflict => Self::Conflict,
             CouchError::LockedOut => Self::TooMany(60),
             CouchError::Name => Self::Internal,
-            CouchError::Status(_) | CouchError::Unreadable(_) | CouchError::TooLong(_) => {
-                Self::BadGateway("the database could not be read")
-            }
+            CouchError::Status(_)
+            | CouchError::Refused(_)
+            | CouchError::Unreadable(_)
+            | CouchError::TooLong(_) => Self::BadGateway("the database could not be read"),
         }
     }
 }

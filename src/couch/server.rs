@@ -36,7 +36,7 @@ impl Couch {
             .found()
     }
 
-    fn server(&self, call: ServerCall) -> Errand<'_> {
+    pub(super) fn server(&self, call: ServerCall) -> Errand<'_> {
         Errand {
             route: Route {
                 call: Call::Server(call),

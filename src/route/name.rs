@@ -95,6 +95,15 @@ impl DbName {
     fn last(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last)
     }
+
+    /// Is it one that was made for a user: `u` and a UUID, with its hyphens or without?
+    pub fn is_user_database(&self) -> bool {
+        let uuid = self.0.strip_prefix('u').unwrap_or_default();
+        let groups: Vec<usize> = uuid.split('-').map(str::len).collect();
+        let mut digits = uuid.bytes().filter(|byte| *byte != b'-');
+        matches!(groups.as_slice(), [32] | [8, 4, 4, 4, 12])
+            && digits.all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
 }
 
 fn is_database_byte(byte: u8) -> bool {

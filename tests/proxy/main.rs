@@ -21,6 +21,7 @@ mod accounts;
 mod attacks;
 mod changes;
 mod cors;
+mod deploy;
 mod errors;
 mod everyday;
 mod fields;

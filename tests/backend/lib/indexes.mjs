@@ -140,9 +140,9 @@ export class ViewIndex extends Index {
   #map;
   #withDesigns;
 
-  constructor(pouch, { map, reduce }, { collation, include_design: withDesigns = false } = {}) {
+  constructor(pouch, { map, reduce }, { collation, include_design: withDesigns = false } = {}, modules = {}) {
     super(pouch, collation === 'raw' ? compareIds : collate);
-    const sandbox = new Sandbox();
+    const sandbox = new Sandbox(modules);
     this.#map = sandbox.compileMap(map);
     this.#withDesigns = withDesigns;
     this.reduce = reduce && reducer(reduce, sandbox);

@@ -10,6 +10,16 @@ const PRELUDE = `
   function sum(values) { return values.reduce(function (left, right) { return left + right; }, 0); }
   var isArray = Array.isArray, toJSON = JSON.stringify;
   function log() {}
+  var modules = {}, loaded = {};
+  function require(path) {
+    if (!loaded[path]) {
+      var source = path.split('/').reduce(function (members, name) { return members && members[name]; }, modules);
+      if (typeof source !== 'string') throw new Error('Must require a JavaScript string: ' + path);
+      var module = loaded[path] = { exports: {} };
+      eval('(function (module, exports, require) { ' + source + '\\n})')(module, module.exports, require);
+    }
+    return loaded[path].exports;
+  }
   function call(name, args) { return JSON.stringify(functions[name].apply(null, JSON.parse(args))); }
   function map(name, args) { emitted = []; functions[name].apply(null, JSON.parse(args)); return JSON.stringify(emitted); }
   var functions = {};
@@ -19,8 +29,10 @@ export class Sandbox {
   #context = vm.createContext({});
   #count = 0;
 
-  constructor() {
+  /** `modules`: the members of the design document that its functions may `require`. */
+  constructor(modules = {}) {
     vm.runInContext(PRELUDE, this.#context);
+    vm.runInContext(`modules = ${JSON.stringify(modules)}`, this.#context);
   }
 
   /** A function of the design document as a function of ours. What it throws passes through. */

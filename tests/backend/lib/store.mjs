@@ -119,8 +119,9 @@ export class Database {
     const design = await this.design(designName);
     const definition = design.views?.[viewName];
     if (typeof definition?.map !== 'string') throw new Refusal(404, 'not_found', 'missing_named_view');
-    const key = JSON.stringify([designName, viewName, definition, design.options]);
-    if (!this.#views.has(key)) this.#views.set(key, new ViewIndex(this.pouch, definition, design.options));
+    const lib = design.views.lib ?? {};
+    const key = JSON.stringify([designName, viewName, definition, design.options, lib]);
+    if (!this.#views.has(key)) this.#views.set(key, new ViewIndex(this.pouch, definition, design.options, { views: { lib } }));
     return this.#views.get(key);
   }
 
@@ -138,6 +139,6 @@ export class Database {
     const { rows } = await this.pouch.allDocs({ startkey: '_design/', endkey: '_design0', include_docs: true });
     return rows
       .filter(({ doc }) => typeof doc.validate_doc_update === 'string')
-      .map(({ doc }) => new Sandbox().compile(doc.validate_doc_update));
+      .map(({ doc }) => new Sandbox(doc).compile(doc.validate_doc_update));
   }
 }

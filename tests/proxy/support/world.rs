@@ -23,6 +23,7 @@ use super::fake::Fake;
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) directory: TempDir,
+    pub(crate) config: Config,
     prefix: Arc<str>,
     cast: Arc<Cast>,
     databases: Mutex<Vec<String>>,
@@ -80,7 +81,9 @@ impl World {
             cast.name("ops"),
             expand(more)
         );
-        let config = Config::parse(&text, &directory.path().join("couchwarden.toml"));
+        let file = directory.path().join("couchwarden.toml");
+        std::fs::write(&file, &text).unwrap();
+        let config = Config::parse(&text, &file);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"));
         couchwarden::check(&config).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
         let listener = TcpListener::bind(config.listen.address).await.unwrap();
@@ -89,14 +92,16 @@ impl World {
         let stopped = async move {
             let _ = stopped.await;
         };
+        let running = config.clone();
         tokio::spawn(async move {
-            couchwarden::serve(config, listener, stopped)
+            couchwarden::serve(running, listener, stopped)
                 .await
                 .unwrap_or_else(|error| panic!("{error}"));
         });
         Self {
             address,
             directory,
+            config,
             prefix,
             cast,
             databases: Mutex::default(),
