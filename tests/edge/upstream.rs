@@ -70,7 +70,7 @@ async fn read_request(tcp: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Captur
     );
     let body = match (length, chunked) {
         (Some(length), _) => {
-            let length = length.parse().unwrap();
+            let length: usize = length.parse().unwrap();
             while bytes.len() < length {
                 more(tcp, bytes).await?;
             }
