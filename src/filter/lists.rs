@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::design::Designs;
+use crate::filter::exact;
 use crate::filter::layout::Layout;
 use crate::filter::pages::{ListPages, Pages, Part};
 use crate::filter::reduce::{Grouping, Groups, Reducer};
@@ -125,7 +126,7 @@ async fn prepare_view(
     };
     agree(&query, reducer)?;
     match reducer {
-        Some(reducer) => reduced(lens, query, window, reducer),
+        Some(reducer) => reduced(asker, lens, query, window, reducer).await,
         None => {
             let by_keys = query.keys.is_some();
             let docs = query.include_docs;
@@ -139,7 +140,8 @@ async fn prepare_view(
     }
 }
 
-fn reduced(
+async fn reduced(
+    asker: &Asker,
     lens: &ViewLens,
     mut query: ViewQuery,
     window: Window,
@@ -170,15 +172,22 @@ fn reduced(
     query.group_level = None;
     if reducer == Reducer::Other {
         query.group = Some(true);
+        exact::pin_down(&mut query);
     } else {
         (query.reduce, query.group) = (Some(false), None);
     }
     let ranges = inspect::view::narrow(query, lens)?;
+    let state = match reducer {
+        Reducer::Other => exact::state(asker, lens, &ranges).await?,
+        Reducer::Sum | Reducer::Count | Reducer::Stats => None,
+    };
     let judge = Judge::Reduce(Groups {
         lens: lens.clone(),
         reducer,
         grouping,
         open: None,
+        state,
+        confirmed: false,
     });
     Ok(prepare(ranges, false, window, judge))
 }

@@ -24,6 +24,7 @@ mod bookmark;
 mod changes;
 mod document;
 mod emit;
+mod exact;
 mod head;
 mod known;
 mod layout;

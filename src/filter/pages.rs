@@ -160,7 +160,7 @@ impl ListPages {
 }
 
 /// Keys travel in a body: a query string may be too short for them.
-fn list_part(query: &ViewQuery) -> Part {
+pub(crate) fn list_part(query: &ViewQuery) -> Part {
     let mut query = query.clone();
     match query.keys.take() {
         None => Part {

@@ -1,7 +1,9 @@
 //! Reduce inside a pin. `_sum`, `_count` and `_stats` are made here from rows whose keys have been checked one
 //! by one: CouchDB's own groups hold every key that collates alike, so that its sum for `alice` would hold
-//! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`.
+//! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`, once `exact` has seen that there is
+//! no such row.
 
+use crate::filter::exact::State;
 use crate::filter::sight::Seen;
 use crate::json::{JsonError, Number, Object, Value, members};
 use crate::policy::ViewLens;
@@ -37,6 +39,10 @@ pub(crate) struct Groups {
     pub(crate) reducer: Reducer,
     pub(crate) grouping: Grouping,
     pub(crate) open: Option<(Value, Value)>,
+    /// For other functions: the state of the index in which all rows were seen to be inside the pin.
+    pub(crate) state: Option<State>,
+    /// Whether the page that is being read is of that state.
+    pub(crate) confirmed: bool,
 }
 
 impl Reducer {
@@ -71,8 +77,33 @@ impl Reducer {
 }
 
 impl Groups {
+    /// A page begins.
+    pub(crate) fn begin(&mut self) {
+        self.confirmed = false;
+    }
+
+    /// Takes a member that stands in front of the rows.
+    ///
+    /// Security: what CouchDB has added up must be what was looked at.
+    /// (`other_functions_are_not_run_over_rows_that_only_collate_like_the_pin`)
+    pub(crate) fn member(&mut self, name: &str, value: &[u8]) -> Result<(), JsonError> {
+        if name != "update_seq" || self.state.is_none() {
+            return Ok(());
+        }
+        if self.state != Some(State::read(value)?) {
+            return Err(JsonError::Expected(
+                "the state of the index that was looked at",
+            ));
+        }
+        self.confirmed = true;
+        Ok(())
+    }
+
     /// Takes one grouped row; writes the group before it when that one is complete.
     pub(crate) fn row(&mut self, row: &[u8], out: &mut Vec<u8>) -> Result<Seen, JsonError> {
+        if self.reducer == Reducer::Other && !self.confirmed {
+            return Err(JsonError::Expected("the state of the index"));
+        }
         let (mut key, mut value) = (None, None);
         for member in members(row) {
             let member = member?;

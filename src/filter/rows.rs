@@ -78,6 +78,27 @@ impl Judge {
         }
     }
 
+    /// A page of CouchDB's begins.
+    pub(crate) fn begin(&mut self) {
+        if let Self::Reduce(groups) = self {
+            groups.begin();
+        }
+    }
+
+    /// Looks at a member that stands beside the rows.
+    pub(crate) fn member(&mut self, name: &str, value: &[u8]) -> Result<(), JsonError> {
+        match self {
+            Self::Reduce(groups) => groups.member(name, value),
+            Self::Documents(_)
+            | Self::Locals(_)
+            | Self::View(_)
+            | Self::Changes(_)
+            | Self::Find(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => Ok(()),
+        }
+    }
+
     /// Whether the answer can be ended here with a sequence to go on from.
     pub(crate) fn can_end(&self) -> bool {
         match self {

@@ -251,10 +251,13 @@ impl Rows {
                         held.push(row.bytes().to_vec());
                     }
                 }
-                Event::Member { key, value } => end.note(key, value)?,
+                Event::Member { key, value } => {
+                    judge.member(key, value)?;
+                    end.note(key, value)?;
+                }
+                Event::Start => judge.begin(),
                 // Heartbeats are our own.
                 Event::Heartbeat
-                | Event::Start
                 | Event::RowsStart
                 | Event::RowsEnd
                 | Event::EventId(_)

@@ -60,8 +60,10 @@ impl Find {
                 }
                 // Counts what was looked at, hidden or not.
                 "execution_stats" => {}
-                // Would show leaves that have not been judged.
-                "conflicts" if value.as_bool() == Some(false) => {}
+                // Each leaf that a document names is judged by itself.
+                "conflicts" if value.as_bool().is_some() => {
+                    find.query.insert(name, value.clone());
+                }
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
         }

@@ -17,7 +17,7 @@ documents = { owner = "rita" }
 name = "own-calls"
 databases = ["@calls"]
 callers = { roles = ["number:{number}"] }
-permit = ["view:app/by_number"]
+permit = ["view:app/by_number", "view:app/others"]
 keys = "{number}"
 reduce = true
 "#;
@@ -31,7 +31,10 @@ async fn filled() -> World {
     world.database("notes", notes).await;
     let map = "function (doc) { if (doc.number) emit(doc.number, doc.seconds); }";
     let calls = json!([
-        { "_id": "_design/app", "views": { "by_number": { "map": map, "reduce": "_sum" } } },
+        { "_id": "_design/app", "views": {
+            "by_number": { "map": map, "reduce": "_sum" },
+            "others": { "map": map, "reduce": "function (keys, values, rereduce) { return values.join('+'); }" },
+        } },
         { "_id": "1", "number": "+4930100", "seconds": 1 },
         // To ICU this is the same number.
         { "_id": "2", "number": "+4930\u{ad}100", "seconds": 10 },
@@ -81,6 +84,34 @@ async fn a_sum_holds_no_row_that_only_collates_like_the_pin() {
         let rows = sue.get(&format!("{view}{query}")).await.yes()["rows"].clone();
         assert_eq!(rows, json!([{ "key": key, "value": 101 }]), "{query}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_functions_are_not_run_over_rows_that_only_collate_like_the_pin() {
+    let world = filled().await;
+    let view = "/@calls/_design/app/_view/others?group=true";
+    let sam = world.as_("sam");
+    assert_eq!(sam.get(view).await.yes()["rows"], json!([]));
+    let sue = world.as_("sue");
+    for query in [
+        "",
+        "&key=%22%2B4930100%22",
+        "&keys=%5B%22%2B4930100%22%5D",
+        "&stale=ok",
+    ] {
+        let answer = sue.get(&format!("{view}{query}")).await;
+        answer.no(403, "forbidden");
+    }
+    // Once there is no such row, each group is what CouchDB makes of it.
+    let other = world.backend().get("/@calls/2").await.yes()["_rev"].clone();
+    let gone = json!([{ "_id": "2", "_rev": other, "_deleted": true }]);
+    world.fill("calls", gone).await;
+    let rows = sue.get(view).await.yes()["rows"].clone();
+    let sum = rows[0]["value"].as_str().unwrap();
+    assert_eq!(
+        (rows.as_array().unwrap().len(), sum.len()),
+        (1, "1+100".len())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

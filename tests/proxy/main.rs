@@ -18,6 +18,7 @@ mod backend;
 mod support;
 
 mod accounts;
+mod asked;
 mod attacks;
 mod changes;
 mod cors;

@@ -9,15 +9,22 @@ const WARNING = 'No matching index found, create an index to optimize query time
 
 export async function find(exchange, database) {
   exchange.allow('POST');
-  const { bookmark, ...query } = await exchange.object();
+  const { bookmark, conflicts, ...query } = await exchange.object();
   if (!query.selector) throw new Refusal(400, 'missing_required_key', 'Missing required key: selector');
   const { skip = 0, limit = DEFAULT_LIMIT } = query;
   const start = skip + readBookmark(bookmark);
-  const { docs, warning } = await database.pouch.find({ ...query, skip: start, limit }).catch(unusable);
+  const { docs: found, warning } = await database.pouch.find({ ...query, skip: start, limit }).catch(unusable);
+  const docs = conflicts ? await Promise.all(found.map((document) => withConflicts(database, document))) : found;
   const next = docs.length > 0 ? writeBookmark(start + docs.length - skip) : 'nil';
   exchange.begin(200);
   const tail = [['bookmark', next], ...(warning ? [['warning', WARNING]] : [])].map(([name, value]) => `"${name}": ${JSON.stringify(value)}`).join(',\r\n');
   exchange.response.end(`{"docs":[\r\n${docs.map((each) => JSON.stringify(inOrder(each))).join(',\r\n')}\r\n],\r\n${tail}}\n`);
+}
+
+async function withConflicts(database, document) {
+  const leaves = await database.leaves(document._id);
+  const others = leaves.filter(({ rev, deleted }) => !deleted && rev !== document._rev).map(({ rev }) => rev);
+  return others.length > 0 ? { ...document, _conflicts: others } : document;
 }
 
 /** PouchDB throws plain errors at a sort that no index serves. */
