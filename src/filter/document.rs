@@ -29,8 +29,12 @@ pub(crate) struct Document {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     name: String,
+    /// The head of its part, from line end to empty line, as `couch_httpd_multipart` writes it.
+    pub(crate) head: Vec<u8>,
     /// In bytes, as it travels.
     pub(crate) length: u64,
+    /// Whether its head can be read in one way only.
+    sound: bool,
     /// Whether he may see it.
     pub(crate) shown: bool,
 }
@@ -64,13 +68,15 @@ fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>
         document.attachments.is_empty(),
         see(lens, &id, bytes, known)?,
     ) {
-        let mut partly = false;
+        let mut stubbed = false;
         for attachment in &mut document.attachments {
             let seen = fields.at(&["_attachments", &attachment.name]);
-            attachment.shown = seen == Visibility::Visible;
-            partly |= seen == Visibility::Partly;
+            // Security: CouchDB writes names and types into the head as they are; one that breaks out of it would
+            // be read as another part. (`a_name_that_breaks_out_of_its_head_is_a_stub`)
+            attachment.shown = seen == Visibility::Visible && attachment.sound;
+            stubbed |= seen != Visibility::Hidden && !attachment.shown;
         }
-        if partly {
+        if stubbed {
             out = stubs(&out, &document.attachments)?;
         }
     }
@@ -92,13 +98,7 @@ fn outline(bytes: &[u8]) -> Result<(String, Document), JsonError> {
                 let listed = listed.as_object().into_iter().flat_map(|all| all.iter());
                 document.attachments = listed
                     .filter(|(_, stub)| follows(stub))
-                    .map(|(name, stub)| {
-                        Ok(Attachment {
-                            name: name.to_owned(),
-                            length: length(stub)?,
-                            shown: false,
-                        })
-                    })
+                    .map(|(name, stub)| Attachment::read(name, stub))
                     .collect::<Result<_, _>>()?;
             }
             _ => {}
@@ -107,20 +107,45 @@ fn outline(bytes: &[u8]) -> Result<(String, Document), JsonError> {
     Ok((id, document))
 }
 
+impl Attachment {
+    /// From its stub. One that is stored compressed travels as it is stored.
+    fn read(name: &str, stub: &Value) -> Result<Self, JsonError> {
+        const SHAPE: JsonError = JsonError::Expected("the stub of an attachment");
+        let length = stub.get("encoded_length").or_else(|| stub.get("length"));
+        let length = length.and_then(Value::as_number).ok_or(SHAPE)?;
+        let length = length.as_u64().ok_or(SHAPE)?;
+        let media_type = stub.get("content_type").and_then(Value::as_str);
+        let media_type = media_type.ok_or(SHAPE)?;
+        let mut head = format!(
+            "\r\nContent-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {media_type}\r\nContent-Length: {length}"
+        );
+        if let Some(encoding) = stub.get("encoding").and_then(Value::as_str) {
+            head.push_str("\r\nContent-Encoding: ");
+            head.push_str(encoding);
+        }
+        head.push_str("\r\n\r\n");
+        Ok(Self {
+            name: name.to_owned(),
+            head: head.into_bytes(),
+            length,
+            sound: is_sound(name) && is_sound(media_type),
+            shown: false,
+        })
+    }
+}
+
+/// Whether a text stays inside its header, whoever reads it.
+fn is_sound(text: &str) -> bool {
+    !text
+        .chars()
+        .any(|character| character.is_control() || character == '"')
+}
+
 fn follows(stub: &Value) -> bool {
     stub.get("follows").and_then(Value::as_bool) == Some(true)
 }
 
-/// One that is stored compressed travels as it is stored.
-fn length(stub: &Value) -> Result<u64, JsonError> {
-    let length = stub.get("encoded_length").or_else(|| stub.get("length"));
-    let length = length.and_then(Value::as_number);
-    length
-        .and_then(crate::json::Number::as_u64)
-        .ok_or(JsonError::Expected("the length of an attachment"))
-}
-
-/// An attachment of which something is hidden does not follow: what is left of it is a stub.
+/// An attachment that is not shown whole does not follow: what is left of it is a stub.
 fn stubs(document: &[u8], attachments: &VecDeque<Attachment>) -> Result<Vec<u8>, JsonError> {
     let mut document = Value::parse(document)?;
     let listed = document

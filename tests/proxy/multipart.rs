@@ -207,6 +207,48 @@ async fn a_document_comes_with_those_attachments_that_may_be_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_breaks_out_of_its_head_is_a_stub() {
+    use base64::Engine as _;
+    let world = filled().await;
+    let text = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let inside = "\r\n--boundary--\r\nContent-Length: 1\r\n\r\n";
+    let file = |media_type: &str| json!({ "content_type": media_type, "data": text(inside) });
+    let name = "x\"\r\nContent-Type: text/html\r\nContent-Length: 43\r\n\r\n--boundary";
+    let hostile = json!({ "_id": "hostile", "team": "red", "_attachments": {
+        name: file("application/octet-stream"),
+        "hidden\r\n\r\n": file("application/octet-stream"),
+        "plain": file("application/octet-stream"),
+        "typed": file("application/octet-stream\r\nX-More: 1"),
+    } });
+    world.fill("files", json!([hostile])).await;
+    let rita = world.as_("rita");
+    for path in ["hostile?attachments=true", "hostile?open_revs=all"] {
+        let (accept, single) = match path.contains("open_revs") {
+            true => (MIXED, false),
+            false => (RELATED, true),
+        };
+        let answer = rita
+            .ask("GET", &format!("/@files/{path}"), &accept, "")
+            .await;
+        let (document, files) = match single {
+            true => of_answer(&answer),
+            false => leaves(&answer).remove(0),
+        };
+        assert_eq!(files, [("plain".to_owned(), inside.as_bytes().to_vec())]);
+        let stubs = &document["_attachments"];
+        assert_eq!(stubs.as_object().unwrap().len(), 3, "{stubs}");
+        assert_eq!(
+            (&stubs[name]["stub"], &stubs["typed"]["stub"]),
+            (&json!(true), &json!(true))
+        );
+        assert_eq!(stubs["plain"]["follows"], true);
+    }
+    // Inside JSON there is nothing to break out of.
+    let inline = rita.get("/@files/hostile?attachments=true").await.yes();
+    assert_eq!(inline["_attachments"][name]["data"], text(inside));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn leaves_come_with_their_attachments_in_one_stream() {
     let world = filled().await;
     let rita = world.as_("rita");
