@@ -171,7 +171,7 @@ async fn serve_http1<S, H, F>(
     let mut connection = pin!(
         settings
             .http1
-            .serve_connection(TokioIo::new(Typed::new(io)), service)
+            .serve_connection(TokioIo::new(Typed::http1(io)), service)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -207,7 +207,7 @@ async fn serve_http2<S, H, F>(
         }
     });
     let builder = settings.http2(streams);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Typed::http2(io)), service));
     let early = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = told(&mut stopped) => None,

@@ -8,6 +8,8 @@
 
 pub mod cert;
 mod connection;
+mod frames;
+mod hpack;
 mod socket;
 mod stream;
 mod target;

@@ -1,13 +1,13 @@
 //! Targets as people type them: `curl 'http://…/_view/v?key="x"'` sends the quotes as they are. RFC 3986 has
 //! no place for them, so hyper refuses the request before anybody could answer it; CouchDB reads them as
-//! themselves. In the request lines of HTTP/1 they are percent-encoded here, below hyper, which is what
-//! the client should have sent.
+//! themselves. They are percent-encoded here, below hyper, which is what the client should have sent: in the
+//! request lines of HTTP/1, and by [`super::frames`] in the header blocks of HTTP/2.
 //!
 //! To know a request line from a body, this reader counts bodies that have a `Content-Length`. After
 //! a request whose end it would have to guess or parse (`Transfer-Encoding`, `Expect`, `Upgrade`, `CONNECT`, an odd
 //! length), it changes nothing on this connection any more.
 //!
-//! This can't smuggle anything: hyper parses what comes out of here and nobody parses what went in, so there are no
+//! None of this can smuggle anything: hyper parses what comes out of here and nobody parses what went in, so there are no
 //! two readers who could disagree. What has to hold is that no body is changed, since a
 //! body that grew would end inside itself: heads are ended, and lengths read, as httparse and hyper do it, and whatever
 //! those would not take, they refuse, which ends the connection.
@@ -15,6 +15,7 @@
 //! Invariant: nothing but the bytes of [`is_foreign`] in an origin-form target changes, however the network
 //! cuts the stream.
 
+use super::frames::Frames;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,12 +24,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// No line that ends or frames a body is longer; of longer lines the beginning is enough.
 const KEPT: usize = 128;
 
-/// A connection whose request lines are mended.
+/// A connection whose targets are mended.
 pub(super) struct Typed<S> {
     inner: S,
-    lines: Lines,
+    client: Client,
     /// What was read, is mended, and did not fit.
     rest: Vec<u8>,
+}
+
+/// What the client sends.
+enum Client {
+    Lines(Lines),
+    Frames(Frames),
 }
 
 /// Where the next byte of the client's stream stands.
@@ -63,11 +70,20 @@ enum Place {
 }
 
 impl<S> Typed<S> {
-    pub(super) fn new(inner: S) -> Self {
+    pub(super) fn http1(inner: S) -> Self {
+        Self::new(inner, Client::Lines(Lines::default()))
+    }
+
+    pub(super) fn http2(inner: S) -> Self {
+        Self::new(inner, Client::Frames(Frames::new()))
+    }
+
+    fn new(inner: S, client: Client) -> Self {
+        let rest = Vec::new();
         Self {
             inner,
-            lines: Lines::default(),
-            rest: Vec::new(),
+            client,
+            rest,
         }
     }
 
@@ -91,15 +107,34 @@ impl<S: AsyncRead + Unpin> AsyncRead for Typed<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or_default();
-        let foreign = self.lines.follow(read);
-        if !foreign.is_empty() {
-            self.rest = encoded(read, &foreign);
+        loop {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+            let read = buffer.filled().get(before..).unwrap_or_default();
+            let ended = read.is_empty();
+            let Some(mended) = self.client.follow(read) else {
+                return Poll::Ready(Ok(()));
+            };
+            self.rest = mended;
             buffer.set_filled(before);
             self.give(buffer);
+            // To have read nothing would mean that the client has ended.
+            if ended || buffer.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
+    }
+}
+
+impl Client {
+    /// What is to be read instead of these bytes; nothing if they may stay.
+    fn follow(&mut self, read: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Lines(lines) => {
+                let foreign = lines.follow(read);
+                (!foreign.is_empty()).then(|| encoded(read, &foreign))
+            }
+            Self::Frames(frames) => frames.follow(read),
+        }
     }
 }
 
@@ -227,6 +262,16 @@ impl Lines {
 /// (`#`, spaces and control characters can.)
 fn is_foreign(byte: u8) -> bool {
     matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..)
+}
+
+/// A path with the bytes encoded that need it; nothing if there are none, or if it is no path.
+pub(super) fn encoded_path(path: &[u8]) -> Option<Vec<u8>> {
+    let places = path
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| is_foreign(**byte));
+    let places: Vec<usize> = places.map(|(place, _)| place).collect();
+    (path.starts_with(b"/") && !places.is_empty()).then(|| encoded(path, &places))
 }
 
 /// The bytes, with those at these places percent-encoded.
