@@ -77,6 +77,8 @@ impl Own {
         let members = [
             ("couchdb", "Welcome".into()),
             ("uuid", self.uuid.as_str().into()),
+            // Clients look into the list; what this CouchDB can do is not told.
+            ("features", Value::Array(Vec::new())),
             ("vendor", vendor),
         ];
         json(&object(members))

@@ -108,9 +108,11 @@ impl Session {
 }
 
 fn ok(answer: Object, set_cookie: Option<SetCookie>) -> Answer {
+    let mut body = Value::from(answer).to_bytes();
+    body.push(b'\n');
     Answer {
         status: 200,
-        body: Value::from(answer).to_bytes(),
+        body,
         set_cookie,
     }
 }

@@ -16,7 +16,7 @@ async fn start() -> (Fake, Arc<Identity>, Session) {
 }
 
 fn text(answer: &Answer) -> &str {
-    std::str::from_utf8(&answer.body).unwrap()
+    std::str::from_utf8(&answer.body).unwrap().trim_end()
 }
 
 #[tokio::test]
