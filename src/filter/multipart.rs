@@ -294,14 +294,9 @@ impl Mixed {
         matches!(self.asked, Asked::Bulk)
     }
 
-    /// `_bulk_get` begins with the end of a line, and is empty where nothing was asked for.
+    /// `_bulk_get` begins with the end of a line.
     async fn start(&mut self) -> Result<(), Cut> {
-        let bulk = self.is_bulk();
-        if bulk && self.parts.is_over().await? {
-            self.state = State::Done;
-            return Ok(());
-        }
-        let first = match bulk {
+        let first = match self.is_bulk() {
             true => self.mark.as_slice(),
             false => self.mark.get(2..).unwrap_or_default(),
         };

@@ -107,15 +107,10 @@ impl Parts {
         Ok(self.buffer.split_to(self.buffer.len().min(most)).freeze())
     }
 
-    /// Whether nothing more comes.
-    pub(crate) async fn is_over(&mut self) -> Result<bool, Cut> {
-        Ok(self.buffer.is_empty() && !self.more().await?)
-    }
-
     /// Nothing but the end of a line may follow.
     pub(crate) async fn end(&mut self) -> Result<(), Cut> {
         self.next_is(b"\r\n").await?;
-        match self.is_over().await? {
+        match self.buffer.is_empty() && !self.more().await? {
             true => Ok(()),
             false => Err(Cut::Filter),
         }

@@ -32,6 +32,7 @@ mod indexes;
 mod lies;
 mod multipart;
 mod nodes;
+mod parts;
 mod passing;
 mod queries;
 mod replication;

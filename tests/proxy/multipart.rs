@@ -375,6 +375,20 @@ async fn an_attachment_runs_no_script_here() {
         .ask("GET", "/@files/red/dir%2Fpage.html", &same, "")
         .await;
     assert_eq!(again.status, 304);
+    let some = rita
+        .ask("GET", "/@files/red/noise", &[("range", "bytes=10-19")], "")
+        .await;
+    assert_eq!((some.status, &some.body[..]), (206, &noise()[10..20]));
+    let head = rita.ask("HEAD", "/@files/red/noise", &[], "").await;
+    assert_eq!(
+        (head.status, head.header("content-length")),
+        (200, Some("700000"))
+    );
+    let listed = rita
+        .get("/@files/_all_docs?include_docs=true&attachments=true")
+        .await;
+    assert_eq!(listed.ids(), "bare red sealed");
+    assert!(!holds(&listed, "hidden"));
     let absent = rita.get("/@files/red/none.txt").await;
     for hidden in [
         "/@files/red/hidden.txt",

@@ -111,8 +111,11 @@ async function getAttachment(exchange, database, id, name) {
   const tag = stub.digest.replace('md5-', '');
   if (exchange.notModified(tag)) return;
   const bytes = await database.pouch.getAttachment(id, name, { rev: found._rev });
-  exchange.send(200, bytes, {
-    'Accept-Ranges': 'none',
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(exchange.header('range') ?? '') ?? [];
+  const range = from !== undefined && { 'Content-Range': `bytes ${from}-${to}/${bytes.length}` };
+  exchange.send(range ? 206 : 200, range ? bytes.subarray(Number(from), Number(to) + 1) : bytes, {
+    ...range,
+    'Accept-Ranges': 'bytes',
     'Content-Security-Policy': 'sandbox',
     'Content-Type': stub.content_type,
     ETag: `"${tag}"`,
