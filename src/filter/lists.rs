@@ -152,6 +152,15 @@ async fn reduced(
             "sums over this view are not open to you",
         ));
     }
+    // `_sum` and the like are made from rows here; CouchDB has no documents beside sums either.
+    for (asked, name) in [
+        (query.include_docs, "include_docs"),
+        (query.conflicts, "conflicts"),
+    ] {
+        if asked {
+            return Err(Refusal::BadQuery(format!("`{name}` is invalid for reduce")));
+        }
+    }
     let grouping = match (query.group, query.group_level) {
         (_, Some(0)) => Grouping::None,
         (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),

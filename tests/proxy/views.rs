@@ -343,3 +343,16 @@ rows = { value = { "$lt" = 3 } }
     assert_eq!(rita.get("/@calls/_design/other/_view/n").await.status, 403);
     assert_eq!(rita.get("/@calls/_all_docs").await.status, 403);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_has_no_documents_beside_it() {
+    let world = filled().await;
+    let sue = world.as_("sue");
+    for name in ["include_docs", "conflicts"] {
+        view(&sue, &format!("seconds?group=true&{name}=true"))
+            .await
+            .no(400, "query_parse_error");
+    }
+    let straight = view(&world.backend(), "seconds?group=true&include_docs=true").await;
+    straight.no(400, "query_parse_error");
+}
