@@ -20,6 +20,7 @@ mod support;
 mod accounts;
 mod asked;
 mod attacks;
+mod canary;
 mod changes;
 mod cors;
 mod deploy;

@@ -4,11 +4,13 @@
 mod cast;
 mod client;
 mod fake;
+mod kept;
 mod pouch;
 mod world;
 
 pub(crate) use cast::backend;
 pub(crate) use client::{Answer, Client, Feed};
 pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
+pub(crate) use kept::{Ask, Kept};
 pub(crate) use pouch::Pouch;
 pub(crate) use world::World;
