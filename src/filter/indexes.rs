@@ -138,7 +138,8 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
     ])))
 }
 
-/// `_explain`: of the client's own selector, as if indexes over hidden fields were not there.
+/// `_explain`: of the client's own selector, as if indexes over hidden fields were not there. Partial ones neither:
+/// their selectors hold values, of documents that he may not see.
 pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
     let body = inspect::value(&body)?;
     Find::read(&lens, &body)?;
@@ -159,7 +160,10 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
 /// What follows from the query alone, and from indexes that he sees.
 fn explained(lens: &Lens, told: &Value) -> Option<Object> {
     let mut shown = Object::new();
-    let index = told.get("index").filter(|index| is_visible(lens, index));
+    // Security: whoever may find need not know by what values indexes were cut.
+    // (`no_answer_shows_anybody_what_he_may_not_see`)
+    let open = |index: &Value| is_visible(lens, index) && !is_partial(index);
+    let index = told.get("index").filter(|index| open(index));
     for (name, value) in told.as_object()?.iter() {
         match name {
             "dbname" | "partitioned" | "selector" | "opts" | "limit" | "skip" | "fields"
@@ -175,7 +179,7 @@ fn explained(lens: &Lens, told: &Value) -> Option<Object> {
             "index_candidates" => {
                 let candidates = value.as_array()?.iter().filter(|candidate| {
                     let index = candidate.get("index");
-                    index.is_some_and(|index| is_visible(lens, index))
+                    index.is_some_and(open)
                 });
                 shown.insert(name, Value::Array(candidates.cloned().collect()));
             }
@@ -203,6 +207,16 @@ fn answer(value: &Value) -> Answer {
 
 fn text<'v>(index: &'v Value, name: &str) -> Option<&'v str> {
     index.get(name).and_then(Value::as_str)
+}
+
+fn is_partial(index: &Value) -> bool {
+    let definition = index.get("def");
+    let selector = definition.and_then(|definition| definition.get("partial_filter_selector"));
+    selector.is_some_and(|selector| {
+        selector
+            .as_object()
+            .is_none_or(|members| !members.is_empty())
+    })
 }
 
 fn is_of(index: &Value, ddoc: &str) -> bool {
