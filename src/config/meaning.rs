@@ -301,6 +301,7 @@ fn nodes(mut section: Section<'_>, reader: &Reader<'_>) -> Nodes {
         flag("listing", true),
         flag("creation", true),
     );
+    let creations = section.number("creations");
     section.finish();
     if let Some(database) = &database
         && !is_database(&database.value)
@@ -314,6 +315,7 @@ fn nodes(mut section: Section<'_>, reader: &Reader<'_>) -> Nodes {
         self_service,
         listing,
         creation,
+        creations: creations.map_or(20, |creations| creations.value),
     }
 }
 

@@ -201,6 +201,8 @@ pub struct Nodes {
     pub listing: bool,
     /// Anyone may create a node.
     pub creation: bool,
+    /// How many one address may create in an hour, unless an administrator does.
+    pub creations: u32,
 }
 
 /// What a request may cost.

@@ -37,6 +37,17 @@ pub(crate) struct Changes {
     pub(crate) last_seq: String,
 }
 
+/// Documents that have changed in a database.
+#[derive(Debug)]
+pub(crate) struct ChangedDocuments {
+    /// In the order of their changes; a deleted one has `_deleted`.
+    pub(crate) documents: Vec<Value>,
+    /// Where to go on.
+    pub(crate) last_seq: String,
+    /// Is there nothing after these?
+    pub(crate) complete: bool,
+}
+
 impl Couch {
     /// Asks CouchDB, as the user himself, who he is; `None` if the password is wrong.
     ///
@@ -142,19 +153,61 @@ impl Couch {
             .iter()
             .filter_map(|row| row.get("id")?.as_str())
             .map(str::to_owned);
-        let last_seq = match answer.get("last_seq") {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.as_str().to_owned(),
-            // BigCouch's pairs `[number, text]` go back as JSON.
-            Some(pair @ Value::Array(_)) => pair.to_string(),
-            Some(Value::Null | Value::Bool(_) | Value::Object(_)) | None => {
-                return Err(CouchError::Unreadable("no sequence"));
-            }
-        };
         Ok(Changes {
             ids: ids.collect(),
-            last_seq,
+            last_seq: last_seq(&answer)?,
         })
+    }
+
+    /// The documents that have changed since a sequence (`0`, or a `last_seq`), at most so many, tombstones
+    /// included. Nothing, if there is no such database.
+    pub(crate) async fn changed_documents(
+        &self,
+        db: &DbName,
+        since: &str,
+        mut limit: usize,
+    ) -> Result<Option<ChangedDocuments>, CouchError> {
+        loop {
+            let most = limit.to_string();
+            let query = [
+                ("since", since),
+                ("limit", most.as_str()),
+                ("include_docs", "true"),
+            ];
+            let errand = self.errand(db, Method::Get, DatabaseCall::Changes, &query);
+            let answer = match self.run(errand).await {
+                // Fewer documents may fit; a single one that does not is an error.
+                Err(CouchError::TooLong(_)) if limit > 1 => {
+                    limit /= 2;
+                    continue;
+                }
+                answer => answer?,
+            };
+            let Some(answer) = answer.found()? else {
+                return Ok(None);
+            };
+            let results = answer.get("results").and_then(Value::as_array);
+            let results = results.ok_or(CouchError::Unreadable("no results"))?;
+            let documents = results.iter().filter_map(|row| row.get("doc").cloned());
+            return Ok(Some(ChangedDocuments {
+                documents: documents.collect(),
+                last_seq: last_seq(&answer)?,
+                complete: results.len() < limit,
+            }));
+        }
+    }
+}
+
+/// Where a feed goes on.
+fn last_seq(answer: &Value) -> Result<String, CouchError> {
+    match answer.get("last_seq") {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.as_str().to_owned()),
+        // BigCouch's pairs `[number, text]` go back as JSON.
+        Some(pair @ Value::Array(_)) => Ok(pair.to_string()),
+        Some(Value::Null | Value::Bool(_) | Value::Object(_)) | None => {
+            Err(CouchError::Unreadable("no sequence"))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Couch, CouchError};
+use super::{Answer, Couch, CouchError};
 use crate::json::{Object, Value};
 use crate::route::{
     DatabaseCall, DbName, DesignCall, DesignName, DocId, FunctionName, List, Method, Rev,
@@ -110,7 +110,9 @@ impl Couch {
     }
 
     /// Writes a document, which names the revision that it replaces.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nodes will be written with it"))]
+    ///
+    /// Only a 201 counts: by a 202 a cluster says that too few of its copies have taken it, and another
+    /// revision may still win.
     pub(crate) async fn put(
         &self,
         db: &DbName,
@@ -119,40 +121,24 @@ impl Couch {
     ) -> Result<Rev, CouchError> {
         let mut errand = self.errand(db, Method::Put, DatabaseCall::Document(id.clone()), &[]);
         errand.body = Some(document.clone());
-        let answer = self
-            .run(errand)
-            .await?
-            .found()?
-            .ok_or(CouchError::Status(404))?;
+        let answer = created(&self.run(errand).await?)?;
         let rev = text(&answer, "rev").and_then(|rev| Rev::parse(rev).ok());
         rev.ok_or(CouchError::Unreadable("no revision"))
     }
 
-    /// Documents in the order of their ids, after the one named.
-    pub(crate) async fn page(
-        &self,
-        db: &DbName,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Value>, CouchError> {
-        let start = after.map(|id| Value::from(id).to_string());
-        let limit = limit.to_string();
-        let mut query = vec![("include_docs", "true"), ("limit", limit.as_str())];
-        if let Some(start) = &start {
-            query.extend([("startkey", start.as_str()), ("skip", "1")]);
+    /// Writes a document under the revision and the history that it names (`_rev`, `_revisions`). To do it
+    /// again changes nothing. Only a 201 counts, as for [`Self::put`].
+    pub(crate) async fn graft(&self, db: &DbName, document: &Value) -> Result<(), CouchError> {
+        let mut errand = self.errand(db, Method::Post, DatabaseCall::BulkDocs, &[]);
+        let docs = Value::from(vec![document.clone()]);
+        errand.body = Some(object([("docs", docs), ("new_edits", false.into())]));
+        let answer = created(&self.run(errand).await?)?;
+        // Rows are errors: validation has refused it.
+        let rows = answer.as_array().unwrap_or_default();
+        match rows.iter().any(|row| row.get("error").is_some()) {
+            true => Err(CouchError::Status(403)),
+            false => Ok(()),
         }
-        let errand = self.errand(db, Method::Get, DatabaseCall::List(List::All), &query);
-        let Some(answer) = self.run(errand).await?.found()? else {
-            return Ok(Vec::new());
-        };
-        let rows = answer.get("rows").and_then(Value::as_array);
-        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| row.get("doc"))
-            .filter(|doc| !doc.is_null())
-            .cloned()
-            .collect())
     }
 
     /// The Mango indexes, as `_index` lists them.
@@ -231,6 +217,15 @@ fn revisions_by_id(answer: &Value) -> Result<HashMap<&str, Vec<&Value>>, CouchEr
         }
     }
     Ok(by_id)
+}
+
+/// The JSON of a `201`.
+fn created(answer: &Answer) -> Result<Value, CouchError> {
+    match answer.status {
+        201 => Ok(Value::parse(&answer.body)?),
+        409 | 412 => Err(CouchError::Conflict),
+        status => Err(CouchError::Status(status)),
+    }
 }
 
 pub(super) fn text<'v>(value: &'v Value, key: &str) -> Option<&'v str> {

@@ -33,6 +33,8 @@ pub(crate) struct Store {
     /// If set, every answer is this one.
     pub(crate) answer: Option<(u16, String)>,
     changes: Vec<(String, String)>,
+    /// Revisions that came without `new_edits`.
+    grafted: std::collections::BTreeSet<String>,
 }
 
 /// The fake, and a `Couch` that talks to it.
@@ -221,6 +223,7 @@ fn respond(
         ("POST", "_all_docs") => (200, by_keys(store, &asked)),
         ("GET", "_all_docs") => (200, page(store, &asked)),
         ("POST", "_bulk_get") => (200, bulk_get(store, &asked)),
+        ("POST", "_bulk_docs") => graft(store, &asked),
         ("GET", "_changes") => (200, changes(store, &asked)),
         ("PUT", id) => put(store, &asked, &unescape(id)),
         (_, id) => match store.documents.get(&(asked.db, unescape(id))) {
@@ -312,23 +315,52 @@ fn changes(store: &Store, asked: &Asked<'_>) -> String {
         .iter()
         .skip(since)
         .filter(|(db, _)| *db == asked.db);
-    let new: Vec<String> = new
-        .map(|(_, id)| format!(r#"{{"seq":1,"id":"{id}","changes":[]}}"#))
-        .collect();
+    let row = |key: &(String, String)| {
+        let doc = match asked.parameter("include_docs") {
+            Some(_) => format!(r#","doc":{}"#, store.documents[key]),
+            None => String::new(),
+        };
+        format!(r#"{{"seq":1,"id":"{}","changes":[]{doc}}}"#, key.1)
+    };
+    let new: Vec<String> = new.map(row).collect();
     format!(r#"{{"results":[{}],"last_seq":{last}}}"#, new.join(","))
 }
 
 fn put(store: &mut Store, asked: &Asked<'_>, id: &str) -> (u16, String) {
     let key = (asked.db.clone(), id.to_owned());
-    let new = asked.json();
-    if store.documents.get(&key).and_then(|doc| doc.get("_rev")) != new.get("_rev") {
+    let mut new = asked.json();
+    let stored = store.documents.get(&key);
+    let stands = stored.and_then(|doc| doc.get("_rev")) == new.get("_rev");
+    let free = stored.is_some_and(|doc| doc.get("_deleted").is_some()) && new.get("_rev").is_none();
+    if !stands && !free {
         return (409, r#"{"error":"conflict","reason":"x"}"#.into());
     }
+    let rev = format!("{}-{}", store.changes.len() + 1, "b".repeat(32));
+    let object = new.as_object_mut().unwrap();
+    object.insert("_id", id);
+    object.insert("_rev", rev.as_str());
+    store.changes.push(key.clone());
     store.documents.insert(key, new);
-    (
-        201,
-        format!(r#"{{"ok":true,"id":"{id}","rev":"9-{}"}}"#, "b".repeat(32)),
-    )
+    (201, format!(r#"{{"ok":true,"id":"{id}","rev":"{rev}"}}"#))
+}
+
+/// Without `new_edits`: what is there under the same revision, or was, stays.
+fn graft(store: &mut Store, asked: &Asked<'_>) -> (u16, String) {
+    for doc in asked.json().get("docs").unwrap().as_array().unwrap() {
+        let mut doc = doc.clone();
+        let object = doc.as_object_mut().unwrap();
+        object.remove("_revisions");
+        let key = (
+            asked.db.clone(),
+            object.get("_id").unwrap().as_str().unwrap().to_owned(),
+        );
+        let rev = object.get("_rev").unwrap().as_str().unwrap().to_owned();
+        if store.grafted.insert(rev) {
+            store.changes.push(key.clone());
+            store.documents.insert(key, doc);
+        }
+    }
+    (201, "[]".into())
 }
 
 fn session(store: &Store, authorization: &str) -> (u16, String) {

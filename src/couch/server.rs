@@ -2,8 +2,8 @@
 
 use super::{Couch, CouchError, Errand, pairs};
 use crate::client::Kind;
-use crate::json::Value;
-use crate::route::{Call, DatabaseCall, DbName, Method, Route, ServerCall};
+use crate::json::{Object, Value};
+use crate::route::{Call, ClusterNodeCall, DatabaseCall, DbName, Method, Route, ServerCall, Text};
 
 impl Couch {
     /// Whether CouchDB is up, by `/_up`.
@@ -27,6 +27,23 @@ impl Couch {
             .iter()
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect())
+    }
+
+    /// The server administrators of CouchDB's configuration, who have no document; none where that is not
+    /// told.
+    pub(crate) async fn administrators(&self) -> Result<Vec<String>, CouchError> {
+        let text = |text| Text::parse(text).map_err(|_| CouchError::Name);
+        let call = ClusterNodeCall::Config(Some(text("admins")?), None);
+        let node = text("_local")?;
+        let answer = self
+            .run(self.server(ServerCall::ClusterNode { node, call }))
+            .await?;
+        if answer.status != 200 {
+            return Ok(Vec::new());
+        }
+        let section = Value::parse(&answer.body)?;
+        let names = section.as_object().into_iter().flat_map(Object::iter);
+        Ok(names.map(|(name, _)| name.to_owned()).collect())
     }
 
     /// `GET /{db}`; nothing if there is no such database.

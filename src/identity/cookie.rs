@@ -161,6 +161,11 @@ impl Cookies {
         self.keys.is_of(ticket.key, credential, &ticket.digest)
     }
 
+    /// After how long a cookie is past half of its life.
+    pub(super) fn refresh(&self) -> Duration {
+        Duration::from_secs(self.lifetime) / 2
+    }
+
     /// Past half of its life, or signed by a key that is on its way out?
     pub(super) fn is_due(&self, ticket: &SignedClaim, now: u64) -> bool {
         ticket.key != 0 || now >= ticket.claim.issued.saturating_add(ticket.lifetime / 2)

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::config;
 use crate::refusal::Refusal;
@@ -21,7 +21,7 @@ const LEAST: u32 = 4;
 /// Salt and hash of nothing in particular.
 const DUMMY: &str = "CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
-/// Verifies passwords.
+/// Verifies and hashes passwords.
 #[derive(Debug)]
 pub(super) struct Hasher {
     /// Those who compute.
@@ -29,6 +29,7 @@ pub(super) struct Hasher {
     /// Those who compute or wait.
     seats: Arc<Semaphore>,
     dummy: Arc<str>,
+    cost: u32,
     min_cost: u32,
     max_cost: u32,
 }
@@ -41,6 +42,7 @@ impl Hasher {
             workers: Arc::new(Semaphore::new(workers)),
             seats: Arc::new(Semaphore::new(workers.saturating_add(settings.queue))),
             dummy: format!("$2b${cost:02}${DUMMY}").into(),
+            cost,
             min_cost: settings.min_cost.max(LEAST),
             max_cost: settings.max_cost.min(MOST),
         }
@@ -53,14 +55,7 @@ impl Hasher {
         password: &Secret,
         hash: Option<&str>,
     ) -> Result<bool, Refusal> {
-        let seat = Arc::clone(&self.seats)
-            .try_acquire_owned()
-            .map_err(|error| match error {
-                TryAcquireError::NoPermits => Refusal::Unavailable(1),
-                TryAcquireError::Closed => Refusal::Internal,
-            })?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await;
-        let worker = worker.map_err(|_| Refusal::Internal)?;
+        let place = self.place().await?;
         let accepted = hash.filter(|hash| self.accepts(hash));
         // Security: bcrypt takes a longer password for its first 72 bytes.
         // (`a_password_that_bcrypt_would_cut_is_wrong`)
@@ -69,15 +64,42 @@ impl Hasher {
         let password = password.clone();
         let work = tokio::task::spawn_blocking(move || {
             // Held until the work is done, even if nobody waits for it any more.
-            let _held = (seat, worker);
+            let _held = place;
             bcrypt::verify(password.expose(), &hash).unwrap_or(false)
         });
         let right = work.await.map_err(|_| Refusal::Internal)?;
         Ok(right && possible)
     }
 
+    /// A new hash of this password, which has at most 72 bytes.
+    pub(super) async fn hash(&self, password: &Secret) -> Result<String, Refusal> {
+        if password.expose().len() > LONGEST {
+            return Err(Refusal::Internal);
+        }
+        let place = self.place().await?;
+        let (password, cost) = (password.clone(), self.cost);
+        let work = tokio::task::spawn_blocking(move || {
+            let _held = place;
+            bcrypt::hash(password.expose(), cost)
+        });
+        let hash = work.await.map_err(|_| Refusal::Internal)?;
+        hash.map_err(|_| Refusal::Internal)
+    }
+
+    /// Waits for a worker.
+    async fn place(&self) -> Result<[OwnedSemaphorePermit; 2], Refusal> {
+        let seat = Arc::clone(&self.seats)
+            .try_acquire_owned()
+            .map_err(|error| match error {
+                TryAcquireError::NoPermits => Refusal::Unavailable(1),
+                TryAcquireError::Closed => Refusal::Internal,
+            })?;
+        let worker = Arc::clone(&self.workers).acquire_owned().await;
+        Ok([seat, worker.map_err(|_| Refusal::Internal)?])
+    }
+
     /// A hash of a form and cost that we compute: `$2b$10$…`.
-    fn accepts(&self, hash: &str) -> bool {
+    pub(super) fn accepts(&self, hash: &str) -> bool {
         let mut parts = hash.split('$').skip(1);
         let form = parts
             .next()

@@ -46,6 +46,7 @@ use token::Tokens;
 use users::{Standing, Users};
 
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
+pub(crate) use throttle::network;
 
 /// How long a failed attempt takes at least, so that its time does not tell whether the name exists.
 const FAILURE_FLOOR: Duration = Duration::from_millis(400);
@@ -255,6 +256,29 @@ impl Identity {
         }
     }
 
+    /// A younger cookie for a session; nothing, if it is none.
+    pub(crate) async fn renew(&self, header: &[u8]) -> Result<Option<SetCookie>, Refusal> {
+        let now = now();
+        let Some(ticket) = cookie::find(header).and_then(|value| self.cookies.read(value, now))
+        else {
+            return Ok(None);
+        };
+        let credential = self.users.find(&ticket.claim.name).await?.credential();
+        if !self.cookies.is_of(&ticket, &credential) {
+            return Ok(None);
+        }
+        let claim = Claim {
+            issued: now,
+            ..ticket.claim
+        };
+        Ok(Some(self.cookies.issue(&claim, &credential)))
+    }
+
+    /// After how long a session should be renewed.
+    pub(crate) fn refresh(&self) -> Duration {
+        self.cookies.refresh()
+    }
+
     /// The cookie that ends a session.
     pub(crate) fn clear(&self) -> SetCookie {
         self.cookies.clear()
@@ -265,6 +289,21 @@ impl Identity {
     pub(crate) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
         let reserved = self.administrators.contains(name.as_str()) || self.couch.is_account(name);
         Ok(!reserved && self.users.is_free(name).await?)
+    }
+
+    /// Forgets what is known of a user: his password, or his standing, has just been changed by us.
+    pub(crate) async fn forget(&self, name: &UserName) {
+        self.users.forget(name).await;
+    }
+
+    /// The bcrypt hash of a new password, at the configured cost.
+    pub(crate) async fn hash(&self, password: &Secret) -> Result<String, Refusal> {
+        self.hasher.hash(password).await
+    }
+
+    /// Can a password be checked by this hash?
+    pub(crate) fn accepts(&self, hash: &str) -> bool {
+        self.hasher.accepts(hash)
     }
 
     /// Follows the databases that users are in, and forgets what has changed. Does not return.
@@ -326,9 +365,9 @@ impl Identity {
 /// Seconds since 1970.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one clock of sessions; below it time is an argument"
+    reason = "the one clock of sessions and nodes; below it time is an argument"
 )]
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

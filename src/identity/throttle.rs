@@ -125,7 +125,7 @@ impl Throttle {
 }
 
 /// Who has one IPv6 address has all of its /64.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

@@ -153,6 +153,12 @@ impl Users {
         found.map_err(|error: Arc<CouchError>| (*error).clone().into())
     }
 
+    /// Forgets the record, and whatever is being read just now.
+    pub(super) async fn forget(&self, name: &UserName) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.records.invalidate(name).await;
+    }
+
     async fn read(&self, name: &UserName) -> Result<Standing, CouchError> {
         if name.as_str() == ANONYMOUS {
             tracing::warn!(user = %name, "the name is what anonymous callers are presented by");

@@ -3,10 +3,9 @@
 //! `full(node) = merge(fold of full(parent) from left to right, own properties)`. Nothing of the
 //! ancestors' `metadata` gets into it, and no member that begins with `_`.
 //!
-//! Invariant: `order` ends with the node itself and names each ancestor once, before all that inherit
-//! from it; so a full node is computed once for each ancestor, however many ways lead to it.
+//! Invariant: a full node is computed once for each ancestor, however many ways lead to it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::merge::merge;
 use crate::json::{Object, Value};
@@ -17,23 +16,12 @@ pub(super) struct Single {
     pub(super) id: String,
     pub(super) rev: String,
     /// What it says about itself; never inherited.
-    pub(super) metadata: Object,
+    metadata: Object,
     pub(super) parents: Vec<String>,
+    /// About how many bytes it takes to keep it.
+    pub(super) weight: usize,
     /// The properties: all members but `metadata` and those that begin with `_`.
     own: Object,
-}
-
-/// Why a node has no full form. The text is for administrators.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Broken {
-    #[error("the parent `{parent}` of node `{node}` is missing")]
-    Missing { node: String, parent: String },
-    #[error("the parent `{parent}` of node `{node}` is a user node")]
-    User { node: String, parent: String },
-    #[error("node `{0}` is among its own ancestors")]
-    Loop(String),
-    #[error("node `{0}` has too many ancestors")]
-    TooDeep(String),
 }
 
 impl Single {
@@ -66,8 +54,16 @@ impl Single {
             rev: document.get("_rev")?.as_str()?.to_owned(),
             metadata: metadata.clone(),
             parents,
+            weight: weight(&own),
             own,
         })
+    }
+
+    /// The names of those who may write it besides administrators.
+    pub(super) fn admins(&self) -> Vec<String> {
+        let names = self.metadata.get("nodeAdmins").and_then(Value::as_array);
+        let names = names.unwrap_or_default().iter().filter_map(Value::as_str);
+        names.map(str::to_owned).collect()
     }
 
     /// Is it a user node? Anything under `authorization` makes it one, readable or not.
@@ -110,76 +106,60 @@ impl Single {
         node.into()
     }
 
+    /// What a present node says about itself under this name.
+    pub(super) fn said(&self, name: &str) -> Option<&Value> {
+        self.metadata.get(name)
+    }
+
     /// Its own properties, nothing inherited.
     pub(super) fn own(&self) -> &Object {
         &self.own
     }
 }
 
-/// The node and its ancestors, each after all of its parents.
-pub(super) fn order<'n>(
-    node: &'n Single,
-    ancestors: &'n HashMap<String, Single>,
-) -> Result<Vec<&'n Single>, Broken> {
-    /// One node on the way, and which of its parents comes next.
-    struct Step<'n>(&'n Single, usize);
-
-    let mut done: HashSet<&str> = HashSet::new();
-    let mut open: HashSet<&str> = HashSet::from([node.id.as_str()]);
-    let mut order = Vec::new();
-    let mut way = vec![Step(node, 0)];
-    while let Some(Step(child, next)) = way.last_mut() {
-        let child: &'n Single = child;
-        let Some(parent) = child.parents.get(*next) else {
-            open.remove(child.id.as_str());
-            done.insert(&child.id);
-            order.push(child);
-            way.pop();
-            continue;
-        };
-        *next += 1;
-        if done.contains(parent.as_str()) {
-            continue;
-        }
-        if !open.insert(parent) {
-            return Err(Broken::Loop(parent.clone()));
-        }
-        let names = || (child.id.clone(), parent.clone());
-        let Some(found) = ancestors.get(parent) else {
-            let (node, parent) = names();
-            return Err(Broken::Missing { node, parent });
-        };
-        if found.is_user() {
-            let (node, parent) = names();
-            return Err(Broken::User { node, parent });
-        }
-        way.push(Step(found, 0));
-    }
-    Ok(order)
+/// The properties of a node with all that it inherits. `order` names each ancestor once, before all that
+/// inherit from it, and the node itself last.
+pub(super) fn full(order: &[&Single]) -> Object {
+    let last = order.last().map(|node| node.id.clone());
+    inherited(order, last.as_slice())
 }
 
-/// The properties of the last node in the order, with all that it inherits.
-pub(super) fn full(order: &[&Single]) -> Object {
+/// What a node inherits from these parents. `order` names them and all their ancestors, as for [`full`].
+pub(super) fn inherited(order: &[&Single], parents: &[String]) -> Object {
     let mut done: HashMap<&str, Value> = HashMap::new();
-    let mut last = Value::Object(Object::new());
     for node in order {
-        let mut parents = node
-            .parents
-            .iter()
-            .filter_map(|parent| done.get(parent.as_str()));
-        let first = parents
-            .next()
-            .cloned()
-            .unwrap_or_else(|| Object::new().into());
-        let inherited = parents.fold(first, merge);
-        last = merge(inherited, &Value::Object(node.own.clone()));
-        done.insert(&node.id, last.clone());
+        let inherited = fold(&node.parents, &done);
+        let full = merge(inherited, &Value::Object(node.own.clone()));
+        done.insert(&node.id, full);
     }
-    match last {
-        Value::Object(properties) => properties,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Object::new()
-        }
+    properties(Some(fold(parents, &done)))
+}
+
+/// About how many bytes it takes to keep this.
+pub(super) fn weight(properties: &Object) -> usize {
+    let texts = properties
+        .iter()
+        .map(|(key, value)| key.len().saturating_add(value.to_bytes().len()));
+    // A tree takes several times what its text does.
+    texts.sum::<usize>().saturating_mul(4).saturating_add(1024)
+}
+
+/// Full parents, laid over each other from left to right.
+fn fold(parents: &[String], done: &HashMap<&str, Value>) -> Value {
+    let mut parents = parents
+        .iter()
+        .filter_map(|parent| done.get(parent.as_str()));
+    let first = parents.next().cloned();
+    parents.fold(first.unwrap_or_else(|| Object::new().into()), merge)
+}
+
+fn properties(value: Option<Value>) -> Object {
+    match value {
+        Some(Value::Object(properties)) => properties,
+        Some(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        )
+        | None => Object::new(),
     }
 }
 

@@ -70,7 +70,7 @@ fn a_javascript_key_is_a_key() {
 
 /// The definition, word by word, and as slow as it likes: a tree is a map from paths to what stands
 /// there.
-mod model {
+pub(crate) mod model {
     use super::*;
 
     #[derive(Debug, Clone, PartialEq)]
@@ -131,7 +131,7 @@ mod model {
         }
     }
 
-    pub(super) fn merge(left: &Value, right: &Value) -> Value {
+    pub(crate) fn merge(left: &Value, right: &Value) -> Value {
         let (mut merged, mut over) = (Tree::new(), Tree::new());
         tree(left, &[], &mut merged);
         tree(right, &[], &mut over);
