@@ -12,10 +12,10 @@ use crate::filter::answer::Answer;
 use crate::filter::writes::object;
 use crate::inspect;
 use crate::json::Value;
-use crate::node::Nodes;
+use crate::node::{Asked, Nodes};
 use crate::policy::{Permit, Policy};
 use crate::refusal::Refusal;
-use crate::route::{DbName, NodeCall, Query, ServerCall};
+use crate::route::{DbName, Method, Query, ServerCall};
 
 /// As many ids as CouchDB gives at once.
 const MOST_UUIDS: u64 = 1_000;
@@ -201,21 +201,22 @@ async fn visible(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Vec<
     Ok(names)
 }
 
-/// `/node`.
+/// `GET /node`, and whatever is done to one node.
 pub(crate) async fn node(
     nodes: &Nodes,
     permit: &Permit,
-    call: &NodeCall,
-    if_none_match: Option<&str>,
+    asked: Option<Asked<'_>>,
+    body: Bytes,
 ) -> Result<Answer, Refusal> {
-    let query = &permit.route().query;
-    let answer = match call {
-        NodeCall::List => nodes.list(permit.caller(), query).await?,
-        NodeCall::One(id) => {
-            nodes
-                .read(permit.caller(), id, query, if_none_match)
-                .await?
-        }
+    let route = permit.route();
+    let answer = match asked {
+        None => nodes.list(permit.caller(), &route.query).await?,
+        Some(asked) => match route.method {
+            // A write's future is large, and a read shall not pay for it.
+            Method::Put => Box::pin(nodes.put(asked, &body)).await?,
+            Method::Delete => Box::pin(nodes.delete(asked)).await?,
+            Method::Get | Method::Head | Method::Post | Method::Copy => nodes.read(asked).await?,
+        },
     };
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
     let tag = answer

@@ -116,6 +116,13 @@ pub async fn serve(
     let server = Server::new(&config.listen, &config.limits)?;
     let pipeline = Arc::new(assemble(&config)?);
     let identity = Arc::clone(&pipeline.identity);
+    let watched = Arc::clone(&pipeline);
+    let nodes = async move {
+        match &watched.nodes {
+            Some(nodes) => nodes.watch().await,
+            None => std::future::pending().await,
+        }
+    };
     let reloading = reload(Arc::clone(&pipeline), config);
     let handle = move |request, peer| {
         let pipeline = Arc::clone(&pipeline);
@@ -126,6 +133,7 @@ pub async fn serve(
         _ = server.run(listener, stop, handle) => {}
         () = identity.watch() => {}
         () = reloading => {}
+        () = nodes => {}
     }
     Ok(())
 }
@@ -149,6 +157,28 @@ async fn reload(pipeline: Arc<Pipeline>, config: Config) {
             }
         }
     }
+}
+
+fn node_service(
+    config: &Config,
+    database: DbName,
+    couch: &Couch,
+    identity: &Arc<Identity>,
+) -> Result<Nodes, CouchError> {
+    let nodes = &config.nodes;
+    let mut reserved = config.identity.administrators.clone();
+    reserved.push(config.couchdb.user.clone());
+    let settings = Settings {
+        database,
+        listing: nodes.listing,
+        creation: nodes.creation,
+        creations: nodes.creations,
+        self_service: nodes.self_service,
+        attributes: nodes.attributes.clone(),
+        reserved,
+    };
+    let tags = config.identity.session.secret.derive("node etag");
+    Nodes::new(couch.clone(), Arc::clone(identity), settings, tags)
 }
 
 fn assemble(config: &Config) -> Result<Pipeline, StartError> {
@@ -182,14 +212,8 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         jar,
     )?);
     let secret = &config.identity.session.secret;
-    let nodes = database.map(|database| {
-        let settings = Settings {
-            database,
-            listing: config.nodes.listing,
-            attributes: config.nodes.attributes.clone(),
-        };
-        Nodes::new(couch.clone(), settings, secret.derive("node etag"))
-    });
+    let nodes = database.map(|database| node_service(config, database, &couch, &identity));
+    let nodes = nodes.transpose()?;
     Ok(Pipeline {
         door: Door::new(&config.limits, &config.listen.names, &config.trusted),
         cors: Cors::new(&config.cors),

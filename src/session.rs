@@ -1,4 +1,5 @@
-//! `/_session`: log in, who am I, log out, as CouchDB answers them.
+//! `/_session`: log in, who am I, log out, as CouchDB answers them; and `/session`, the same sessions in
+//! the words of nodes.
 //!
 //! `POST` takes a form or JSON, with `name` or `username`, or a Basic header where the body is empty.
 //! `next` and `fail`, by which CouchDB redirects anywhere, are not looked at. What CouchDB tells about its
@@ -97,6 +98,25 @@ impl Session {
         answer.insert("userCtx", context);
         answer.insert("info", info);
         Ok(ok(answer, cookie.clone()))
+    }
+
+    /// `GET` and `HEAD /session`: who asks, and after how many milliseconds he should ask again. A session
+    /// is renewed by it.
+    pub(crate) async fn renew(
+        &self,
+        recognised: Recognised,
+        cookie: Option<&str>,
+    ) -> Result<Answer, Refusal> {
+        let renewed = match (recognised.scheme, cookie) {
+            (Scheme::Cookie, Some(cookie)) => self.identity.renew(cookie.as_bytes()).await?,
+            (Scheme::Cookie | Scheme::Basic | Scheme::Nothing, _) => None,
+        };
+        let refresh = u64::try_from(self.identity.refresh().as_millis()).unwrap_or(u64::MAX);
+        let mut answer = Object::new();
+        let name = recognised.caller.name();
+        answer.insert("user", name.map_or(Value::Null, Value::from));
+        answer.insert("refresh", refresh);
+        Ok(ok(answer, renewed.or(recognised.renew)))
     }
 
     /// `DELETE /_session`.

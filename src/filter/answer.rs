@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
     RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -55,7 +56,8 @@ impl Answer {
     }
 
     /// JSON that went through a lens, or was made here.
-    pub(crate) fn with(status: StatusCode, bytes: Vec<u8>) -> Self {
+    pub(crate) fn with(status: StatusCode, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
         let mut headers = head::filtered();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         Self::of(status, headers, full(bytes))

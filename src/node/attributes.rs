@@ -3,12 +3,9 @@
 //! Invariant: only a user node is anybody's own; a node that can't be followed gives a refusal, never a
 //! caller without values.
 
-use std::sync::Arc;
-
-use super::single::{self, Broken, Single};
-use super::{Attributes, Nodes, Trouble};
-use crate::caller::{Caller, UserName};
-use crate::json::Value;
+use super::Nodes;
+use super::store::Trouble;
+use crate::caller::Caller;
 use crate::refusal::Refusal;
 
 impl Nodes {
@@ -23,37 +20,26 @@ impl Nodes {
         if self.settings.attributes.is_empty() {
             return Ok(caller);
         }
-        let read = self.read_attributes(&name);
-        let values = self.attributes.try_get_with_by_ref(&name, read).await;
-        let values = values.map_err(|refusal: Arc<Refusal>| (*refusal).clone())?;
-        Ok(caller.with_attributes(values.to_vec()))
-    }
-
-    async fn read_attributes(&self, name: &UserName) -> Result<Attributes, Refusal> {
-        let node = self.single(name.as_str()).await?.filter(Single::is_user);
-        let Some(node) = node else {
-            return Ok(Attributes::default());
+        self.store.ready().await?;
+        let full = match self.store.full(name.as_str(), false).await {
+            Ok(full) => full.filter(|full| full.node.is_user()),
+            Err(Trouble::Refused(refusal)) => return Err(refusal),
+            Err(Trouble::Broken(broken)) => {
+                tracing::error!(%broken, user = %name, "a caller's node can't be followed");
+                return Err(Refusal::Internal);
+            }
         };
-        let broken = |broken: Broken| {
-            tracing::error!(%broken, user = %name, "a caller's node can't be followed");
-            Refusal::Internal
-        };
-        let ancestors = self
-            .ancestors(&node)
-            .await
-            .map_err(|trouble| match trouble {
-                Trouble::Broken(why) => broken(why),
-                Trouble::Refused(refusal) => refusal,
-            })?;
-        let order = single::order(&node, &ancestors).map_err(broken)?;
-        let properties = Value::from(single::full(&order));
         let mut found = Vec::new();
-        for path in &self.settings.attributes {
-            let steps: Vec<&str> = path.split('.').collect();
-            if let Some(value) = properties.at(&steps) {
-                found.extend(value.texts().into_iter().map(|text| (path.clone(), text)));
+        if let Some(full) = full {
+            for path in &self.settings.attributes {
+                let mut steps = path.split('.');
+                let first = steps.next().and_then(|step| full.properties.get(step));
+                let rest: Vec<&str> = steps.collect();
+                if let Some(value) = first.and_then(|value| value.at(&rest)) {
+                    found.extend(value.texts().into_iter().map(|text| (path.clone(), text)));
+                }
             }
         }
-        Ok(Arc::new(found))
+        Ok(caller.with_attributes(found))
     }
 }

@@ -1,46 +1,50 @@
 //! `/node`: configuration that inherits.
 //!
-//! `merge` lays one value over another, `single` makes a full node of a stored one and its ancestors;
-//! this file reads them and says who may see what: a node without `authorization` is anybody's to read,
-//! a user node its own user's, and administrators read all.
+//! Pure: `merge` lays one value over another and `unmerge` undoes it, `single` makes full nodes, `tree`
+//! knows how nodes hang together, `draft` reads what somebody wants, `rules` says who may write what.
+//! With CouchDB: `store` keeps what has been read, `order` puts structural writes one after another.
+//! The service: this file reads and lists, `writing` puts and deletes, `names` and `strangers` guard
+//! creations, `attributes` tells policies about a caller's own node.
 //!
-//! Ancestors are read level by level, one round trip for each level, however wide it is.
+//! A node without `authorization` is anybody's to read, a user node its own user's; administrators read all.
 //!
 //! Invariant: nothing of a node is told, not even that it exists, to a caller who may not read it; and
 //! nothing of an ancestor that is a user node gets into anybody's full node.
 
 mod attributes;
+mod draft;
 pub(crate) mod merge;
+mod names;
+mod order;
+mod rules;
 mod single;
+mod store;
+mod strangers;
+mod tree;
+mod unmerge;
+mod writing;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use moka::future::Cache;
+use bytes::Bytes;
+use tokio::sync::Mutex;
 
-use crate::caller::{Caller, UserName};
-use crate::couch::Couch;
+use crate::caller::Caller;
+use crate::couch::{Couch, CouchError};
+use crate::identity::Identity;
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
-use crate::route::{DbName, DocId, NodeId, Query};
+use crate::route::{DbName, Query};
 use crate::secret::Key;
 
-use single::{Broken, Single};
+use order::Order;
+use rules::{absent, may_read};
+use store::{Signature, Store, Trouble};
+use strangers::Strangers;
 
-/// How many levels of ancestors a node may have.
-const LEVELS: usize = 32;
-
-/// How many ancestors a node may have.
-const ANCESTORS: usize = 512;
-
-/// How many documents a listing reads at once.
-const PAGE: usize = 500;
-
-/// How long the values of a caller's own node are believed.
-const ATTRIBUTES_LIFE: Duration = Duration::from_secs(1);
+pub(crate) use writing::Asked;
 
 /// What the configuration says about nodes.
 #[derive(Debug, Clone)]
@@ -49,124 +53,149 @@ pub(crate) struct Settings {
     pub(crate) database: DbName,
     /// Whether anybody may list them, or administrators only.
     pub(crate) listing: bool,
+    /// Whether anybody may create one, or administrators only.
+    pub(crate) creation: bool,
+    /// How many one address may create in an hour, unless an administrator does.
+    pub(crate) creations: u32,
+    /// Whether users may write their own nodes.
+    pub(crate) self_service: bool,
     /// The paths that policies read through `{node:…}`.
     pub(crate) attributes: Vec<String>,
+    /// Names that no user node may take: administrators, and the service account.
+    pub(crate) reserved: Vec<String>,
 }
-
-/// Values of a caller's own node: (path, value as text).
-type Attributes = Arc<Vec<(String, String)>>;
 
 /// The node service.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     couch: Couch,
+    identity: Arc<Identity>,
     settings: Settings,
-    /// Signs the revisions that a tag is made of, which may be none of the reader's business.
-    tags: Key,
-    attributes: Cache<UserName, Attributes>,
+    store: Store,
+    order: Order,
+    strangers: Strangers,
+    /// Held by the one of this couchwarden who writes.
+    turn: Mutex<()>,
 }
 
 /// An answer in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// 200, or 304 without a body.
+    /// 200, 201, or 304 without a body.
     pub(crate) status: u16,
     /// The JSON.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     /// The tag of a node and all its ancestors, in quotes.
     pub(crate) etag: Option<String>,
 }
 
-/// Why the ancestors of a node are not there.
-enum Trouble {
-    Broken(Broken),
-    Refused(Refusal),
+/// How a node is shown.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// With `_id` and `_rev`.
+    raw: bool,
+    /// With the hash of the password.
+    administrator: bool,
 }
 
-impl From<Broken> for Trouble {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
+impl Shape {
+    const ALL: [Self; 4] = [
+        Self::of(false, false),
+        Self::of(false, true),
+        Self::of(true, false),
+        Self::of(true, true),
+    ];
+
+    const fn of(raw: bool, administrator: bool) -> Self {
+        Self { raw, administrator }
     }
-}
 
-impl Trouble {
-    /// Security: which ancestor is broken, and how, is for administrators; others learn that one is.
-    /// (`a_broken_parent_looks_like_any_other`)
-    fn refusal(self, id: &str, administrator: bool) -> Refusal {
-        let broken = match self {
-            Self::Refused(refusal) => return refusal,
-            Self::Broken(broken) => broken,
-        };
-        tracing::warn!(%broken, node = id, "a node has no full form");
-        if administrator {
-            Refusal::Malformed(broken.to_string())
-        } else {
-            Refusal::Malformed(format!("the parents of node `{id}` can't be followed"))
+    const fn index(self) -> usize {
+        match (self.raw, self.administrator) {
+            (false, false) => 0,
+            (false, true) => 1,
+            (true, false) => 2,
+            (true, true) => 3,
         }
+    }
+
+    /// The tag of an answer: which revisions it is made of, and how they are shown.
+    fn tag(self, signature: &Signature) -> String {
+        let short: Vec<u8> = signature.iter().take(16).copied().collect();
+        format!("\"{}{}\"", URL_SAFE_NO_PAD.encode(short), self.index())
     }
 }
 
 impl Nodes {
     /// The service on one database. Instances that share `tags` give the same tags.
-    pub(crate) fn new(couch: Couch, settings: Settings, tags: Key) -> Self {
-        let attributes = Cache::builder()
-            .max_capacity(10_000)
-            .time_to_live(ATTRIBUTES_LIFE)
-            .build();
-        Self {
+    pub(crate) fn new(
+        couch: Couch,
+        identity: Arc<Identity>,
+        settings: Settings,
+        tags: Key,
+    ) -> Result<Self, CouchError> {
+        let database = settings.database.clone();
+        let order = Order::new(couch.clone(), database.clone());
+        Ok(Self {
+            store: Store::new(couch.clone(), database, tags),
+            order: order.ok_or(CouchError::Name)?,
+            strangers: Strangers::new(settings.creations),
+            turn: Mutex::new(()),
             couch,
+            identity,
             settings,
-            tags,
-            attributes,
-        }
+        })
+    }
+
+    /// Follows the node database. Does not return.
+    pub(crate) async fn watch(&self) {
+        self.store.watch().await;
     }
 
     /// `GET /node/ID`: the full node, or with `?single-level` its own properties; `?raw` adds `_id` and
     /// `_rev`.
-    pub(crate) async fn read(
-        &self,
-        caller: &Caller,
-        id: &NodeId,
-        query: &Query,
-        if_none_match: Option<&str>,
-    ) -> Result<Answer, Refusal> {
+    pub(crate) async fn read(&self, asked: Asked<'_>) -> Result<Answer, Refusal> {
+        let Asked {
+            caller,
+            id,
+            query,
+            if_none_match,
+            ..
+        } = asked;
         known(query, &["single-level", "raw"])?;
-        let (single_level, raw) = (flag(query, "single-level")?, flag(query, "raw")?);
-        let found = self.single(id.as_str()).await?;
+        let (alone, raw) = (flag(query, "single-level")?, flag(query, "raw")?);
+        let id = id.as_str();
+        self.store.ready().await?;
         // Security: an absent node and one that is not the caller's look the same, and cost the same.
         // (`a_hidden_node_looks_like_an_absent_one`)
-        let Some(node) = found.filter(|node| may_read(caller, node)) else {
+        let open = |node: &tree::Knot| may_read(caller, id, node);
+        if !self.store.look(|tree| tree.node(id).is_some_and(open)) {
             return Err(absent(caller));
-        };
+        }
         let administrator = caller.is_administrator();
-        let told = |trouble: Trouble| trouble.refusal(&node.id, administrator);
-        let ancestors = if single_level {
-            HashMap::new()
-        } else {
-            self.ancestors(&node).await.map_err(told)?
-        };
-        let order = if single_level {
-            vec![&node]
-        } else {
-            single::order(&node, &ancestors).map_err(|broken| told(broken.into()))?
-        };
-        let etag = self.tag(&order, [single_level, raw, administrator]);
+        let full = self.store.full(id, alone).await;
+        let full = full.map_err(|trouble| told(trouble, id, administrator))?;
+        // Security: the revision that is shown decides, not the one that was there a moment ago.
+        let full =
+            full.filter(|full| administrator || !full.node.is_user() || caller.name() == Some(id));
+        let full = full.ok_or_else(|| absent(caller))?;
+        let shape = Shape::of(raw, administrator);
+        let etag = shape.tag(&full.signature);
         if if_none_match.is_some_and(|tags| names(tags, &etag)) {
             return Ok(Answer {
                 status: 304,
-                body: Vec::new(),
+                body: Bytes::new(),
                 etag: Some(etag),
             });
         }
-        let properties = if single_level {
-            node.own().clone()
-        } else {
-            single::full(&order)
+        let make = || {
+            let node = full.node.shown(full.properties.clone(), administrator, raw);
+            Bytes::from(node.to_bytes())
         };
-        let body = node.shown(properties, administrator, raw).to_bytes();
+        let body = full.bodies.get(shape.index());
         Ok(Answer {
             status: 200,
-            body,
+            body: body.map_or_else(make, |body| body.get_or_init(make).clone()),
             etag: Some(etag),
         })
     }
@@ -185,95 +214,42 @@ impl Nodes {
         known(query, &["domains", "users", "in-domain"])?;
         let (domains, users) = (flag(query, "domains")?, flag(query, "users")?);
         let parent = query.value("in-domain");
-        let mut ids: Vec<Value> = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .couch
-                .page(&self.settings.database, after.as_deref(), PAGE)
-                .await?;
-            for node in page.iter().filter_map(Single::read) {
-                let kind = (!domains || !node.is_user()) && (!users || node.is_user());
-                if kind && parent.is_none_or(|parent| node.parents.iter().any(|id| id == parent)) {
-                    ids.push(node.id.into());
-                }
-            }
-            let last = page
-                .last()
-                .and_then(|document| document.get("_id")?.as_str());
-            match last {
-                Some(last) if page.len() >= PAGE => after = Some(last.to_owned()),
-                Some(_) | None => break,
-            }
-        }
+        self.store.ready().await?;
+        let ids: Vec<Value> = self.store.look(|tree| {
+            let candidates: Vec<&str> = match parent {
+                Some(parent) => tree.children(parent).collect(),
+                None => tree.ids(),
+            };
+            let user = |id: &str| tree.node(id).is_some_and(|knot| knot.user);
+            let kind = |id: &&str| (!domains || !user(id)) && (!users || user(id));
+            candidates
+                .into_iter()
+                .filter(kind)
+                .map(Value::from)
+                .collect()
+        });
         let mut results = Object::new();
         results.insert("results", ids);
         Ok(Answer {
             status: 200,
-            body: Value::from(results).to_bytes(),
+            body: Value::from(results).to_bytes().into(),
             etag: None,
         })
     }
-
-    async fn single(&self, id: &str) -> Result<Option<Single>, Refusal> {
-        let Ok(id) = DocId::parse(id) else {
-            return Ok(None);
-        };
-        let document = self.couch.read(&self.settings.database, &id).await?;
-        Ok(document.as_ref().and_then(Single::read))
-    }
-
-    /// All ancestors that exist, level by level.
-    async fn ancestors(&self, node: &Single) -> Result<HashMap<String, Single>, Trouble> {
-        let mut found: HashMap<String, Single> = HashMap::new();
-        let mut asked = vec![node.id.clone()];
-        let mut level = node.parents.clone();
-        for _ in 0..LEVELS {
-            level.sort();
-            level.dedup();
-            level.retain(|id| !asked.contains(id));
-            if level.is_empty() || asked.len() + level.len() > ANCESTORS {
-                break;
-            }
-            let ids: Vec<&str> = level.iter().map(String::as_str).collect();
-            let documents = self.couch.read_many(&self.settings.database, &ids).await;
-            let documents = documents.map_err(|error| Trouble::Refused(error.into()))?;
-            asked.append(&mut level);
-            for parent in documents.iter().flatten().filter_map(Single::read) {
-                level.extend(parent.parents.iter().cloned());
-                found.insert(parent.id.clone(), parent);
-            }
-        }
-        // What was not asked for would look like a missing parent.
-        if level.is_empty() {
-            Ok(found)
-        } else {
-            Err(Broken::TooDeep(node.id.clone()).into())
-        }
-    }
-
-    /// One tag for one answer: which revisions it is made of, and how they are shown.
-    fn tag(&self, order: &[&Single], shape: [bool; 3]) -> String {
-        let shape = shape.map(u8::from);
-        let mut parts: Vec<&[u8]> = vec![&shape];
-        for node in order {
-            parts.extend([node.id.as_bytes(), node.rev.as_bytes()]);
-        }
-        let signature = self.tags.sign(&parts);
-        let short: Vec<u8> = signature.iter().take(16).copied().collect();
-        format!("\"{}\"", URL_SAFE_NO_PAD.encode(short))
-    }
 }
 
-fn may_read(caller: &Caller, node: &Single) -> bool {
-    caller.is_administrator() || !node.is_user() || caller.name() == Some(&node.id)
-}
-
-/// The answer about a node that is not there for this caller.
-fn absent(caller: &Caller) -> Refusal {
-    match caller {
-        Caller::Anonymous => Refusal::Unauthorized,
-        Caller::User(_) | Caller::Administrator(_) => Refusal::Missing,
+/// Security: which ancestor is broken, and how, is for administrators; others learn that one is.
+/// (`a_broken_parent_looks_like_any_other`)
+fn told(trouble: Trouble, id: &str, administrator: bool) -> Refusal {
+    let broken = match trouble {
+        Trouble::Refused(refusal) => return refusal,
+        Trouble::Broken(broken) => broken,
+    };
+    tracing::warn!(%broken, node = id, "a node has no full form");
+    if administrator {
+        Refusal::Malformed(broken.to_string())
+    } else {
+        Refusal::Malformed(format!("the parents of node `{id}` can't be followed"))
     }
 }
 

@@ -1,10 +1,12 @@
 //! One request, start to finish. Read this file first.
 //!
-//! `judged` carries out the permits whose body or answer goes through a lens.
+//! `judged` carries out the permits whose body or answer goes through a lens, `nodes` those of the node
+//! service.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
+mod nodes;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -130,15 +132,19 @@ impl Pipeline {
         }
         let (authorization, jar) = (text(&intake, &AUTHORIZATION), text(&intake, &COOKIE));
         let recognised = self
-            .recognise(authorization, jar, intake.address, cookie)
+            .recognise(authorization, jar.clone(), intake.address, cookie)
             .await;
-        if let Ok(Route {
-            call: Call::Server(ServerCall::Session),
-            ..
-        }) = &route
-        {
-            let answer = self.session.read(&recognised)?;
-            return Ok(session_answer(answer, cookie));
+        match route.as_ref().map(|route| &route.call) {
+            Ok(Call::Server(ServerCall::Session)) => {
+                let answer = self.session.read(&recognised)?;
+                return Ok(session_answer(answer, cookie));
+            }
+            Ok(Call::NodeSession) => {
+                let answer = self.session.renew(recognised?, jar.as_deref()).await?;
+                return Ok(session_answer(answer, cookie));
+            }
+            Ok(Call::Server(_) | Call::Database { .. } | Call::Node(_) | Call::Warden(_))
+            | Err(_) => {}
         }
         let recognised = self.own_origin(&intake, recognised?)?;
         recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
@@ -319,16 +325,9 @@ impl Pipeline {
                     .server(&self.couch, policy, &permit, call, body)
                     .await
             }
-            Call::Node(call) => match &self.nodes {
-                Some(nodes) => {
-                    let if_none_match = text(&intake, &IF_NONE_MATCH);
-                    drop(intake);
-                    crate::own::node(nodes, &permit, call, if_none_match.as_deref()).await
-                }
-                None => Err(Refusal::NoEndpoint),
-            },
-            Call::NodeSession | Call::Warden(_) => Err(Refusal::NotImplemented("not built yet")),
-            Call::Database { .. } => Err(Refusal::Internal),
+            Call::Node(call) => self.node(&permit, call, intake).await,
+            Call::Warden(_) => Err(Refusal::NotImplemented("not built yet")),
+            Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
         }
     }
 
@@ -364,8 +363,12 @@ impl Pipeline {
 
 /// Logging in and out needs no identity: a stale cookie must keep nobody from it.
 fn opens_session(route: &Route) -> bool {
-    let session = matches!(route.call, Call::Server(ServerCall::Session));
-    session && matches!(route.method, Method::Post | Method::Delete)
+    let session = match &route.call {
+        Call::Server(call) => matches!(call, ServerCall::Session),
+        Call::NodeSession => true,
+        Call::Database { .. } | Call::Node(_) | Call::Warden(_) => false,
+    };
+    session && matches!(route.method, Method::Post | Method::Put | Method::Delete)
 }
 
 fn session_answer(answer: crate::session::Answer, cookie: &mut Option<String>) -> Answer {

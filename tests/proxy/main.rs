@@ -33,6 +33,8 @@ mod indexes;
 mod lies;
 mod multipart;
 mod nodes;
+mod nodes_racing;
+mod nodes_writing;
 mod parts;
 mod passing;
 mod queries;

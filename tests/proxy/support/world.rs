@@ -28,7 +28,7 @@ pub(crate) struct World {
     cast: Arc<Cast>,
     databases: Mutex<Vec<String>>,
     users: Mutex<Vec<String>>,
-    stop: Option<oneshot::Sender<()>>,
+    stops: Mutex<Vec<oneshot::Sender<()>>>,
 }
 
 impl World {
@@ -86,18 +86,7 @@ impl World {
         let config = Config::parse(&text, &file);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"));
         couchwarden::check(&config).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let listener = TcpListener::bind(config.listen.address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let stopped = async move {
-            let _ = stopped.await;
-        };
-        let running = config.clone();
-        tokio::spawn(async move {
-            couchwarden::serve(running, listener, stopped)
-                .await
-                .unwrap_or_else(|error| panic!("{error}"));
-        });
+        let (address, stop) = serve(config.clone()).await;
         Self {
             address,
             directory,
@@ -106,8 +95,15 @@ impl World {
             cast,
             databases: Mutex::default(),
             users: Mutex::default(),
-            stop: Some(stop),
+            stops: Mutex::new(vec![stop]),
         }
+    }
+
+    /// Another couchwarden of the same configuration, before the same databases.
+    pub(crate) async fn another(&self) -> SocketAddr {
+        let (address, stop) = serve(self.config.clone()).await;
+        self.stops.lock().unwrap().push(stop);
+        address
     }
 
     /// Makes a database and fills it; `documents` is an array. With one shard, CouchDB answers the same each time.
@@ -227,9 +223,25 @@ impl World {
     }
 }
 
+/// Runs a couchwarden; it ends when the sender is dropped.
+async fn serve(config: Config) -> (SocketAddr, oneshot::Sender<()>) {
+    let listener = TcpListener::bind(config.listen.address).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let stopped = async move {
+        let _ = stopped.await;
+    };
+    tokio::spawn(async move {
+        couchwarden::serve(config, listener, stopped)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+    });
+    (address, stop)
+}
+
 impl Drop for World {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stops.get_mut().unwrap().clear();
         for user in self.users.get_mut().unwrap() {
             cast::delete_user(user);
         }

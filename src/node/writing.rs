@@ -1,0 +1,377 @@
+//! `PUT` and `DELETE` of nodes.
+//!
+//! A write is judged by what is stored now, and done over the revision that it was judged by; if that has
+//! changed meanwhile it is judged again. Without `If-Match` the last one that was judged wins.
+//!
+//! Invariant: nothing is written that was not judged by the revision that it replaces; what changes the
+//! tree keeps to the order as well (see `order`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::draft::{Authorization, Draft, Origin, wrong};
+use super::merge::merge;
+use super::order::Write;
+use super::rules::{Writer, is_structural, validate, validate_delete};
+use super::store::{Full, Trouble};
+use super::tree::{Document, Knot};
+use super::unmerge::unmerge;
+use super::{Answer, Nodes, Shape, flag, known, names, told};
+use crate::caller::{Caller, UserName};
+use crate::couch::CouchError;
+use crate::identity::now;
+use crate::inspect;
+use crate::json::{Object, Value};
+use crate::refusal::{Limit, Refusal};
+use crate::route::{DocId, NodeId, Query};
+
+/// How long a write may take, waiting for others included.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The largest node, in bytes of JSON: each reader of a child reads it too.
+const LARGEST: usize = 1 << 20;
+
+/// Who asks for what, and under which conditions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// Who.
+    pub(crate) caller: &'a Caller,
+    /// Which node.
+    pub(crate) id: &'a NodeId,
+    /// The query.
+    pub(crate) query: &'a Query,
+    /// The caller's own address; nobody's, on the command line.
+    pub(crate) peer: Option<IpAddr>,
+    /// `If-Match`
+    pub(crate) if_match: Option<&'a str>,
+    /// `If-None-Match`
+    pub(crate) if_none_match: Option<&'a str>,
+}
+
+/// A write that was judged.
+struct Judged {
+    write: Write,
+    structural: bool,
+    /// What will be under the id, but for its revision.
+    becomes: Value,
+    creates: bool,
+}
+
+/// What is to be written.
+struct Wanted {
+    draft: Draft,
+    /// Are the properties those of the single-level node?
+    alone: bool,
+    /// The hash of a new password.
+    hash: Option<String>,
+}
+
+impl Nodes {
+    /// `PUT /node/ID`: the body is the full node, or with `?single-level` the single-level one.
+    pub(crate) async fn put(&self, asked: Asked<'_>, body: &[u8]) -> Result<Answer, Refusal> {
+        in_time(async {
+            self.store.catch_up().await?;
+            let writer = self.writer(asked);
+            let creates = self.store.look(|tree| {
+                let found = tree.find(writer.id);
+                writer.may_put(found)?;
+                Ok::<bool, Refusal>(!matches!(found, Some(Document::Node(_))))
+            })?;
+            if let (true, false, Some(peer)) =
+                (creates, asked.caller.is_administrator(), asked.peer)
+            {
+                self.strangers.count(peer)?;
+            }
+            known(asked.query, &["single-level"])?;
+            if body.len() > LARGEST {
+                return Err(Refusal::TooLarge(Limit::Body));
+            }
+            let mut wanted = Wanted {
+                draft: Draft::read(writer.id, inspect::value(body)?)?,
+                alone: flag(asked.query, "single-level")?,
+                hash: None,
+            };
+            if let Authorization::Password(password) = &wanted.draft.authorization {
+                // Nobody gets the work of a hash done before he has been judged.
+                self.judge(asked, &wanted).await?;
+                wanted.hash = Some(self.identity.hash(password).await?);
+            }
+            self.write(asked, Some(&wanted)).await
+        })
+        .await
+    }
+
+    /// `DELETE /node/ID`.
+    pub(crate) async fn delete(&self, asked: Asked<'_>) -> Result<Answer, Refusal> {
+        in_time(self.write(asked, None)).await
+    }
+
+    fn writer<'a>(&self, asked: Asked<'a>) -> Writer<'a> {
+        Writer {
+            caller: asked.caller,
+            id: asked.id.as_str(),
+            self_service: self.settings.self_service,
+            creation: self.settings.creation,
+        }
+    }
+
+    /// Judges and writes until nobody comes between.
+    async fn write(&self, asked: Asked<'_>, wanted: Option<&Wanted>) -> Result<Answer, Refusal> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let point = self.order.enter(&self.store).await?;
+            let judged = match wanted {
+                Some(wanted) => self.judge(asked, wanted).await?,
+                None => self.judge_delete(asked)?,
+            };
+            let Judged {
+                write, structural, ..
+            } = &judged;
+            if *structural && !self.order.decide(point, write).await? {
+                continue;
+            }
+            let rev = match self.order.carry_out(write).await {
+                Ok(rev) => rev,
+                Err(CouchError::Conflict) if *structural => {
+                    match self.order.was_done(write).await? {
+                        Some(rev) => rev,
+                        None => continue,
+                    }
+                }
+                Err(CouchError::Conflict) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            return self.written(asked.id.as_str(), judged, &rev).await;
+        }
+    }
+
+    /// Makes known what was written, and answers.
+    async fn written(&self, id: &str, judged: Judged, rev: &str) -> Result<Answer, Refusal> {
+        let mut becomes = judged.becomes;
+        if let Some(object) = becomes.as_object_mut() {
+            object.insert("_rev", rev);
+        }
+        let document = Document::read(&becomes).ok_or(Refusal::Internal)?;
+        self.store.wrote(id, document).await;
+        // Security: a new password ends what the old one has opened, here at once.
+        // (`a_new_password_ends_sessions_and_logins`)
+        if let Ok(name) = UserName::parse(id) {
+            self.identity.forget(&name).await;
+        }
+        let mut answer = Object::new();
+        answer.insert("ok", true);
+        answer.insert("id", id);
+        answer.insert("rev", rev);
+        let mut body = Value::from(answer).to_bytes();
+        body.push(b'\n');
+        Ok(Answer {
+            status: match judged.creates {
+                true => 201,
+                false => 200,
+            },
+            body: body.into(),
+            etag: None,
+        })
+    }
+
+    fn judge_delete(&self, asked: Asked<'_>) -> Result<Judged, Refusal> {
+        let writer = self.writer(asked);
+        let found = self.store.look(|tree| tree.find(writer.id).cloned());
+        writer.may_delete(found.as_ref())?;
+        let Some(Document::Node(knot)) = &found else {
+            return Err(Refusal::Missing);
+        };
+        known(asked.query, &[])?;
+        self.precondition(asked, found.as_ref())?;
+        self.store.look(|tree| validate_delete(tree, &writer))?;
+        let mut tombstone = Object::new();
+        tombstone.insert("_id", writer.id);
+        tombstone.insert("_deleted", true);
+        let id = DocId::parse(writer.id).map_err(|_| Refusal::IllegalDocument)?;
+        Ok(Judged {
+            becomes: tombstone.clone().into(),
+            write: Write::change(id, &knot.rev, tombstone),
+            structural: is_structural(Some(knot), None),
+            creates: false,
+        })
+    }
+
+    /// First who may, then what may be.
+    async fn judge(&self, asked: Asked<'_>, wanted: &Wanted) -> Result<Judged, Refusal> {
+        let writer = self.writer(asked);
+        let Wanted { draft, alone, .. } = wanted;
+        let found = self.store.look(|tree| tree.find(writer.id).cloned());
+        let found = found.as_ref();
+        writer.may_put(found)?;
+        let stranger = found.is_none() && draft.is_user() && !asked.caller.is_administrator();
+        let is_free = !stranger || self.is_free(writer.id).await?;
+        writer.may_become(found, draft, is_free)?;
+        let knot = match found {
+            Some(Document::Node(knot)) => Some(knot),
+            Some(Document::Other(_) | Document::Gone(_)) | None => None,
+        };
+        let inherited = self.store.inherited(writer.id, &draft.parents).await;
+        let old = self.stored(&writer, knot).await?;
+        if let Ok(inherited) = &inherited {
+            let new = match alone {
+                true => laid(inherited, &draft.properties),
+                false => draft.properties.clone(),
+            };
+            let old = old.full.as_ref().map(|full| &full.properties);
+            writer.may_set(&self.settings.attributes, knot, old, &new)?;
+        }
+        self.precondition(asked, found)?;
+        self.store.look(|tree| validate(tree, &writer, draft))?;
+        let administrator = asked.caller.is_administrator();
+        let inherited = inherited.map_err(|trouble| told(trouble, writer.id, administrator))?;
+        let own = match alone {
+            true => draft.properties.clone(),
+            false => taken_out(inherited, &draft.properties)?,
+        };
+        let hash = self.hash(wanted, &old)?;
+        let document = draft.document(writer.id, own, origin(&old, asked.caller), hash.as_deref());
+        let id = DocId::parse(writer.id).map_err(|_| Refusal::IllegalDocument)?;
+        let becomes = document.clone().into();
+        let write = match found {
+            Some(Document::Node(knot)) => Write::change(id, &knot.rev, document),
+            Some(Document::Gone(rev)) => Write::creation(id, Some(rev), document)?,
+            Some(Document::Other(_)) | None => Write::creation(id, None, document)?,
+        };
+        Ok(Judged {
+            write,
+            structural: is_structural(knot, Some(draft)),
+            becomes,
+            creates: knot.is_none(),
+        })
+    }
+
+    /// What is stored; the full node only where a writer's rights depend on it.
+    async fn stored(&self, writer: &Writer<'_>, knot: Option<&Knot>) -> Result<Stored, Refusal> {
+        if knot.is_none() {
+            return Ok(Stored::default());
+        }
+        let told = |trouble| told(trouble, writer.id, writer.caller.is_administrator());
+        let single = self.store.full(writer.id, true).await.map_err(told)?;
+        let asks = !writer.caller.is_administrator() && !self.settings.attributes.is_empty();
+        let full = match asks {
+            false => None,
+            true => match self.store.full(writer.id, false).await {
+                Ok(full) => full,
+                // What can't be compared is not known to be untouched.
+                Err(Trouble::Broken(_)) => return Err(writer.closed()),
+                Err(Trouble::Refused(refusal)) => return Err(refusal),
+            },
+        };
+        Ok(Stored { single, full })
+    }
+
+    fn hash(&self, wanted: &Wanted, old: &Stored) -> Result<Option<String>, Refusal> {
+        match &wanted.draft.authorization {
+            Authorization::None => Ok(None),
+            // Before it is made, anything stands for it.
+            Authorization::Password(_) => Ok(Some(wanted.hash.clone().unwrap_or_default())),
+            Authorization::Keep => {
+                let said = old.said("authorization");
+                let hash = said.and_then(|said| said.get("crypted")?.as_str().map(str::to_owned));
+                match hash {
+                    Some(hash) => Ok(Some(hash)),
+                    None => wrong("`metadata.authorization` has no password to keep".to_owned()),
+                }
+            }
+            Authorization::Hash(hash) if self.identity.accepts(hash) => Ok(Some(hash.clone())),
+            Authorization::Hash(_) => wrong(
+                "`metadata.authorization.crypted` is not a bcrypt hash of an accepted cost"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    /// `If-Match` and `If-None-Match` (RFC 9110 section 13.1), by any tag that this caller can have got.
+    fn precondition(&self, asked: Asked<'_>, found: Option<&Document>) -> Result<(), Refusal> {
+        let exists = matches!(found, Some(Document::Node(_)));
+        let id = asked.id.as_str();
+        let tags = || -> Vec<String> {
+            let signature = |alone| {
+                self.store
+                    .look(|tree| self.store.signature(tree, id, alone))
+            };
+            let signatures = [signature(true), signature(false)];
+            let signatures = signatures.into_iter().filter_map(|one| one.ok().flatten());
+            let tags = signatures.flat_map(|one| Shape::ALL.map(|shape| shape.tag(&one)));
+            tags.collect()
+        };
+        if let Some(list) = asked.if_match {
+            let strong = |tag: &String| list.split(',').any(|one| one.trim() == tag);
+            if !(exists && (list.trim() == "*" || tags().iter().any(strong))) {
+                return Err(Refusal::Precondition("the node is not as `If-Match` says"));
+            }
+        }
+        if let Some(list) = asked.if_none_match
+            && exists
+            && (list.trim() == "*" || tags().iter().any(|tag| names(list, tag)))
+        {
+            return Err(Refusal::Precondition(
+                "the node is as `If-None-Match` says it is not",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What is stored of the node that is written.
+#[derive(Default)]
+struct Stored {
+    single: Option<Arc<Full>>,
+    full: Option<Arc<Full>>,
+}
+
+impl Stored {
+    fn said(&self, name: &str) -> Option<&Value> {
+        self.single.as_ref()?.node.said(name)
+    }
+}
+
+/// Who made the node and when; if nobody has yet, this caller now.
+fn origin(old: &Stored, caller: &Caller) -> Origin {
+    let creator = caller.name().map_or(Value::Null, Value::from);
+    if old.single.is_none() {
+        return Origin {
+            creator,
+            time: now().into(),
+        };
+    }
+    let kept = |name| old.said(name).cloned().unwrap_or(Value::Null);
+    Origin {
+        creator: kept("nodeCreator"),
+        time: kept("nodeCtime"),
+    }
+}
+
+fn laid(inherited: &Object, own: &Object) -> Object {
+    match merge(inherited.clone().into(), &own.clone().into()) {
+        Value::Object(full) => full,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Object::new()
+        }
+    }
+}
+
+/// What the node must hold itself, to be read as it was put.
+fn taken_out(inherited: Object, full: &Object) -> Result<Object, Refusal> {
+    match unmerge(&inherited.into(), &full.clone().into()) {
+        Ok(Some(Value::Object(own))) => Ok(own),
+        Ok(_) => Ok(Object::new()),
+        Err(path) => wrong(format!("`{path}` is inherited and can't be left out")),
+    }
+}
+
+/// Waits for a write no longer than its client would.
+async fn in_time(write: impl Future<Output = Result<Answer, Refusal>>) -> Result<Answer, Refusal> {
+    match timeout(DEADLINE, write).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Refusal::Unavailable(1)),
+    }
+}
