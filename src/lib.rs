@@ -28,6 +28,7 @@ pub mod cors;
 mod node;
 mod session;
 
+pub mod cli;
 mod own;
 mod pipeline;
 mod serve;

@@ -1,5 +1,6 @@
 //! The program: arguments in, exit code out. Everything else is the library's.
 
+use couchwarden::cli::{self, Invocation};
 use couchwarden::config::Config;
 use couchwarden::{Deployed, Wish, check, check_ddocs, deploy, observe, serve, server};
 use std::fmt::Display;
@@ -21,8 +22,11 @@ const USAGE: &str = "couchwarden stands before CouchDB and judges every request.
                                        put the design documents of ddocs/ into CouchDB, where they differ;
                                        --dry-run only tells, --prune deletes those that have no folder any more
   couchwarden cert [--directory DIR] [--host NAME]...    make certificates for development
+  couchwarden user add|password|remove NAME [--password-file F] [--parent ID]... [--config FILE]
+  couchwarden node get|put|remove ID [--single-level] [--raw] [--config FILE]    put reads standard input
+  couchwarden node list [--users] [--domains] [--in-domain ID] [--config FILE]
 
-FILE is couchwarden.toml and DIR is certs if not given.
+FILE is couchwarden.toml and DIR is certs if not given; a password is asked for if no file is.
 Exit codes: 0 all is well, 1 something went wrong, 2 the arguments are not understood.
 Of deploy: 0 CouchDB is as ddocs/ says, 1 --dry-run found differences, 2 something went wrong.";
 
@@ -39,6 +43,10 @@ fn main() -> ExitCode {
             certify(directory, hosts)
         }
         ["cert", hosts @ ..] if are_hosts(hosts) => certify("certs", hosts),
+        ["user" | "node", ..] => match Invocation::parse(&arguments, FILE) {
+            Some(said) => administer(&said),
+            None => return end(io::stderr(), USAGE, 2),
+        },
         ["help" | "--help" | "-h"] => Ok(USAGE.to_owned()),
         ["version" | "--version" | "-V"] => Ok(env!("CARGO_PKG_VERSION").to_owned()),
         _ => return end(io::stderr(), USAGE, 2),
@@ -87,6 +95,14 @@ fn certify(directory: &str, options: &[&str]) -> Result<String, String> {
     let made = server::cert::make(Path::new(directory), &hosts);
     made.map(|paths| lines(paths.iter().map(|path| path.display())))
         .map_err(|error| error.to_string())
+}
+
+/// Nodes and their users.
+fn administer(said: &Invocation<'_>) -> Result<String, String> {
+    let config = Config::load(Path::new(said.config)).map_err(lines)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let done = runtime.block_on(cli::run(&config, said));
+    done.map_err(|error| error.to_string())
 }
 
 fn run(file: &str) -> Result<String, String> {

@@ -12,7 +12,7 @@ use crate::filter::answer::Answer;
 use crate::filter::writes::object;
 use crate::inspect;
 use crate::json::Value;
-use crate::node::{Asked, Nodes};
+use crate::node::{Asked, Body as NodeBody, Nodes};
 use crate::policy::{Permit, Policy};
 use crate::refusal::Refusal;
 use crate::route::{DbName, Method, Query, ServerCall};
@@ -213,7 +213,7 @@ pub(crate) async fn node(
         None => nodes.list(permit.caller(), &route.query).await?,
         Some(asked) => match route.method {
             // A write's future is large, and a read shall not pay for it.
-            Method::Put => Box::pin(nodes.put(asked, &body)).await?,
+            Method::Put => Box::pin(nodes.put(asked, NodeBody::Sent(&body))).await?,
             Method::Delete => Box::pin(nodes.delete(asked)).await?,
             Method::Get | Method::Head | Method::Post | Method::Copy => nodes.read(asked).await?,
         },

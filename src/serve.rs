@@ -181,8 +181,15 @@ fn node_service(
     Nodes::new(couch.clone(), Arc::clone(identity), settings, tags)
 }
 
-fn assemble(config: &Config) -> Result<Pipeline, StartError> {
-    let policy = check(config).map_err(StartError::Mistakes)?;
+/// What everything else stands on.
+struct Ground {
+    client: Client,
+    couch: Couch,
+    identity: Arc<Identity>,
+    nodes: Option<Nodes>,
+}
+
+fn ground(config: &Config) -> Result<Ground, StartError> {
     let client = Client::new(&config.couchdb, &config.limits)?;
     let couchdb = &config.couchdb;
     let couch = Couch::new(
@@ -211,9 +218,30 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         couch.clone(),
         jar,
     )?);
-    let secret = &config.identity.session.secret;
     let nodes = database.map(|database| node_service(config, database, &couch, &identity));
-    let nodes = nodes.transpose()?;
+    Ok(Ground {
+        client,
+        couch,
+        identity,
+        nodes: nodes.transpose()?,
+    })
+}
+
+/// The node service by itself, if one is configured.
+pub(crate) fn nodes(config: &Config) -> Result<Option<Nodes>, StartError> {
+    Ok(ground(config)?.nodes)
+}
+
+fn assemble(config: &Config) -> Result<Pipeline, StartError> {
+    let policy = check(config).map_err(StartError::Mistakes)?;
+    let Ground {
+        client,
+        couch,
+        identity,
+        nodes,
+    } = ground(config)?;
+    let couchdb = &config.couchdb;
+    let secret = &config.identity.session.secret;
     Ok(Pipeline {
         door: Door::new(&config.limits, &config.listen.names, &config.trusted),
         cors: Cors::new(&config.cors),

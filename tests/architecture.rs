@@ -30,6 +30,7 @@ const LAYERS: &[&[&str]] = &[
     &["pipeline"],
     &["server"],
     &["serve"],
+    &["cli"],
 ];
 
 /// Decisions: no IO, no clock, no network.

@@ -3,8 +3,8 @@
 //! Pure: `merge` lays one value over another and `unmerge` undoes it, `single` makes full nodes, `tree`
 //! knows how nodes hang together, `draft` reads what somebody wants, `rules` says who may write what.
 //! With CouchDB: `store` keeps what has been read, `order` puts structural writes one after another.
-//! The service: this file reads and lists, `writing` puts and deletes, `names` and `strangers` guard
-//! creations, `attributes` tells policies about a caller's own node.
+//! The service: this file reads and lists, `writing` puts and deletes, `gate` does so for CouchDB's own API,
+//! `names` and `strangers` guard creations, `attributes` tells policies about a caller's own node.
 //!
 //! A node without `authorization` is anybody's to read, a user node its own user's; administrators read all.
 //!
@@ -13,12 +13,14 @@
 
 mod attributes;
 mod draft;
+mod gate;
 pub(crate) mod merge;
 mod names;
 mod order;
 mod rules;
 mod single;
 mod store;
+mod stored;
 mod strangers;
 mod tree;
 mod unmerge;
@@ -44,7 +46,8 @@ use rules::{absent, may_read};
 use store::{Signature, Store, Trouble};
 use strangers::Strangers;
 
-pub(crate) use writing::Asked;
+pub(crate) use gate::{Gate, Writer};
+pub(crate) use writing::{Asked, Body};
 
 /// What the configuration says about nodes.
 #[derive(Debug, Clone)]

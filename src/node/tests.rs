@@ -58,6 +58,7 @@ fn asked<'a>(caller: &'a Caller, id: &'a NodeId, query: &'a Query) -> Asked<'a> 
         peer: Some(PEER),
         if_match: None,
         if_none_match: None,
+        replaces: None,
     }
 }
 

@@ -7,22 +7,20 @@
 //! tree keeps to the order as well (see `order`).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::draft::{Authorization, Draft, Origin, wrong};
+use super::draft::{Authorization, Draft, wrong};
 use super::merge::merge;
 use super::order::Write;
 use super::rules::{Writer, is_structural, validate, validate_delete};
-use super::store::{Full, Trouble};
-use super::tree::{Document, Knot};
+use super::stored::origin;
+use super::tree::Document;
 use super::unmerge::unmerge;
 use super::{Answer, Nodes, Shape, flag, known, names, told};
 use crate::caller::{Caller, UserName};
 use crate::couch::CouchError;
-use crate::identity::now;
 use crate::inspect;
 use crate::json::{Object, Value};
 use crate::refusal::{Limit, Refusal};
@@ -49,6 +47,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) if_match: Option<&'a str>,
     /// `If-None-Match`
     pub(crate) if_none_match: Option<&'a str>,
+    /// By CouchDB's API: the revision that is replaced, or that there is none to replace.
+    pub(crate) replaces: Option<Option<&'a str>>,
 }
 
 /// A write that was judged.
@@ -60,18 +60,26 @@ struct Judged {
     creates: bool,
 }
 
+/// A node as it was sent.
+pub(crate) enum Body<'b> {
+    /// JSON: the full node, or with `?single-level` the single-level one.
+    Sent(&'b [u8]),
+    /// The single-level node.
+    Single(Value),
+}
+
 /// What is to be written.
-struct Wanted {
-    draft: Draft,
+pub(super) struct Wanted {
+    pub(super) draft: Draft,
     /// Are the properties those of the single-level node?
     alone: bool,
     /// The hash of a new password.
-    hash: Option<String>,
+    pub(super) hash: Option<String>,
 }
 
 impl Nodes {
     /// `PUT /node/ID`: the body is the full node, or with `?single-level` the single-level one.
-    pub(crate) async fn put(&self, asked: Asked<'_>, body: &[u8]) -> Result<Answer, Refusal> {
+    pub(crate) async fn put(&self, asked: Asked<'_>, body: Body<'_>) -> Result<Answer, Refusal> {
         in_time(async {
             self.store.catch_up().await?;
             let writer = self.writer(asked);
@@ -86,12 +94,13 @@ impl Nodes {
                 self.strangers.count(peer)?;
             }
             known(asked.query, &["single-level"])?;
-            if body.len() > LARGEST {
-                return Err(Refusal::TooLarge(Limit::Body));
-            }
+            let (value, alone) = match body {
+                Body::Sent(body) => (sent(body)?, flag(asked.query, "single-level")?),
+                Body::Single(value) => (sent(&value.to_bytes())?, true),
+            };
             let mut wanted = Wanted {
-                draft: Draft::read(writer.id, inspect::value(body)?)?,
-                alone: flag(asked.query, "single-level")?,
+                draft: Draft::read(writer.id, value)?,
+                alone,
                 hash: None,
             };
             if let Authorization::Password(password) = &wanted.draft.authorization {
@@ -248,51 +257,19 @@ impl Nodes {
         })
     }
 
-    /// What is stored; the full node only where a writer's rights depend on it.
-    async fn stored(&self, writer: &Writer<'_>, knot: Option<&Knot>) -> Result<Stored, Refusal> {
-        if knot.is_none() {
-            return Ok(Stored::default());
-        }
-        let told = |trouble| told(trouble, writer.id, writer.caller.is_administrator());
-        let single = self.store.full(writer.id, true).await.map_err(told)?;
-        let asks = !writer.caller.is_administrator() && !self.settings.attributes.is_empty();
-        let full = match asks {
-            false => None,
-            true => match self.store.full(writer.id, false).await {
-                Ok(full) => full,
-                // What can't be compared is not known to be untouched.
-                Err(Trouble::Broken(_)) => return Err(writer.closed()),
-                Err(Trouble::Refused(refusal)) => return Err(refusal),
-            },
-        };
-        Ok(Stored { single, full })
-    }
-
-    fn hash(&self, wanted: &Wanted, old: &Stored) -> Result<Option<String>, Refusal> {
-        match &wanted.draft.authorization {
-            Authorization::None => Ok(None),
-            // Before it is made, anything stands for it.
-            Authorization::Password(_) => Ok(Some(wanted.hash.clone().unwrap_or_default())),
-            Authorization::Keep => {
-                let said = old.said("authorization");
-                let hash = said.and_then(|said| said.get("crypted")?.as_str().map(str::to_owned));
-                match hash {
-                    Some(hash) => Ok(Some(hash)),
-                    None => wrong("`metadata.authorization` has no password to keep".to_owned()),
-                }
-            }
-            Authorization::Hash(hash) if self.identity.accepts(hash) => Ok(Some(hash.clone())),
-            Authorization::Hash(_) => wrong(
-                "`metadata.authorization.crypted` is not a bcrypt hash of an accepted cost"
-                    .to_owned(),
-            ),
-        }
-    }
-
     /// `If-Match` and `If-None-Match` (RFC 9110 section 13.1), by any tag that this caller can have got.
     fn precondition(&self, asked: Asked<'_>, found: Option<&Document>) -> Result<(), Refusal> {
         let exists = matches!(found, Some(Document::Node(_)));
         let id = asked.id.as_str();
+        let stands = |rev: Option<&str>| match (found, rev) {
+            (Some(Document::Node(knot)), Some(rev)) => *knot.rev == *rev,
+            (Some(Document::Gone(_)) | None, None) => true,
+            (Some(found), Some(rev)) => found.rev() == rev,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if asked.replaces.is_some_and(|rev| !stands(rev)) {
+            return Err(Refusal::Conflict);
+        }
         let tags = || -> Vec<String> {
             let signature = |alone| {
                 self.store
@@ -321,35 +298,6 @@ impl Nodes {
     }
 }
 
-/// What is stored of the node that is written.
-#[derive(Default)]
-struct Stored {
-    single: Option<Arc<Full>>,
-    full: Option<Arc<Full>>,
-}
-
-impl Stored {
-    fn said(&self, name: &str) -> Option<&Value> {
-        self.single.as_ref()?.node.said(name)
-    }
-}
-
-/// Who made the node and when; if nobody has yet, this caller now.
-fn origin(old: &Stored, caller: &Caller) -> Origin {
-    let creator = caller.name().map_or(Value::Null, Value::from);
-    if old.single.is_none() {
-        return Origin {
-            creator,
-            time: now().into(),
-        };
-    }
-    let kept = |name| old.said(name).cloned().unwrap_or(Value::Null);
-    Origin {
-        creator: kept("nodeCreator"),
-        time: kept("nodeCtime"),
-    }
-}
-
 fn laid(inherited: &Object, own: &Object) -> Object {
     match merge(inherited.clone().into(), &own.clone().into()) {
         Value::Object(full) => full,
@@ -365,6 +313,13 @@ fn taken_out(inherited: Object, full: &Object) -> Result<Object, Refusal> {
         Ok(Some(Value::Object(own))) => Ok(own),
         Ok(_) => Ok(Object::new()),
         Err(path) => wrong(format!("`{path}` is inherited and can't be left out")),
+    }
+}
+
+fn sent(body: &[u8]) -> Result<Value, Refusal> {
+    match body.len() > LARGEST {
+        true => Err(Refusal::TooLarge(Limit::Body)),
+        false => inspect::value(body),
     }
 }
 

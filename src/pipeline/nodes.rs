@@ -1,14 +1,17 @@
 //! The road to the node service.
 
+use http::StatusCode;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::{Pipeline, text};
 use crate::filter::answer::Answer;
+use crate::inspect;
+use crate::inspect::document::Written;
 use crate::intake::Intake;
-use crate::node::Asked;
-use crate::policy::Permit;
+use crate::node::{Asked, Gate, Nodes, Writer};
+use crate::policy::{Permit, Plan};
 use crate::refusal::Refusal;
-use crate::route::NodeCall;
+use crate::route::{Method, NodeCall};
 
 impl Pipeline {
     /// `/node` and `/node/ID`.
@@ -29,9 +32,63 @@ impl Pipeline {
                 peer: Some(intake.address),
                 if_match: if_match.as_deref(),
                 if_none_match: if_none_match.as_deref(),
+                replaces: None,
             }),
         };
         let body = intake.body.collect(self.limits.body).await?;
         crate::own::node(nodes, permit, asked, body).await
+    }
+
+    /// Nodes written by CouchDB's API: policy has let the caller in, the node service judges the nodes.
+    pub(super) async fn through_gate(
+        &self,
+        nodes: &Nodes,
+        gate: Gate,
+        permit: Permit,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        let rules = match permit.plan() {
+            Plan::Write(rules) | Plan::BulkWrite(rules) => Some(&**rules),
+            Plan::Verbatim => None,
+            Plan::Own
+            | Plan::Document(_)
+            | Plan::Documents(_)
+            | Plan::Changes { .. }
+            | Plan::Find(_)
+            | Plan::Explain(_)
+            | Plan::BulkGet(_)
+            | Plan::RevsDiff(_)
+            | Plan::View(_)
+            | Plan::Info
+            | Plan::Local
+            | Plan::Attachment(_) => return Err(Refusal::Internal),
+        };
+        let writer = Writer {
+            caller: permit.caller(),
+            peer: intake.address,
+            rules,
+        };
+        let if_match = text(&intake, &IF_MATCH);
+        let route = permit.route();
+        let query = route.query.document()?;
+        let body = intake.body.collect(self.limits.body).await?;
+        let answer = match (gate, route.document()) {
+            (Gate::Closed(reason), _) => return Err(Refusal::Forbidden(reason)),
+            (Gate::Documents, _) => {
+                nodes
+                    .write_documents(writer, inspect::value(&body)?)
+                    .await?
+            }
+            (Gate::Document, id) => {
+                let if_match = if_match.as_deref();
+                let written = match (route.method, id) {
+                    (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
+                    _ => Written::read(id, &query, if_match, inspect::value(&body)?)?,
+                };
+                nodes.write_document(writer, &query, written).await?
+            }
+        };
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+        Ok(Answer::with(status, answer.body))
     }
 }

@@ -1,0 +1,93 @@
+//! What is stored of a node that is about to be written, and what of it stays.
+//!
+//! Invariant: who made a node and when never changes, and a password only by another one.
+
+use std::sync::Arc;
+
+use super::draft::{Authorization, Origin, wrong};
+use super::rules::Writer;
+use super::store::{Full, Trouble};
+use super::tree::Knot;
+use super::writing::Wanted;
+use super::{Nodes, told};
+use crate::caller::Caller;
+use crate::identity::now;
+use crate::json::Value;
+use crate::refusal::Refusal;
+
+/// What is stored of the node that is written.
+#[derive(Default)]
+pub(super) struct Stored {
+    single: Option<Arc<Full>>,
+    pub(super) full: Option<Arc<Full>>,
+}
+
+impl Stored {
+    fn said(&self, name: &str) -> Option<&Value> {
+        self.single.as_ref()?.node.said(name)
+    }
+}
+
+/// Who made the node and when; if nobody has yet, this caller now.
+pub(super) fn origin(old: &Stored, caller: &Caller) -> Origin {
+    let creator = caller.name().map_or(Value::Null, Value::from);
+    if old.single.is_none() {
+        return Origin {
+            creator,
+            time: now().into(),
+        };
+    }
+    let kept = |name| old.said(name).cloned().unwrap_or(Value::Null);
+    Origin {
+        creator: kept("nodeCreator"),
+        time: kept("nodeCtime"),
+    }
+}
+
+impl Nodes {
+    /// What is stored; the full node only where a writer's rights depend on it.
+    pub(super) async fn stored(
+        &self,
+        writer: &Writer<'_>,
+        knot: Option<&Knot>,
+    ) -> Result<Stored, Refusal> {
+        if knot.is_none() {
+            return Ok(Stored::default());
+        }
+        let told = |trouble| told(trouble, writer.id, writer.caller.is_administrator());
+        let single = self.store.full(writer.id, true).await.map_err(told)?;
+        let asks = !writer.caller.is_administrator() && !self.settings.attributes.is_empty();
+        let full = match asks {
+            false => None,
+            true => match self.store.full(writer.id, false).await {
+                Ok(full) => full,
+                // What can't be compared is not known to be untouched.
+                Err(Trouble::Broken(_)) => return Err(writer.closed()),
+                Err(Trouble::Refused(refusal)) => return Err(refusal),
+            },
+        };
+        Ok(Stored { single, full })
+    }
+
+    /// The hash to store.
+    pub(super) fn hash(&self, wanted: &Wanted, old: &Stored) -> Result<Option<String>, Refusal> {
+        match &wanted.draft.authorization {
+            Authorization::None => Ok(None),
+            // Before it is made, anything stands for it.
+            Authorization::Password(_) => Ok(Some(wanted.hash.clone().unwrap_or_default())),
+            Authorization::Keep => {
+                let said = old.said("authorization");
+                let hash = said.and_then(|said| said.get("crypted")?.as_str().map(str::to_owned));
+                match hash {
+                    Some(hash) => Ok(Some(hash)),
+                    None => wrong("`metadata.authorization` has no password to keep".to_owned()),
+                }
+            }
+            Authorization::Hash(hash) if self.identity.accepts(hash) => Ok(Some(hash.clone())),
+            Authorization::Hash(_) => wrong(
+                "`metadata.authorization.crypted` is not a bcrypt hash of an accepted cost"
+                    .to_owned(),
+            ),
+        }
+    }
+}
