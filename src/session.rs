@@ -109,7 +109,7 @@ impl Session {
     ) -> Result<Answer, Refusal> {
         let renewed = match (recognised.scheme, cookie) {
             (Scheme::Cookie, Some(cookie)) => self.identity.renew(cookie.as_bytes()).await?,
-            (Scheme::Cookie | Scheme::Basic | Scheme::Nothing, _) => None,
+            (Scheme::Cookie | Scheme::Basic | Scheme::Token | Scheme::Nothing, _) => None,
         };
         let refresh = u64::try_from(self.identity.refresh().as_millis()).unwrap_or(u64::MAX);
         let mut answer = Object::new();

@@ -111,8 +111,8 @@ impl Couch {
 
     /// Writes a document, which names the revision that it replaces.
     ///
-    /// Only a 201 counts: by a 202 a cluster says that too few of its copies have taken it, and another
-    /// revision may still win.
+    /// Only a 201 counts, or for a tombstone a 200: by a 202 a cluster says that too few of its copies have
+    /// taken it, and another revision may still win.
     pub(crate) async fn put(
         &self,
         db: &DbName,
@@ -219,10 +219,10 @@ fn revisions_by_id(answer: &Value) -> Result<HashMap<&str, Vec<&Value>>, CouchEr
     Ok(by_id)
 }
 
-/// The JSON of a `201`.
+/// The JSON of a write that a majority has taken.
 fn created(answer: &Answer) -> Result<Value, CouchError> {
     match answer.status {
-        201 => Ok(Value::parse(&answer.body)?),
+        200 | 201 => Ok(Value::parse(&answer.body)?),
         409 | 412 => Err(CouchError::Conflict),
         status => Err(CouchError::Status(status)),
     }

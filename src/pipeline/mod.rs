@@ -1,12 +1,13 @@
 //! One request, start to finish. Read this file first.
 //!
 //! `judged` carries out the permits whose body or answer goes through a lens, `nodes` those of the node
-//! service.
+//! service, `sessions` opens and closes sessions.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
 mod nodes;
+mod sessions;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ use crate::route::{Call, DbName, Method, Route, RouteError, ServerCall};
 use crate::secret::Seal;
 use crate::session::Session;
 use crate::upstream::Upstream;
+
+use sessions::{opens_session, session_answer};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -335,53 +338,6 @@ impl Pipeline {
             Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
         }
     }
-
-    async fn session(
-        &self,
-        method: Method,
-        intake: Intake,
-        cookie: &mut Option<String>,
-    ) -> Result<Answer, Refusal> {
-        // Security: a foreign page may not log its reader in under a name of its own choosing, nor out.
-        // (`a_foreign_page_cannot_log_anybody_in`)
-        if self
-            .cors
-            .is_foreign(&intake.headers, intake.tls, &intake.host)
-        {
-            return Err(Refusal::Forbidden("this origin may not use the session"));
-        }
-        if method == Method::Delete {
-            return Ok(session_answer(self.session.logout(), cookie));
-        }
-        let content_type = text(&intake, &CONTENT_TYPE);
-        let authorization = text(&intake, &AUTHORIZATION);
-        let address = intake.address;
-        let body = intake.body.collect(64 * 1024).await?;
-        let authorization = authorization.as_deref().map(str::as_bytes);
-        let answer = self
-            .session
-            .login(content_type.as_deref(), &body, authorization, address)
-            .await?;
-        Ok(session_answer(answer, cookie))
-    }
-}
-
-/// Logging in and out needs no identity: a stale cookie must keep nobody from it.
-fn opens_session(route: &Route) -> bool {
-    let session = match &route.call {
-        Call::Server(call) => matches!(call, ServerCall::Session),
-        Call::NodeSession => true,
-        Call::Database { .. } | Call::Node(_) | Call::Warden(_) => false,
-    };
-    session && matches!(route.method, Method::Post | Method::Put | Method::Delete)
-}
-
-fn session_answer(answer: crate::session::Answer, cookie: &mut Option<String>) -> Answer {
-    if let Some(made) = answer.set_cookie {
-        *cookie = Some(made.as_str().to_owned());
-    }
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    Answer::with(status, answer.body)
 }
 
 /// What is not in the grammar, by who asks: to a stranger everything is closed alike.

@@ -48,7 +48,8 @@ async function put(exchange, database, id) {
   const rev = revisionOf(exchange, body._rev);
   const newEdits = exchange.query.text('new_edits') !== 'false';
   const written = await writeDocument(exchange.user, database, { ...body, _id: id, ...(rev && { _rev: rev }) }, { newEdits });
-  answerWritten(exchange, database, written);
+  // CouchDB answers a tombstone as it answers a DELETE.
+  answerWritten(exchange, database, written, body._deleted === true ? 200 : 201);
 }
 
 async function putBody(exchange) {
@@ -77,8 +78,8 @@ async function copy(exchange, database, id) {
   answerWritten(exchange, database, written);
 }
 
-function answerWritten(exchange, database, written) {
-  exchange.answer(exchange.query.text('batch') === 'ok' ? 202 : 201, written, {
+function answerWritten(exchange, database, written, status = 201) {
+  exchange.answer(exchange.query.text('batch') === 'ok' ? 202 : status, written, {
     ETag: `"${written.rev}"`,
     Location: location(exchange, database, written.id),
   });
