@@ -56,6 +56,7 @@ impl Pipeline {
             | Plan::Changes { .. }
             | Plan::Find(_)
             | Plan::Explain(_)
+            | Plan::Index(_)
             | Plan::BulkGet(_)
             | Plan::RevsDiff(_)
             | Plan::View(_)

@@ -68,7 +68,6 @@ async fn the_example_of_the_readme_holds() {
 
 /// Runs the program beside the world's configuration.
 fn run(world: &World, arguments: &[&str], input: &str) -> (i32, String) {
-    std::fs::write(world.directory.path().join("couchwarden.toml"), &world.text).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_couchwarden"))
         .args(arguments)
         .current_dir(world.directory.path())
