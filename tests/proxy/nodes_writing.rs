@@ -120,11 +120,17 @@ async fn what_could_not_be_read_back_is_refused_by_its_path() {
         let reason = answer.json()["reason"].clone();
         assert!(reason.as_str().unwrap().starts_with(path), "{reason}");
     }
+    // The embedded server is JavaScript, and loses the other one.
+    let name = if backend().is_couchdb() {
+        "__proto__"
+    } else {
+        "constructor"
+    };
     let shadowed = node(
         "n",
         &["root"],
         &[],
-        json!({ "a": null, "list": "none", "x": { "__proto__": { "a": 1 } } }),
+        json!({ "a": null, "list": "none", "x": { name: { "a": 1 } } }),
     );
     let answer = ops.put("/node/n", shadowed.clone()).await;
     assert_eq!(answer.status, 201, "{:?}", answer.body);
