@@ -212,9 +212,8 @@ pub(crate) async fn node(
     let answer = match asked {
         None => nodes.list(permit.caller(), &route.query).await?,
         Some(asked) => match route.method {
-            // A write's future is large, and a read shall not pay for it.
-            Method::Put => Box::pin(nodes.put(asked, NodeBody::Sent(&body))).await?,
-            Method::Delete => Box::pin(nodes.delete(asked)).await?,
+            Method::Put => nodes.put(asked, NodeBody::Sent(&body)).await?,
+            Method::Delete => nodes.delete(asked).await?,
             Method::Get | Method::Head | Method::Post | Method::Copy => nodes.read(asked).await?,
         },
     };

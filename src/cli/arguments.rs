@@ -105,7 +105,7 @@ impl<'a> Invocation<'a> {
             let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next();
             return Ok(Secret::new(line.unwrap_or_default()));
         }
-        let ask = |prompt| rpassword::prompt_password(prompt).map_err(failed);
+        let ask = |prompt| rpassword::prompt_password(prompt).map_err(|error| failed(&error));
         let password = Secret::new(ask("Password: ")?);
         let again = Secret::new(ask("Again: ")?);
         match password.matches(again.expose()) {
@@ -118,11 +118,12 @@ impl<'a> Invocation<'a> {
 /// What is sent to `node put`.
 fn body() -> Result<Vec<u8>, CommandError> {
     let mut body = Vec::new();
-    io::stdin().lock().read_to_end(&mut body).map_err(failed)?;
+    let read = io::stdin().lock().read_to_end(&mut body);
+    read.map_err(|error| failed(&error))?;
     Ok(body)
 }
 
-fn failed(error: io::Error) -> CommandError {
+fn failed(error: &io::Error) -> CommandError {
     CommandError::Input(error.to_string())
 }
 

@@ -105,7 +105,7 @@ impl Nodes {
             };
             if let Authorization::Password(password) = &wanted.draft.authorization {
                 // Nobody gets the work of a hash done before he has been judged.
-                self.judge(asked, &wanted).await?;
+                self.judge_any(asked, Some(&wanted)).await?;
                 wanted.hash = Some(self.identity.hash(password).await?);
             }
             self.write(asked, Some(&wanted)).await
@@ -131,17 +131,18 @@ impl Nodes {
     async fn write(&self, asked: Asked<'_>, wanted: Option<&Wanted>) -> Result<Answer, Refusal> {
         let _turn = self.turn.lock().await;
         loop {
-            let point = self.order.enter(&self.store).await?;
-            let judged = match wanted {
-                Some(wanted) => self.judge(asked, wanted).await?,
-                None => self.judge_delete(asked)?,
-            };
+            self.store.catch_up().await?;
+            let mut judged = self.judge_any(asked, wanted).await?;
+            if judged.structural {
+                let point = self.order.enter(&self.store).await?;
+                judged = self.judge_any(asked, wanted).await?;
+                if judged.structural && !self.order.decide(point, &judged.write).await? {
+                    continue;
+                }
+            }
             let Judged {
                 write, structural, ..
             } = &judged;
-            if *structural && !self.order.decide(point, write).await? {
-                continue;
-            }
             let rev = match self.order.carry_out(write).await {
                 Ok(rev) => rev,
                 Err(CouchError::Conflict) if *structural => {
@@ -154,6 +155,18 @@ impl Nodes {
                 Err(error) => return Err(error.into()),
             };
             return self.written(asked.id.as_str(), judged, &rev).await;
+        }
+    }
+
+    async fn judge_any(
+        &self,
+        asked: Asked<'_>,
+        wanted: Option<&Wanted>,
+    ) -> Result<Judged, Refusal> {
+        match wanted {
+            // Its future is large; boxed, nobody who waits for it pays for it.
+            Some(wanted) => Box::pin(self.judge(asked, wanted)).await,
+            None => self.judge_delete(asked),
         }
     }
 
