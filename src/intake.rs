@@ -20,6 +20,7 @@ pub use inbound::Inbound;
 use crate::body::{self, Cut};
 use crate::config::{Limits, Network};
 use crate::refusal::{Limit, Refusal};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
@@ -166,7 +167,6 @@ impl Intake {
                 if declared.is_some_and(|declared| declared > limits.body as u64) {
                     return Err(Refusal::TooLarge(Limit::Body));
                 }
-                let declared = declared.filter(|_| !gzip);
                 let streams = parts.version == Version::HTTP_2;
                 Inbound::new(raw, declared, limits, inbound::Shape { streams, gzip })
             }
@@ -184,6 +184,15 @@ impl Intake {
             tls: head::is_tls(parts, peer.tls, trusted),
             peer,
         })
+    }
+
+    /// The same request with another body, which is here as a whole.
+    #[must_use]
+    pub(crate) fn with_body(self, body: Bytes, limits: &Limits) -> Self {
+        Self {
+            body: Inbound::whole(body, limits),
+            ..self
+        }
     }
 
     /// The value of a field, if it was sent and is on the list.

@@ -47,6 +47,8 @@ pub enum Refusal {
     TooLarge(Limit),
     /// 412 as CouchDB answers it (`file_exists`, a precondition).
     Precondition(&'static str),
+    /// 412 as CouchDB answers the stub of an attachment that is not stored.
+    MissingStub,
     /// 415: a content coding or type that is not read.
     UnsupportedMedia(&'static str),
     /// 416: no such part of an attachment.
@@ -99,7 +101,7 @@ impl Refusal {
             Self::Method(_) => 405,
             Self::ClientSlow => 408,
             Self::Conflict => 409,
-            Self::Precondition(_) => 412,
+            Self::Precondition(_) | Self::MissingStub => 412,
             Self::TooLarge(Limit::Body) => 413,
             Self::TooLarge(Limit::Target) => 414,
             Self::UnsupportedMedia(_) => 415,
@@ -132,6 +134,7 @@ impl Refusal {
             Self::ClientSlow => "timeout",
             Self::Conflict => "conflict",
             Self::Precondition(_) => "precondition_failed",
+            Self::MissingStub => "missing_stub",
             Self::TooLarge(Limit::Body) => "too_large",
             Self::TooLarge(Limit::Target) => "uri_too_long",
             Self::TooLarge(Limit::Head) => "head_too_large",
@@ -176,6 +179,7 @@ impl Refusal {
             Self::Range => "Requested range not satisfiable",
             Self::ClientSlow => "the request did not arrive in time",
             Self::Conflict => "Document update conflict.",
+            Self::MissingStub => "Invalid attachment stub in the document.",
             Self::TooLarge(Limit::Body) => "the request entity is too large",
             Self::TooLarge(Limit::Target) => "the request target is too long",
             Self::TooLarge(Limit::Head) => "the request head is too large",
@@ -213,6 +217,7 @@ impl Refusal {
             | Self::Conflict
             | Self::TooLarge(_)
             | Self::Precondition(_)
+            | Self::MissingStub
             | Self::UnsupportedMedia(_)
             | Self::Range
             | Self::Expectation

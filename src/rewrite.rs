@@ -6,23 +6,26 @@
 use std::sync::Arc;
 
 use http::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE,
+    ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH,
+    IF_RANGE,
 };
 use http::header::{RANGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
 
-use crate::body::{Body, empty, full};
+use crate::body::{Body, boxed, empty, full};
 use crate::client::Kind;
 use crate::identity::present::Presenter;
+use crate::inspect::related::Outgoing;
 use crate::intake::Intake;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, LocalId, Method, Query, Route};
 
 /// What a client's headers may say to CouchDB when nothing is changed on the way.
-const PASSED: [HeaderName; 9] = [
+const PASSED: [HeaderName; 10] = [
     ACCEPT,
     CONTENT_TYPE,
+    HeaderName::from_static("content-md5"),
     IF_MATCH,
     IF_NONE_MATCH,
     RANGE,
@@ -91,7 +94,27 @@ impl Rewrite {
         if let Some(rev) = rev {
             route.query.set("rev", rev);
         }
-        let mut request = self.begin(permit, &route)?;
+        self.passing(permit, &route, intake)
+    }
+
+    /// A `DELETE` as the `PUT` of the tombstone that it stands for, which is the body.
+    pub(crate) fn tombstone(
+        &self,
+        permit: &Permit,
+        query: Query,
+        mut intake: Intake,
+    ) -> Result<Outbound, Refusal> {
+        let route = Route {
+            call: permit.route().call.clone(),
+            method: Method::Put,
+            query,
+        };
+        intake.headers.insert(CONTENT_TYPE, JSON);
+        self.passing(permit, &route, intake)
+    }
+
+    fn passing(&self, permit: &Permit, route: &Route, intake: Intake) -> Result<Outbound, Refusal> {
+        let mut request = self.begin(permit, route)?;
         let headers = request.headers_mut();
         for name in PASSED.iter().chain([&FULL_COMMIT]) {
             if let Some(value) = intake.headers.get(name) {
@@ -107,15 +130,22 @@ impl Rewrite {
         headers.insert(FORWARDED_HOST, text(&intake.host)?);
         let scheme = if intake.tls { "https" } else { "http" };
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if !intake.body.is_empty() {
-            if let Some(length) = intake.body.declared() {
+        let (body, gzip) = match is_attachment(&route.call) {
+            true => intake.body.as_sent(),
+            false => (intake.body, false),
+        };
+        if gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if !body.is_empty() {
+            if let Some(length) = body.declared() {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
-            *request.body_mut() = intake.body.stream();
+            *request.body_mut() = body.stream();
         }
         Ok(Outbound {
             request,
-            kind: kind(&route),
+            kind: kind(route),
         })
     }
 
@@ -133,6 +163,39 @@ impl Rewrite {
             query: change.query,
         };
         self.send_json(permit, &route, change.body, accept)
+    }
+
+    /// A write of the document that the call is about: of an attachment its own, of a copy the target.
+    pub(crate) fn document(&self, permit: &Permit, change: Change) -> Result<Outbound, Refusal> {
+        let route = Route {
+            call: written(&permit.route().call),
+            method: change.method,
+            query: change.query,
+        };
+        self.send_json(permit, &route, change.body, "application/json")
+    }
+
+    /// A document with its attachments behind it.
+    pub(crate) fn related(
+        &self,
+        permit: &Permit,
+        query: Query,
+        outgoing: Outgoing,
+    ) -> Result<Outbound, Refusal> {
+        let route = Route {
+            call: written(&permit.route().call),
+            method: Method::Put,
+            query,
+        };
+        let mut request = self.begin(permit, &route)?;
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, JSON);
+        headers.insert(CONTENT_TYPE, text(&outgoing.content_type())?);
+        *request.body_mut() = boxed(outgoing);
+        Ok(Outbound {
+            request,
+            kind: kind(&route),
+        })
     }
 
     /// A checkpoint, or a copy of one, under names that belong to this caller alone.
@@ -193,6 +256,37 @@ impl Rewrite {
             .map_err(|_| Refusal::Internal)?;
         *request.headers_mut() = headers;
         Ok(request)
+    }
+}
+
+/// CouchDB stores an attachment in the coding that it came in.
+fn is_attachment(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Database {
+            call: DatabaseCall::Attachment { .. },
+            ..
+        }
+    )
+}
+
+/// The call that writes the whole document.
+fn written(call: &Call) -> Call {
+    let Call::Database {
+        db,
+        call: in_database,
+    } = call
+    else {
+        return call.clone();
+    };
+    let (DatabaseCall::Attachment { doc: id, .. } | DatabaseCall::CopyDocument { to: id, .. }) =
+        in_database
+    else {
+        return call.clone();
+    };
+    Call::Database {
+        db: db.clone(),
+        call: DatabaseCall::Document(id.clone()),
     }
 }
 

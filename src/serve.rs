@@ -254,7 +254,7 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         upstream: Upstream::new(client),
         rewrite: Rewrite::new(Presenter::new(couchdb)?),
         designs: Designs::new(),
-        turns: Turns::new(),
+        turns: Turns::default(),
         locals: Locals::new(secret.derive("checkpoints")),
         seal: Arc::new(Seal::new(secret, "tokens")),
         limits: config.limits,

@@ -93,6 +93,18 @@ impl Couch {
         Ok(wanted.iter().map(|(id, rev)| of(id, *rev)).collect())
     }
 
+    /// One revision, the bytes of its attachments inside.
+    pub(crate) async fn read_with_attachments(
+        &self,
+        db: &DbName,
+        id: &DocId,
+        rev: &str,
+    ) -> Result<Option<Value>, CouchError> {
+        let query = [("attachments", "true"), ("rev", rev)];
+        let errand = self.errand(db, Method::Get, DatabaseCall::Document(id.clone()), &query);
+        self.run(errand).await?.found()
+    }
+
     /// Every leaf of a document with its history, bodies of deleted ones included.
     pub(crate) async fn leaves(&self, db: &DbName, id: &DocId) -> Result<Vec<Value>, CouchError> {
         let query = [("open_revs", "all"), ("revs", "true")];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
-    RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -48,6 +48,13 @@ impl Answer {
         *response.status_mut() = parts.status;
         *response.headers_mut() = head::verbatim(&parts.headers, administrator);
         Self { response }
+    }
+
+    /// The answer to a `PUT` that stands for a `DELETE`.
+    #[must_use]
+    pub(crate) fn of_delete(mut self) -> Self {
+        self.response.headers_mut().remove(LOCATION);
+        self
     }
 
     /// `200` with JSON that went through a lens, or was made here.

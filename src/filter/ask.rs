@@ -12,7 +12,7 @@ use crate::json::Value;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::rewrite::{Change, Rewrite};
-use crate::route::DbName;
+use crate::route::{DbName, Method, Query};
 use crate::upstream::Upstream;
 
 /// Asks CouchDB on behalf of one permit.
@@ -56,6 +56,24 @@ impl Asker {
         };
         let outbound = self.rewrite.changed(&self.permit, change, accept)?;
         self.upstream.send(outbound).await
+    }
+
+    /// Writes the document that the permit is about.
+    pub(crate) async fn write(
+        &self,
+        method: Method,
+        query: Query,
+        document: Vec<u8>,
+    ) -> Result<Response<Answered>, Refusal> {
+        let body = Some(document);
+        let change = Change {
+            method,
+            query,
+            body,
+        };
+        self.upstream
+            .send(self.rewrite.document(&self.permit, change)?)
+            .await
     }
 
     /// Reads what rows wait for. What CouchDB does not have is `None`; an answer that can't be read is a cut.

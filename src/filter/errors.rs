@@ -54,6 +54,7 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
         (412, "file_exists") => {
             Refusal::Precondition("The database could not be created, it already exists.")
         }
+        (412, "missing_stub") => Refusal::MissingStub,
         (412, _) => Refusal::Precondition("a precondition of the database does not hold"),
         (413, _) => Refusal::TooLarge(crate::refusal::Limit::Body),
         (415, _) => Refusal::UnsupportedMedia("the database does not read this content type"),

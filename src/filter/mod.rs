@@ -8,15 +8,19 @@
 
 pub(crate) mod answer;
 pub(crate) mod ask;
+pub(crate) mod attachments;
+pub(crate) mod copy;
 pub(crate) mod design;
 pub(crate) mod diff;
 pub(crate) mod errors;
 pub(crate) mod feeds;
 pub(crate) mod find;
+pub(crate) mod form;
 pub(crate) mod indexes;
 pub(crate) mod lists;
 pub(crate) mod locals;
 pub(crate) mod single;
+pub(crate) mod tombstones;
 pub(crate) mod writes;
 
 mod accept;

@@ -1,7 +1,7 @@
 //! Writes: judged, sent on with the revision that was judged, answered as CouchDB answers.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use crate::client::Answered;
@@ -11,15 +11,17 @@ use crate::filter::errors;
 use crate::filter::pages::Part;
 use crate::identity::Identity;
 use crate::inspect;
+use crate::inspect::attachments::{following, in_order};
 use crate::inspect::bulk::{Batch, Judged, body};
-use crate::inspect::document::{Refused, Written, judge, judge_forced, stored};
+use crate::inspect::document::{Refused, Written, settle, stored};
 use crate::inspect::local::Locals;
-use crate::inspect::turns::Turns;
+use crate::inspect::related::Related;
+use crate::inspect::turns::{Pass, Turn, Turns};
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
-use crate::route::{DocId, Method, Query};
+use crate::route::{Call, DatabaseCall, Method, Query};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -35,29 +37,12 @@ pub(crate) async fn document(
     let route = asker.permit.route();
     let query = route.query.document()?;
     let id = route.document();
-    let written = match (route.method, id) {
-        (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
+    let written = match id {
+        Some(id) if route.method == Method::Delete => Written::tombstone(id, &query, if_match)?,
         _ => Written::read(id, &query, if_match, inspect::value(&sent)?)?,
     };
-    let deletes = route.method == Method::Delete;
-    let forced = query.new_edits == Some(false);
-    let turn = match forced {
-        true => Some(
-            turns
-                .take(asker.db.as_str(), [written.id.as_str()].into_iter())
-                .await,
-        ),
-        false => None,
-    };
-    let document = if forced {
-        let id = DocId::parse(&written.id).map_err(|_| Refusal::Internal)?;
-        let leaves = asker.couch.leaves(&asker.db, &id).await?;
-        judge_forced(rules, written, &leaves)
-    } else {
-        let stored = stored(&asker.couch, &asker.db, &written).await?;
-        judge(rules, written, stored.as_ref())
-    };
-    let document = document.map_err(Refused::into_refusal)?;
+    drop(sent);
+    let (document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
     // Security: whoever signs up under a name that was another's would be taken for him.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
     if let Some(name) = asker.permit.signs_up()
@@ -65,33 +50,104 @@ pub(crate) async fn document(
     {
         return Err(Refusal::Conflict);
     }
-    let method = if id.is_some() {
-        Method::Put
+    let upstream = put(&asker, &query, &document).await?;
+    drop(turn);
+    answer(upstream).await
+}
+
+/// `PUT` of one document with its attachments behind it.
+pub(crate) async fn related(
+    asker: Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    if_match: Option<&str>,
+    (sent, parts): (Bytes, Related),
+) -> Result<Answer, Refusal> {
+    // Security: an account is opened by a plain document only, after its name was looked up.
+    // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
+    if asker.permit.signs_up().is_some() {
+        return Err(Refusal::UnsupportedMedia("an account is plain JSON"));
+    }
+    let route = asker.permit.route();
+    let query = route.query.document()?;
+    let mut written = Written::read(route.document(), &query, if_match, inspect::value(&sent)?)?;
+    drop(sent);
+    written.follows = true;
+    let announced = following(&written.document);
+    let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
+    in_order(&mut document, &announced);
+    let outgoing = parts.behind(&announced, &document)?;
+    let upstream = if outgoing.has_parts() {
+        // A slow client must not keep those waiting whom CouchDB checks.
+        let turn = (query.new_edits == Some(false)).then_some(turn);
+        let query = sent_query(&query).pairs();
+        let outbound = asker.rewrite.related(&asker.permit, query, outgoing)?;
+        let upstream = asker.upstream.send(outbound).await?;
+        drop(turn);
+        upstream
     } else {
-        Method::Post
+        // CouchDB would wait for parts that do not come.
+        outgoing.drain().await?;
+        put(&asker, &query, &document).await?
     };
-    let query = DocumentQuery {
+    answer(upstream).await
+}
+
+/// What policy makes of one write, and its turn: until the write is stored, none that is not checked by CouchDB
+/// passes.
+pub(crate) async fn judged(
+    asker: &Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    written: Written,
+    new_edits: Option<bool>,
+) -> Result<(Value, Turn), Refusal> {
+    let forced = new_edits == Some(false);
+    let pass = match forced {
+        true => Pass::Alone,
+        false => Pass::SideBySide,
+    };
+    let id = [written.id.as_str()];
+    let turn = turns.take(asker.db.as_str(), id.into_iter(), pass).await;
+    let stored = stored(&asker.couch, &asker.db, &written, forced).await?;
+    let document = settle(&asker.couch, &asker.db, rules, written, &stored).await?;
+    Ok((document.map_err(Refused::into_refusal)?, turn))
+}
+
+/// Sends one judged document.
+pub(crate) async fn put(
+    asker: &Asker,
+    query: &DocumentQuery,
+    document: &Value,
+) -> Result<Response<Answered>, Refusal> {
+    let unnamed = matches!(
+        asker.permit.route().call,
+        Call::Database {
+            call: DatabaseCall::Itself,
+            ..
+        }
+    );
+    let method = if unnamed { Method::Post } else { Method::Put };
+    asker
+        .write(method, sent_query(query).pairs(), document.to_bytes())
+        .await
+}
+
+/// What remains of a write's parameters: the revision is in the document.
+fn sent_query(query: &DocumentQuery) -> DocumentQuery {
+    DocumentQuery {
         new_edits: query.new_edits,
         w: query.w,
         ..Default::default()
-    };
-    let part = Part {
-        method,
-        query: query.pairs(),
-        body: Some(document.to_bytes()),
-    };
-    let upstream = asker.ask(part).await?;
-    drop(turn);
+    }
+}
+
+/// CouchDB's answer to one write.
+pub(crate) async fn answer(upstream: Response<Answered>) -> Result<Answer, Refusal> {
     let status = upstream.status();
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    // A tombstone is sent by `PUT`; CouchDB answers a `DELETE` with 200.
-    let status = if deletes && status == StatusCode::CREATED {
-        StatusCode::OK
-    } else {
-        status
-    };
     Ok(Answer::with(status, whole(upstream.into_body()).await?))
 }
 
@@ -106,11 +162,13 @@ pub(crate) async fn bulk(
     let batch = Batch::read(inspect::value(&sent)?, locals, asker.permit.caller())?;
     drop(sent);
     let new_edits = batch.new_edits;
-    let turn = match new_edits {
-        true => None,
-        false => Some(turns.take(asker.db.as_str(), batch.ids()).await),
+    let pass = match new_edits {
+        true => Pass::SideBySide,
+        false => Pass::Alone,
     };
+    let turn = turns.take(asker.db.as_str(), batch.ids(), pass).await;
     let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
+    let mut status = StatusCode::CREATED;
     let rows = match body(&judged, new_edits) {
         None => Vec::new(),
         Some(body) => {
@@ -123,6 +181,7 @@ pub(crate) async fn bulk(
             if !upstream.status().is_success() {
                 return Err(errors::refusal(upstream).await);
             }
+            status = upstream.status();
             let rows = Value::parse(&whole(upstream.into_body()).await?);
             let rows = rows
                 .ok()
@@ -140,7 +199,7 @@ pub(crate) async fn bulk(
     };
     let mut bytes = Value::Array(rows).to_bytes();
     bytes.push(b'\n');
-    Ok(Answer::with(StatusCode::CREATED, bytes))
+    Ok(Answer::with(status, bytes))
 }
 
 /// One row for each document, in the client's order.

@@ -1,10 +1,11 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::caller::Caller;
 use crate::couch::Couch;
-use crate::inspect::document::{Refused, Written, judge, judge_forced, new_id};
+use crate::inspect::document::{Refused, Stored, Written, named_rev, new_id, settle};
+use crate::inspect::forced::{Leaf, grow};
 use crate::inspect::local::Locals;
 use crate::json::Value;
 use crate::policy::WriteRules;
@@ -32,6 +33,15 @@ pub(crate) enum Entry {
     Local { id: String, document: Value },
     /// Not a document that CouchDB could take.
     Refused { id: String, why: Refused },
+}
+
+impl Entry {
+    fn written(&self) -> Option<&Written> {
+        match self {
+            Self::Document(written) => Some(written),
+            Self::Local { .. } | Self::Refused { .. } => None,
+        }
+    }
 }
 
 /// What became of one document.
@@ -74,10 +84,8 @@ impl Batch {
 
     /// The ids that are judged, for those who must wait for each other.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Document(written) => Some(written.id.as_str()),
-            Entry::Local { .. } | Entry::Refused { .. } => None,
-        })
+        let written = self.entries.iter().filter_map(Entry::written);
+        written.map(|written| written.id.as_str())
     }
 
     /// Reads what is stored and judges every document.
@@ -88,8 +96,7 @@ impl Batch {
         rules: &WriteRules,
     ) -> Result<Vec<Judged>, Refusal> {
         let mut judged = Vec::with_capacity(self.entries.len());
-        // What this batch itself has made of a document, for the rows after it.
-        let mut made: HashMap<String, Vec<Value>> = HashMap::new();
+        let mut made = Made::new(self.ids());
         let mut sent = 0_usize;
         let mut entries = self.entries.into_iter().peekable();
         while entries.peek().is_some() {
@@ -99,25 +106,76 @@ impl Batch {
             } else {
                 leaves(couch, db, &part).await?
             };
-            for (entry, mut stored) in part.into_iter().zip(stored) {
-                if let Entry::Document(written) = &entry {
-                    stored.extend(made.get(&written.id).into_iter().flatten().cloned());
-                }
-                let (one, whole) = settle(rules, entry, &stored, self.new_edits);
-                if let Judged::Sent { id, document } = &one {
+            for (entry, stored) in part.into_iter().zip(stored) {
+                let one = match entry {
+                    Entry::Local { id, document } => sent_on(id, &document),
+                    Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
+                    Entry::Document(written) => {
+                        let (id, rev) = (written.id.clone(), written.rev.clone());
+                        let stored = made.beside(&id, stored);
+                        match settle(couch, db, rules, written, &stored).await? {
+                            Ok(document) => {
+                                let one = sent_on(id.clone(), &document);
+                                made.note(id, stored, Some(document));
+                                one
+                            }
+                            Err(why) => {
+                                made.note(id.clone(), stored, None);
+                                // With `new_edits` CouchDB's rows name no revision.
+                                let rev = rev.as_deref().filter(|_| !self.new_edits);
+                                Judged::Answered(why.into_row(&id, rev))
+                            }
+                        }
+                    }
+                };
+                if let Judged::Sent { document, .. } = &one {
                     // Hidden fields that are put back count too.
                     sent = sent.saturating_add(document.len());
                     if sent > MOST {
                         return Err(Refusal::TooLarge(Limit::Body));
-                    }
-                    if !self.new_edits {
-                        made.entry(id.clone()).or_default().extend(whole);
                     }
                 }
                 judged.push(one);
             }
         }
         Ok(judged)
+    }
+}
+
+/// What a batch without `new_edits` has made, for its later rows about the same documents.
+struct Made {
+    repeated: HashSet<String>,
+    leaves: HashMap<String, Vec<Leaf>>,
+}
+
+impl Made {
+    fn new<'a>(ids: impl Iterator<Item = &'a str>) -> Self {
+        let mut seen = HashSet::new();
+        let repeated = ids.filter(|id| !seen.insert(*id)).map(str::to_owned);
+        Self {
+            repeated: repeated.collect(),
+            leaves: HashMap::new(),
+        }
+    }
+
+    /// The leaves as this row will find them.
+    fn beside(&mut self, id: &str, stored: Stored) -> Stored {
+        match (stored, self.leaves.remove(id)) {
+            (Stored::Leaves(_), Some(leaves)) => Stored::Leaves(leaves),
+            (stored, _) => stored,
+        }
+    }
+
+    /// What the row has made of them.
+    fn note(&mut self, id: String, stored: Stored, document: Option<Value>) {
+        if let Stored::Leaves(mut leaves) = stored
+            && self.repeated.contains(&id)
+        {
+            if let Some(document) = document {
+                grow(&mut leaves, document);
+            }
+            self.leaves.insert(id, leaves);
+        }
     }
 }
 
@@ -150,32 +208,25 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
             "Only reserved document ids may start with underscore.",
         ));
     }
-    let rev = match object.get("_rev") {
-        None => None,
-        Some(Value::String(rev)) => Some(rev.clone()),
-        Some(_) => return Err(Refusal::BadRequest("Invalid rev format")),
-    };
+    let rev = named_rev(&object)?;
+    if let Some(rev) = &rev {
+        object.insert("_rev", rev.as_str());
+    }
     Ok(Entry::Document(Written {
         id,
         rev,
         document: Value::Object(object),
+        follows: false,
     }))
 }
 
 /// With `new_edits`: the revision that each document replaces, or the winner where none is named.
-async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Vec<Value>>, Refusal> {
-    let written = |entry: &'_ Entry| match entry {
-        Entry::Document(written) => Some((written.id.clone(), written.rev.clone())),
-        Entry::Local { .. } | Entry::Refused { .. } => None,
-    };
-    let all: Vec<Option<(String, Option<String>)>> = part.iter().map(written).collect();
-    let named = all
-        .iter()
-        .flatten()
-        .filter_map(|(id, rev)| Some((id.as_str(), Some(rev.as_deref()?))));
+async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stored>, Refusal> {
+    let written = || part.iter().filter_map(Entry::written);
+    let named = written().filter_map(|one| Some((one.id.as_str(), Some(one.rev.as_deref()?))));
     let named: Vec<_> = named.collect();
-    let unnamed = all.iter().flatten().filter(|(_, rev)| rev.is_none());
-    let unnamed: Vec<&str> = unnamed.map(|(id, _)| id.as_str()).collect();
+    let unnamed = written().filter(|one| one.rev.is_none());
+    let unnamed: Vec<&str> = unnamed.map(|one| one.id.as_str()).collect();
     let mut revisions = match named.is_empty() {
         true => Vec::new(),
         false => couch.read_revisions(db, &named).await?,
@@ -186,63 +237,39 @@ async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Vec<
         false => couch.read_many(db, &unnamed).await?,
     }
     .into_iter();
-    let place = |entry: &Option<(String, Option<String>)>| match entry {
-        None => Vec::new(),
-        Some((_, Some(_))) => revisions.next().unwrap_or_default(),
-        Some((_, None)) => winners.next().flatten().into_iter().collect(),
+    let place = |entry: &Entry| {
+        Stored::Replaced(match entry.written().map(|one| &one.rev) {
+            None => None,
+            Some(Some(_)) => revisions.next().and_then(|found| found.into_iter().next()),
+            Some(None) => winners.next().flatten(),
+        })
     };
-    Ok(all.iter().map(place).collect())
+    Ok(part.iter().map(place).collect())
 }
 
 /// Without `new_edits`: every leaf.
-async fn leaves(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Vec<Value>>, Refusal> {
-    let ids = part.iter().filter_map(|entry| match entry {
-        Entry::Document(written) => Some((written.id.as_str(), None)),
-        Entry::Local { .. } | Entry::Refused { .. } => None,
-    });
+async fn leaves(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stored>, Refusal> {
+    let ids = part
+        .iter()
+        .filter_map(Entry::written)
+        .map(|one| (one.id.as_str(), None));
     let ids: Vec<(&str, Option<&str>)> = ids.collect();
     let mut found = match ids.is_empty() {
         true => Vec::new(),
         false => couch.read_revisions(db, &ids).await?,
     }
     .into_iter();
-    let place = |entry: &Entry| match entry {
-        Entry::Document(_) => found.next().unwrap_or_default(),
-        Entry::Local { .. } | Entry::Refused { .. } => Vec::new(),
+    let place = |entry: &Entry| {
+        let leaves = entry
+            .written()
+            .and_then(|_| found.next())
+            .unwrap_or_default();
+        Stored::Leaves(leaves.into_iter().map(Leaf::stored).collect())
     };
     Ok(part.iter().map(place).collect())
 }
 
-/// Judges one entry; with a document that is sent goes its whole value.
-fn settle(
-    rules: &WriteRules,
-    entry: Entry,
-    stored: &[Value],
-    new_edits: bool,
-) -> (Judged, Option<Value>) {
-    match entry {
-        Entry::Local { id, document } => (sent(id, &document), None),
-        Entry::Refused { id, why } => (Judged::Answered(why.into_row(&id, None)), None),
-        Entry::Document(written) => {
-            let (id, rev) = (written.id.clone(), written.rev.clone());
-            let verdict = if new_edits {
-                judge(rules, written, stored.first())
-            } else {
-                judge_forced(rules, written, stored)
-            };
-            match verdict {
-                Ok(document) => (sent(id, &document), Some(document)),
-                Err(why) => {
-                    // With `new_edits` CouchDB's rows name no revision.
-                    let rev = rev.as_deref().filter(|_| !new_edits);
-                    (Judged::Answered(why.into_row(&id, rev)), None)
-                }
-            }
-        }
-    }
-}
-
-fn sent(id: String, document: &Value) -> Judged {
+fn sent_on(id: String, document: &Value) -> Judged {
     Judged::Sent {
         id,
         document: document.to_bytes(),

@@ -3,6 +3,8 @@
 use aws_lc_rs::rand;
 
 use crate::couch::Couch;
+use crate::inspect::attachments::{self, Beside, Passed, lay};
+use crate::inspect::forced::{self, Leaf, history, judge_forced};
 use crate::json::{Object, Value};
 use crate::policy::{Denied, WriteRules};
 use crate::refusal::Refusal;
@@ -16,6 +18,17 @@ pub(crate) struct Written {
     /// The revision that it replaces, with `new_edits`.
     pub(crate) rev: Option<String>,
     pub(crate) document: Value,
+    /// Its attachments may follow as parts of the request.
+    pub(crate) follows: bool,
+}
+
+/// What CouchDB has of a document that is written.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// With `new_edits`: the revision that is replaced, or the winner where none is named.
+    Replaced(Option<Value>),
+    /// Without: every leaf.
+    Leaves(Vec<Leaf>),
 }
 
 /// Why a document is not written, as `_bulk_docs` says it in its row.
@@ -46,10 +59,7 @@ impl Written {
             (None, None) => new_id().ok_or(Refusal::Internal)?,
         };
         if_legal(&id)?;
-        let in_body = object
-            .get("_rev")
-            .map(|rev| text(rev, "_rev"))
-            .transpose()?;
+        let in_body = named_rev(&object)?;
         let in_query = query.rev.as_ref().map(|rev| rev.as_str().to_owned());
         let in_head = if_match.map(|rev| rev.trim().trim_matches('"').to_owned());
         let mut revs = [in_body, in_query, in_head].into_iter().flatten();
@@ -68,6 +78,7 @@ impl Written {
             id,
             rev,
             document: Value::Object(object),
+            follows: false,
         })
     }
 
@@ -89,20 +100,30 @@ impl Written {
 }
 
 /// Judges a write with `new_edits`: the revision that is judged travels with it, so that a race ends in a
-/// conflict and never in a bypass.
+/// conflict and never in a bypass. `bytes`: what is stored with its attachments, where they may matter.
 pub(crate) fn judge(
     rules: &WriteRules,
-    written: Written,
+    mut written: Written,
     stored: Option<&Value>,
-) -> Result<Value, Refused> {
+    bytes: Option<&Value>,
+) -> Result<Passed, Refused> {
     let alive = stored.filter(|document| document.get("_deleted").is_none());
+    // Security: CouchDB would take the revision to replace from `_revisions`, past the one that is judged.
+    // (`a_history_names_no_other_revision_than_the_one_judged`)
+    if written.document.get("_revisions").is_some() {
+        if history(&written.document).is_none() {
+            return Err(Refused::forbidden("`_revisions` must begin with `_rev`"));
+        }
+        written
+            .document
+            .as_object_mut()
+            .and_then(|document| document.remove("_revisions"));
+    }
+    let deletes = written.deletes();
     if alive.is_some_and(|stored| !rules.knows(stored)) {
         // Hidden is answered as absent; only where a document would be made is its id taken.
         return match &written.rev {
-            None if !written.deletes() => match rules.judge(None, written.document) {
-                Ok(_) => Err(conflict()),
-                Err(denied) => Err(refused(denied, false)),
-            },
+            None if !deletes => create(rules, written).and_then(|_| Err(conflict())),
             Some(_) | None => Err(absent(&written)),
         };
     }
@@ -112,86 +133,92 @@ pub(crate) fn judge(
         // Taken, and he knows it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         (Some(_), Some(stored)) => {
-            let deletes = written.deletes();
-            rules
-                .judge(Some(stored), written.document)
-                .map_err(|denied| refused(denied, deletes))
+            let view = alive.and_then(|alive| rules.view(alive));
+            let beside = Beside {
+                view: view.as_ref(),
+                bytes,
+            };
+            let laid = lay(&mut written.document, beside, written.follows)?;
+            let document = rules.judge(Some(stored), written.document);
+            let document = document.map_err(|denied| refused(denied, deletes))?;
+            laid.settle(document, true, Some(stored))
         }
-        (None, _) if written.deletes() => Err(absent(&written)),
-        (None, _) => rules
-            .judge(None, written.document)
-            .map_err(|denied| refused(denied, false)),
+        (None, _) if deletes => Err(absent(&written)),
+        (None, _) => create(rules, written),
     }
 }
 
-/// Judges a write without `new_edits` against every leaf: CouchDB itself checks nothing, and validation sees
-/// the ancestor that the writer names.
-pub(crate) fn judge_forced(
+/// Judges what is written where nothing is.
+pub(crate) fn create(rules: &WriteRules, mut written: Written) -> Result<Passed, Refused> {
+    let laid = lay(&mut written.document, Beside::default(), written.follows)?;
+    let document = rules.judge(None, written.document);
+    let document = document.map_err(|denied| refused(denied, false))?;
+    laid.settle(document, true, None)
+}
+
+/// Judges one write by what is stored, and reads the bytes of stored attachments where they are needed.
+pub(crate) async fn settle(
+    couch: &Couch,
+    db: &DbName,
     rules: &WriteRules,
     written: Written,
-    leaves: &[Value],
-) -> Result<Value, Refused> {
-    let deletes = written.deletes();
-    if !has_legal_history(&written.document) {
-        return Err(Refused::forbidden("`_revisions` must begin with `_rev`"));
+    stored: &Stored,
+) -> Result<Result<Value, Refused>, Refusal> {
+    let id = written.id.clone();
+    let base = match stored {
+        Stored::Replaced(stored) => stored.as_ref(),
+        Stored::Leaves(leaves) => forced::base(&written.document, leaves)
+            .filter(|leaf| leaf.stored)
+            .map(|leaf| &leaf.document),
+    };
+    let mut bytes = None;
+    if rules.fixes_fields()
+        && let Some(base) = base
+        && let Some(view) = rules.view(base)
+        && attachments::may_equal(&written.document, &view)
+        && let Some(rev) = base.get("_rev").and_then(Value::as_str)
+    {
+        bytes = attachments::with_bytes(couch, db, &id, rev).await?;
     }
-    let living: Vec<&Value> = leaves
-        .iter()
-        .filter(|leaf| leaf.get("_deleted").is_none())
-        .collect();
-    let history = history(&written.document);
-    let extended = leaves.iter().find(|leaf| {
-        leaf.get("_rev")
-            .and_then(Value::as_str)
-            .is_some_and(|rev| history.iter().any(|r| r == rev))
-    });
-    if extended.is_none() && has_stub(&written.document) {
-        // CouchDB refuses the whole batch for one stub that it can't resolve.
-        return Err(Refused::forbidden(
-            "attachments must be sent with their bytes",
-        ));
+    let passed = match stored {
+        Stored::Replaced(stored) => judge(rules, written, stored.as_ref(), bytes.as_ref()),
+        Stored::Leaves(leaves) => judge_forced(rules, written, leaves, bytes.as_ref()),
+    };
+    match passed {
+        Ok(passed) => attachments::fill(couch, db, &id, passed).await,
+        Err(refused) => Ok(Err(refused)),
     }
-    let base = extended
-        .filter(|leaf| leaf.get("_deleted").is_none())
-        .or_else(|| {
-            living
-                .iter()
-                .copied()
-                .max_by(|a, b| rev_order(a).cmp(&rev_order(b)))
-        });
-    if living.iter().any(|leaf| !rules.knows(leaf)) {
-        // Hidden is answered as absent; only where a document would be made is its id taken.
-        return match rules.judge(None, written.document) {
-            Ok(_) => Err(Refused::forbidden("you may not write this document")),
-            Err(denied) => Err(refused_forced(denied)),
-        };
-    }
-    for leaf in &living {
-        rules.covers(leaf, deletes).map_err(refused_forced)?;
-    }
-    rules.judge(base, written.document).map_err(refused_forced)
 }
 
-/// Reads what a single write replaces.
+/// Reads what a single write is judged by.
 pub(crate) async fn stored(
     couch: &Couch,
     db: &DbName,
     written: &Written,
-) -> Result<Option<Value>, Refusal> {
-    match &written.rev {
+    forced: bool,
+) -> Result<Stored, Refusal> {
+    if forced {
+        let id = DocId::parse(&written.id).map_err(|_| Refusal::Internal)?;
+        let leaves = couch.leaves(db, &id).await?;
+        return Ok(Stored::Leaves(
+            leaves.into_iter().map(Leaf::stored).collect(),
+        ));
+    }
+    let found = match &written.rev {
         Some(rev) => {
             let found = couch
                 .read_revisions(db, &[(&written.id, Some(rev))])
                 .await?;
-            Ok(found.into_iter().flatten().next())
+            found.into_iter().flatten().next()
         }
-        None => Ok(couch
+        None => couch
             .read_many(db, &[&written.id])
             .await?
             .into_iter()
             .flatten()
-            .next()),
-    }
+            .next(),
+    };
+    Ok(Stored::Replaced(found))
 }
 
 impl Refused {
@@ -202,11 +229,30 @@ impl Refused {
         }
     }
 
+    /// A stub that stands for nothing.
+    pub(crate) fn missing_stub() -> Self {
+        Self {
+            error: "missing_stub",
+            reason: "an attachment is not stored".to_owned(),
+        }
+    }
+
+    /// Where one document is no reason to refuse the others: without `new_edits` CouchDB knows no conflict, and
+    /// a replicator gives up its batch at any error but `forbidden`.
+    pub(crate) fn in_batch(self) -> Self {
+        match self.error {
+            "conflict" | "not_found" => Self::forbidden("this document may not be written"),
+            "missing_stub" => Self::forbidden("an attachment is not stored"),
+            _ => self,
+        }
+    }
+
     /// The refusal of a request that writes this document alone.
     pub(crate) fn into_refusal(self) -> Refusal {
         match self.error {
             "conflict" => Refusal::Conflict,
             "not_found" => Refusal::Missing,
+            "missing_stub" => Refusal::MissingStub,
             _ => Refusal::ForbiddenBecause(self.reason),
         }
     }
@@ -215,6 +261,8 @@ impl Refused {
     pub(crate) fn into_row(self, id: &str, rev: Option<&str>) -> Value {
         let (error, reason) = match self.error {
             "not_found" => ("conflict", CONFLICT.to_owned()),
+            // CouchDB would refuse the whole batch.
+            "missing_stub" => ("forbidden", self.reason),
             error => (error, self.reason),
         };
         let mut row = Object::new();
@@ -248,7 +296,7 @@ fn absent(written: &Written) -> Refused {
     }
 }
 
-fn refused(denied: Denied, deletes: bool) -> Refused {
+pub(crate) fn refused(denied: Denied, deletes: bool) -> Refused {
     match denied {
         Denied::Missing if deletes => Refused {
             error: "not_found",
@@ -262,79 +310,18 @@ fn refused(denied: Denied, deletes: bool) -> Refused {
     }
 }
 
-/// Without `new_edits` CouchDB knows no conflict, and a replicator gives up its batch at any error but
-/// `forbidden`.
-fn refused_forced(denied: Denied) -> Refused {
-    match denied {
-        Denied::Missing | Denied::Conflict => {
-            Refused::forbidden("this document may not be written")
-        }
-        Denied::Forbidden(reason) => Refused {
-            error: "forbidden",
-            reason,
-        },
-    }
-}
-
-/// The revisions that a forced write says it descends from, its own first.
-fn history(document: &Value) -> Vec<String> {
-    let revisions = document.get("_revisions");
-    let start = revisions
-        .and_then(|revisions| revisions.get("start"))
-        .and_then(Value::as_number)
-        .and_then(crate::json::Number::as_u64);
-    let ids = revisions
-        .and_then(|revisions| revisions.get("ids"))
-        .and_then(Value::as_array);
-    match (start, ids) {
-        (Some(start), Some(ids)) => (0..=start)
-            .rev()
-            .zip(ids)
-            .filter_map(|(generation, id)| Some(format!("{generation}-{}", id.as_str()?)))
-            .collect(),
-        // Present, but it can't be read.
-        _ if revisions.is_some() => Vec::new(),
-        _ => document
-            .get("_rev")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-            .into_iter()
-            .collect(),
-    }
-}
-
-/// Security: CouchDB stores a forced write under what `_revisions` says, so it must say one thing only.
-fn has_legal_history(document: &Value) -> bool {
-    let rev = document.get("_rev").and_then(Value::as_str);
-    match document.get("_revisions") {
-        None => true,
-        Some(_) => {
-            let history = history(document);
-            let own = history.first().map(String::as_str);
-            own.is_some() && (rev.is_none() || own == rev)
+/// The revision that a document says it replaces. As in CouchDB, `_revisions` says it too.
+pub(crate) fn named_rev(document: &Object) -> Result<Option<String>, Refusal> {
+    match (document.get("_rev"), document.get("_revisions")) {
+        (Some(rev), _) => text(rev, "_rev").map(Some),
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            let history = history(&Value::Object(document.clone()));
+            let first = history.and_then(|history| history.into_iter().next());
+            let first = first.ok_or(Refusal::BadRequest("`_revisions` can't be read"))?;
+            Ok(Some(first.as_str().to_owned()))
         }
     }
-}
-
-fn has_stub(document: &Value) -> bool {
-    let attachments = document.get("_attachments").and_then(Value::as_object);
-    attachments.is_some_and(|attachments| {
-        attachments.iter().any(|(_, one)| {
-            let flag = |name| one.get(name).and_then(Value::as_bool) == Some(true);
-            flag("stub")
-        })
-    })
-}
-
-/// CouchDB's winner: the longest history, then the greater digest.
-fn rev_order(document: &Value) -> (u64, String) {
-    let rev = document
-        .get("_rev")
-        .and_then(Value::as_str)
-        .and_then(|rev| Rev::parse(rev).ok());
-    rev.map_or((0, String::new()), |rev| {
-        (rev.generation(), rev.digest().to_owned())
-    })
 }
 
 fn text(value: &Value, name: &str) -> Result<String, Refusal> {

@@ -1,16 +1,21 @@
 //! What a request's body asks for, judged before anything is sent.
 //!
 //! `query` and `find` say what may be asked, `view` narrows it to a pin; `document` judges one write,
-//! `bulk` a batch of them.
+//! `forced` one without `new_edits`, `bulk` a batch of them; `attachments` compares what hangs on them.
 //!
 //! Invariant: a body is parsed strictly and once; what is sent on is written from what was judged.
 
+pub(crate) mod attachments;
 pub(crate) mod bulk;
 pub(crate) mod document;
 pub(crate) mod find;
+pub(crate) mod forced;
+pub(crate) mod form;
 pub(crate) mod index;
 pub(crate) mod local;
+pub(crate) mod multipart;
 pub(crate) mod query;
+pub(crate) mod related;
 pub(crate) mod turns;
 pub(crate) mod view;
 
@@ -31,3 +36,6 @@ impl From<QueryError> for Refusal {
 pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
     Value::parse(body).map_err(|error| Refusal::BadJson(format!("invalid UTF-8 JSON: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

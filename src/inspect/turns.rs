@@ -1,47 +1,102 @@
 //! Writes without `new_edits` take turns: CouchDB checks nothing for them, so between judging one and storing it
 //! no other may pass for the same document.
+//!
+//! Writes whose revision travels with them disturb nobody but those, so they pass side by side.
+//!
+//! Invariant: turns are taken in one order, so that two batches never wait for each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-/// Documents are spread over so many locks; two that share one only wait needlessly.
-const LOCKS: usize = 1_024;
+/// One lock for each document that is being written.
+type Locks = Mutex<HashMap<u64, Arc<RwLock<()>>>>;
 
 /// The turns of all documents.
-#[derive(Debug, Clone)]
-pub(crate) struct Turns(Arc<[Arc<Mutex<()>>]>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turns(Arc<Locks>);
+
+/// Who may pass at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Nobody else: a write without `new_edits`.
+    Alone,
+    /// Those whose revision travels with them.
+    SideBySide,
+}
 
 /// The turn of some documents, held until dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    _held: Vec<OwnedMutexGuard<()>>,
+    /// Those that are still waited for are in the list too, lest they stay when nobody waits any more.
+    held: Vec<(u64, Option<Held>)>,
+    locks: Arc<Locks>,
+}
+
+#[derive(Debug)]
+enum Held {
+    Alone { _guard: OwnedRwLockWriteGuard<()> },
+    SideBySide { _guard: OwnedRwLockReadGuard<()> },
 }
 
 impl Turns {
-    pub(crate) fn new() -> Self {
-        Self((0..LOCKS).map(|_| Arc::default()).collect())
-    }
-
-    /// Waits until nobody else writes one of these documents of this database. Always in one order, so that
-    /// two batches never wait for each other.
-    pub(crate) async fn take<'a>(&self, db: &str, ids: impl Iterator<Item = &'a str>) -> Turn {
-        let places: BTreeSet<usize> = ids.map(|id| place(db, id)).collect();
-        let mut held = Vec::with_capacity(places.len());
+    /// Waits until nobody writes one of these documents of this database who would be in the way.
+    pub(crate) async fn take<'a>(
+        &self,
+        db: &str,
+        ids: impl Iterator<Item = &'a str>,
+        pass: Pass,
+    ) -> Turn {
+        let places: BTreeSet<u64> = ids.map(|id| place(db, id)).collect();
+        let mut turn = Turn {
+            held: Vec::with_capacity(places.len()),
+            locks: Arc::clone(&self.0),
+        };
         for place in places {
-            if let Some(lock) = self.0.get(place) {
-                held.push(Arc::clone(lock).lock_owned().await);
+            let lock = {
+                let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(locks.entry(place).or_default())
+            };
+            turn.held.push((place, None));
+            let held = match pass {
+                Pass::Alone => Held::Alone {
+                    _guard: lock.write_owned().await,
+                },
+                Pass::SideBySide => Held::SideBySide {
+                    _guard: lock.read_owned().await,
+                },
+            };
+            if let Some(last) = turn.held.last_mut() {
+                last.1 = Some(held);
             }
         }
-        Turn { _held: held }
+        turn
     }
 }
 
-fn place(db: &str, id: &str) -> usize {
+impl Drop for Turn {
+    /// Locks that nobody holds or waits for are forgotten.
+    fn drop(&mut self) {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (place, held) in self.held.drain(..) {
+            drop(held);
+            if locks
+                .get(&place)
+                .is_some_and(|lock| Arc::strong_count(lock) == 1)
+            {
+                locks.remove(&place);
+            }
+        }
+    }
+}
+
+fn place(db: &str, id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     (db, id).hash(&mut hasher);
-    let hash = usize::try_from(hasher.finish() % LOCKS as u64);
-    hash.unwrap_or_default()
+    hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,9 +34,10 @@ enum Repeated {
 ///
 /// Security: an allow list, so that a field that CouchDB learns to believe tomorrow does not pass
 /// (leaks A1, A7, A8; `identity_headers_do_not_pass_in_any_spelling`).
-static KEPT: [(HeaderName, Repeated); 18] = [
+static KEPT: [(HeaderName, Repeated); 19] = [
     (header::ACCEPT, Repeated::List),
     (header::CONTENT_TYPE, Repeated::Same),
+    (HeaderName::from_static("content-md5"), Repeated::Refused),
     (header::IF_MATCH, Repeated::List),
     (header::IF_NONE_MATCH, Repeated::List),
     (header::RANGE, Repeated::Refused),

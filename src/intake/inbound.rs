@@ -42,7 +42,10 @@ struct Flow {
     raw: Body,
     shape: Shape,
     inflate: Option<Inflate>,
+    /// The length of what is handed on, where it is known.
     declared: Option<u64>,
+    /// The length of what is sent.
+    sent: Option<u64>,
     limit: u64,
     raw_bytes: u64,
     given: u64,
@@ -86,7 +89,8 @@ impl Inbound {
             raw,
             shape,
             inflate: shape.gzip.then(Inflate::new),
-            declared,
+            declared: declared.filter(|_| !shape.gzip),
+            sent: declared,
             limit: limits.body as u64,
             raw_bytes: 0,
             given: 0,
@@ -115,6 +119,17 @@ impl Inbound {
             Some(flow) => flow.declared,
             None => Some(0),
         }
+    }
+
+    /// The body in the coding that it is sent in, and whether that is gzip: an attachment is stored so.
+    #[must_use]
+    pub fn as_sent(mut self) -> (Self, bool) {
+        let Some(flow) = &mut self.flow else {
+            return (self, false);
+        };
+        let gzip = flow.inflate.take().is_some();
+        flow.declared = flow.sent;
+        (self, gzip)
     }
 
     /// Counts the bytes as they are received.
@@ -198,9 +213,7 @@ impl Flow {
         // `NO_ERROR`; half a body must not count as a whole one
         // (`a_reset_without_error_does_not_complete_a_body`).
         let reset = self.shape.streams && !self.raw.is_end_stream();
-        let short = self
-            .declared
-            .is_some_and(|declared| declared != self.raw_bytes);
+        let short = self.sent.is_some_and(|sent| sent != self.raw_bytes);
         if reset || short {
             return Err(Cut::ClientBroken);
         }

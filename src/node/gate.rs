@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use super::writing::{Asked, Body};
 use super::{Answer, Nodes};
 use crate::caller::Caller;
-use crate::inspect::document::{Refused, Written, judge, stored};
+use crate::inspect::document::{Refused, Written, settle, stored};
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -147,8 +147,9 @@ impl Nodes {
             return Ok(written);
         };
         let said = written.document.at(&["metadata", "authorization"]).cloned();
-        let found = stored(&self.couch, &self.settings.database, &written).await?;
-        let judged = judge(rules, written.clone(), found.as_ref());
+        let db = &self.settings.database;
+        let found = stored(&self.couch, db, &written, false).await?;
+        let judged = settle(&self.couch, db, rules, written.clone(), &found).await?;
         let mut document = judged.map_err(Refused::into_refusal)?;
         let metadata = document
             .as_object_mut()

@@ -33,11 +33,13 @@ impl Pipeline {
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
         match permit.plan().clone() {
-            Plan::Verbatim | Plan::Attachment(_) | Plan::Own => Err(Refusal::Internal),
-            Plan::Info => {
-                let db = database(&permit)?;
-                self.own.info(&self.couch, &db).await
-            }
+            Plan::Verbatim
+            | Plan::Attachment(_)
+            | Plan::AttachmentWrite(_)
+            | Plan::Copy(_)
+            | Plan::Tombstones(_)
+            | Plan::Own => Err(Refusal::Internal),
+            Plan::Info => self.own.info(&self.couch, &database(&permit)?).await,
             Plan::Document(lens) => {
                 let wanted = Wanted {
                     if_none_match: if_none_match.as_deref(),
@@ -129,7 +131,7 @@ impl Pipeline {
         missing(self.asker(permit)?, lens, kind, body).await
     }
 
-    fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
+    pub(super) fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
         Ok(Asker {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),

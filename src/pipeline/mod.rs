@@ -1,22 +1,20 @@
 //! One request, start to finish. Read this file first.
 //!
-//! `judged` carries out the permits whose body or answer goes through a lens, `nodes` those of the node
-//! service, `sessions` opens and closes sessions.
+//! `judged` carries out the permits whose body or answer goes through a lens, `writes` those whose body is not
+//! only JSON, `nodes` those of the node service, `sessions` opens and closes sessions.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
 mod nodes;
 mod sessions;
+mod writes;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
-    ORIGIN, SET_COOKIE,
-};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -29,10 +27,9 @@ use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
 use crate::filter::errors;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
-use crate::inspect;
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
-use crate::intake::{Door, Inbound, Intake, Peer};
+use crate::intake::{Door, Intake, Peer};
 use crate::json::Value;
 use crate::node::Nodes;
 use crate::observe::Record;
@@ -40,7 +37,7 @@ use crate::own::Own;
 use crate::policy::{Permit, Plan, Policy, Verdict};
 use crate::refusal::Refusal;
 use crate::rewrite::Rewrite;
-use crate::route::{Call, DbName, Method, Route, RouteError, ServerCall};
+use crate::route::{Call, DbName, Route, RouteError, ServerCall};
 use crate::secret::Seal;
 use crate::session::Session;
 use crate::upstream::Upstream;
@@ -263,14 +260,7 @@ impl Pipeline {
             // Of an attachment's document the revision that was judged, not the one that is newest by now.
             return self.pass(permit, judged, intake).await;
         }
-        let conditions = Conditions {
-            if_match: text(&intake, &IF_MATCH),
-            if_none_match: text(&intake, &IF_NONE_MATCH),
-            last_event_id: text(&intake, &LAST_EVENT_ID),
-            accept: text(&intake, &ACCEPT),
-        };
-        let body = intake.body.collect(self.limits.body).await?;
-        Box::pin(self.filtered(permit, body, &conditions)).await
+        Box::pin(self.with_body(permit, intake)).await
     }
 
     /// No lens: both bodies stream through untouched.
@@ -286,8 +276,10 @@ impl Pipeline {
             true => intake,
             false => self.read_one_way(&permit, intake).await?,
         };
+        let (intake, turn) = self.turn(&permit, intake).await?;
         let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
         let answer = self.upstream.send(outbound).await?;
+        drop(turn);
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
         if failed && !administrator {
             return Err(errors::refusal(answer).await);
@@ -296,26 +288,6 @@ impl Pipeline {
         Ok(match !administrator && attachment {
             true => answer.sandboxed(),
             false => answer,
-        })
-    }
-
-    /// Security: JSON that two readers could read differently goes no further, lens or not.
-    /// (`json_that_can_be_read_in_two_ways_is_refused`)
-    async fn read_one_way(&self, permit: &Permit, intake: Intake) -> Result<Intake, Refusal> {
-        let route = permit.route();
-        let json = !intake
-            .header(&CONTENT_TYPE)
-            .is_some_and(|kind| kind.starts_with("multipart/"));
-        let writes = matches!(route.method, Method::Put | Method::Post);
-        if !(json && writes && route.document().is_some()) {
-            return Ok(intake);
-        }
-        let Intake { body, .. } = intake;
-        let bytes = body.collect(self.limits.body).await?;
-        inspect::value(&bytes)?;
-        Ok(Intake {
-            body: Inbound::whole(bytes, &self.limits),
-            ..intake
         })
     }
 

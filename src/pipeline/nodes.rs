@@ -48,8 +48,11 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let rules = match permit.plan() {
-            Plan::Write(rules) | Plan::BulkWrite(rules) => Some(&**rules),
-            Plan::Verbatim => None,
+            Plan::Write(rules)
+            | Plan::BulkWrite(rules)
+            | Plan::AttachmentWrite(rules)
+            | Plan::Copy(rules) => Some(&**rules),
+            Plan::Verbatim | Plan::Tombstones(_) => None,
             Plan::Own
             | Plan::Document(_)
             | Plan::Documents(_)

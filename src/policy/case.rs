@@ -39,6 +39,8 @@ pub(super) struct Case<'c> {
     pub(super) grants: Grants,
 }
 
+const ANY_WRITE: &[Simple] = &[Simple::Create, Simple::Update, Simple::Delete];
+
 impl Case<'_> {
     /// Is this permitted to the caller at all, and not forbidden outright? Else the rule that forbids it.
     pub(super) fn open(
@@ -226,7 +228,7 @@ impl Case<'_> {
     }
 
     /// What can be told before the document is seen: is any of the actions that it may need permitted?
-    pub(super) fn may_write(&self, design: Option<bool>) -> bool {
+    fn may_write(&self, design: Option<bool>, plain: &[Simple]) -> bool {
         if account::served(self.route, self.grants.administrator) == Served::Never {
             return false;
         }
@@ -237,30 +239,72 @@ impl Case<'_> {
                     .barred(|actions| actions.simple.has(*simple), true)
                     .is_none()
         };
-        let plain: &[Simple] = match (design, self.route.method) {
-            (Some(true), _) => &[],
-            (_, Method::Delete) => &[Simple::Delete],
-            _ => &[Simple::Create, Simple::Update, Simple::Delete],
-        };
-        plain.iter().any(free) || (design != Some(false) && free(&Simple::DesignWrite))
+        (design != Some(true) && plain.iter().any(free))
+            || (design != Some(false) && free(&Simple::DesignWrite))
     }
 
     pub(super) fn write(&self, design: Option<bool>) -> Outcome {
-        if !self.may_write(design) {
+        let plain: &[Simple] = match self.route.method {
+            Method::Delete => &[Simple::Delete],
+            Method::Get | Method::Head | Method::Post | Method::Put | Method::Copy => ANY_WRITE,
+        };
+        if !self.may_write(design, plain) {
             return Outcome::Deny(None);
         }
-        let rules = self.rules();
-        let clear = match design {
-            Some(design) => rules.is_clear_for(design),
-            None => rules.is_clear_for(false) && rules.is_clear_for(true),
+        self.ending(design, Plan::Write)
+    }
+
+    /// Whoever sets or removes an attachment makes a document or updates one.
+    pub(super) fn attachment_write(&self, design: bool) -> Outcome {
+        if !self.may_write(Some(design), ANY_WRITE) {
+            return Outcome::Deny(None);
+        }
+        self.written(Some(design), true, Plan::AttachmentWrite)
+    }
+
+    pub(super) fn copy(&self, from_design: bool, to_design: bool) -> Outcome {
+        let action = match from_design {
+            true => Simple::Design,
+            false => Simple::Read,
         };
+        if let Err(rule) = self.open(|actions: &Actions| actions.simple.has(action), true) {
+            return Outcome::Deny(rule);
+        }
+        if !self.may_write(Some(to_design), ANY_WRITE) {
+            return Outcome::Deny(None);
+        }
+        let whole = self.reads().is_clear_for(from_design);
+        self.written(Some(to_design), whole, Plan::Copy)
+    }
+
+    /// The same for writes that may end a document, whose tombstone keeps what rules decide by.
+    fn ending(&self, design: Option<bool>, plan: impl Fn(Box<WriteRules>) -> Plan) -> Outcome {
+        let fields = self.policy.decision_fields(self.db);
+        match (fields.is_empty(), self.grants.administrator) {
+            (true, _) => self.written(design, true, plan),
+            (false, false) => self.written(design, false, plan),
+            (false, true) if is_clear(&self.rules(), design) => {
+                Outcome::Plan(Plan::Tombstones(fields), Vec::new())
+            }
+            (false, true) => self.written(design, false, plan),
+        }
+    }
+
+    /// A plan with the rules for writing, or `Verbatim` where there is nothing to judge.
+    fn written(
+        &self,
+        design: Option<bool>,
+        clear: bool,
+        plan: impl Fn(Box<WriteRules>) -> Plan,
+    ) -> Outcome {
+        let rules = self.rules();
         let writes =
             |actions: &Actions| actions.simple.touches(Mask::WRITE.and(Simple::DesignWrite));
         self.plan(
-            if clear {
+            if clear && is_clear(&rules, design) {
                 Plan::Verbatim
             } else {
-                Plan::Write(Box::new(rules))
+                plan(Box::new(rules))
             },
             writes,
         )
@@ -268,21 +312,10 @@ impl Case<'_> {
 
     /// A batch is never refused as a whole: a replicator would give up.
     pub(super) fn bulk_write(&self, known: bool) -> Outcome {
-        if !known && !self.may_write(None) {
+        if !known && !self.may_write(None, ANY_WRITE) {
             return Outcome::Deny(None);
         }
-        let rules = self.rules();
-        let clear = rules.is_clear_for(false) && rules.is_clear_for(true);
-        let writes =
-            |actions: &Actions| actions.simple.touches(Mask::WRITE.and(Simple::DesignWrite));
-        self.plan(
-            if clear {
-                Plan::Verbatim
-            } else {
-                Plan::BulkWrite(Box::new(rules))
-            },
-            writes,
-        )
+        self.ending(None, Plan::BulkWrite)
     }
 
     pub(super) fn attachment(&self, design: bool) -> Outcome {
@@ -312,5 +345,13 @@ impl Case<'_> {
         } else {
             Outcome::Missing
         }
+    }
+}
+
+/// Is there nothing to judge for design documents, for the others, or for both?
+fn is_clear(rules: &WriteRules, design: Option<bool>) -> bool {
+    match design {
+        Some(design) => rules.is_clear_for(design),
+        None => rules.is_clear_for(false) && rules.is_clear_for(true),
     }
 }

@@ -10,7 +10,7 @@ use crate::json::Value;
 use super::write::{Denied, forbidden};
 
 /// Copies what lies at a path, its absence too. An array is kept whole.
-pub(super) fn keep(path: &[&str], stored: &Object, new: &mut Object) {
+fn keep(path: &[&str], stored: &Object, new: &mut Object) {
     let Some((first, rest)) = path.split_first() else {
         return;
     };
@@ -31,6 +31,15 @@ pub(super) fn keep(path: &[&str], stored: &Object, new: &mut Object) {
         }
         Some(value) => {
             new.insert(*first, value.clone());
+        }
+    }
+}
+
+/// Puts into a tombstone what rules decide by, as it is stored.
+pub fn keep_fields(fields: &[FieldPath], stored: &Value, tombstone: &mut Value) {
+    if let (Some(stored), Some(tombstone)) = (stored.as_object(), tombstone.as_object_mut()) {
+        for path in fields {
+            keep(&path.names().unwrap_or_default(), stored, tombstone);
         }
     }
 }

@@ -47,6 +47,7 @@ use crate::caller::Caller;
 use crate::json::FieldPath;
 use crate::route::Route;
 
+pub use change::keep_fields;
 pub use collate::collate;
 pub use fingerprint::Fingerprint;
 pub use lens::{Lens, Needs};

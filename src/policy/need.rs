@@ -61,6 +61,10 @@ pub(super) enum DatabaseNeed<'r> {
     /// A document is written; its id if the path names it.
     Write(Option<&'r DocId>),
     BulkWrite,
+    /// PUT or DELETE of an attachment, which is an update of its document.
+    AttachmentWrite(&'r DocId),
+    /// COPY: one document is read, another one written.
+    Copy(&'r DocId, &'r DocId),
     Attachment(&'r DocId),
     /// Served untouched or not at all.
     Untouched(Untouched<'r>),
@@ -68,13 +72,10 @@ pub(super) enum DatabaseNeed<'r> {
     Unjudged,
 }
 
-/// Routes whose answers or bodies are not filtered (yet): open only where there is nothing to filter.
+/// Routes that run code of a design document, which answers what it likes: open only where there is nothing to
+/// filter.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Untouched<'r> {
-    /// PUT or DELETE of an attachment, or a form that uploads some.
-    AttachmentWrite(&'r DocId),
-    /// COPY
-    Copy(&'r DocId, &'r DocId),
     /// A show or a search.
     Function(&'r DesignName, &'r FunctionName),
     /// A list function over a view.
@@ -88,16 +89,6 @@ pub(super) enum Untouched<'r> {
     Update(&'r DesignName, &'r FunctionName),
     /// A rewrite goes wherever its rules say.
     Rewrite(&'r DesignName),
-}
-
-impl Untouched<'_> {
-    /// Does it run code of a design document?
-    pub(super) fn is_function(&self) -> bool {
-        match self {
-            Self::Function(..) | Self::List { .. } | Self::Update(..) | Self::Rewrite(_) => true,
-            Self::AttachmentWrite(_) | Self::Copy(..) => false,
-        }
-    }
 }
 
 /// What this route needs.
@@ -187,20 +178,14 @@ fn database(call: &DatabaseCall, method: Method) -> DatabaseNeed<'_> {
             view,
         } => DatabaseNeed::View(ddoc, view),
         DatabaseCall::Document(id) if reads => DatabaseNeed::Document(id),
-        // A form that uploads attachments.
-        DatabaseCall::Document(id) if method == Method::Post => {
-            DatabaseNeed::Untouched(Untouched::AttachmentWrite(id))
-        }
         DatabaseCall::Document(id) => DatabaseNeed::Write(Some(id)),
         DatabaseCall::CopyDocument {
             from,
             to,
             to_rev: _,
-        } => DatabaseNeed::Untouched(Untouched::Copy(from, to)),
+        } => DatabaseNeed::Copy(from, to),
         DatabaseCall::Attachment { doc, name: _ } if reads => DatabaseNeed::Attachment(doc),
-        DatabaseCall::Attachment { doc, name: _ } => {
-            DatabaseNeed::Untouched(Untouched::AttachmentWrite(doc))
-        }
+        DatabaseCall::Attachment { doc, name: _ } => DatabaseNeed::AttachmentWrite(doc),
         DatabaseCall::PartitionSearch {
             partition: _,
             ddoc,

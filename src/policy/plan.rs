@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::caller::Caller;
 use crate::caller::UserName;
+use crate::json::FieldPath;
 use crate::json::Value;
 use crate::json::Visibility;
 use crate::refusal::Refusal;
@@ -96,6 +97,12 @@ pub enum Plan {
     Write(Box<WriteRules>),
     /// `_bulk_docs`: each document is judged by itself.
     BulkWrite(Box<WriteRules>),
+    /// Writes of an administrator that stream untouched, but for the fields that a tombstone keeps.
+    Tombstones(Arc<[FieldPath]>),
+    /// PUT or DELETE of an attachment: an update of its document.
+    AttachmentWrite(Box<WriteRules>),
+    /// COPY: what is seen of one document is written to another.
+    Copy(Box<WriteRules>),
     /// A checkpoint, under a name of the caller's own.
     Local,
     /// An attachment whose document is visible.
@@ -177,10 +184,13 @@ impl Permit {
             | Plan::Attachment(lens) => Some(lens.fingerprint()),
             Plan::View(lens) => Some(lens.fingerprint()),
             Plan::Verbatim
+            | Plan::Tombstones(_)
             | Plan::Own
             | Plan::Info
             | Plan::Write(_)
             | Plan::BulkWrite(_)
+            | Plan::AttachmentWrite(_)
+            | Plan::Copy(_)
             | Plan::Local => None,
         }
     }
@@ -270,6 +280,7 @@ impl fmt::Display for Plan {
         match self {
             Self::Verbatim => Ok(()),
             Self::Own => f.write_str(", own"),
+            Self::Tombstones(_) => f.write_str(", tombstones"),
             Self::Document(lens)
             | Self::Documents(lens)
             | Self::Find(lens)
@@ -281,7 +292,10 @@ impl fmt::Display for Plan {
             Self::Changes { rows, docs } => write!(f, ", changes {rows}, docs {docs}"),
             Self::View(lens) => write!(f, ", rows {lens}"),
             Self::Info => f.write_str(", info"),
-            Self::Write(rules) | Self::BulkWrite(rules) => write!(f, ", write {rules}"),
+            Self::Write(rules) | Self::BulkWrite(rules) | Self::AttachmentWrite(rules) => {
+                write!(f, ", write {rules}")
+            }
+            Self::Copy(rules) => write!(f, ", copy, write {rules}"),
             Self::Local => f.write_str(", local"),
         }
     }

@@ -1,4 +1,4 @@
-//! Routes whose bodies or answers are not filtered: open where there would be nothing to filter.
+//! Functions of design documents, whose answers are not filtered: open where there would be nothing to filter.
 //!
 //! Invariant: the plan is `Verbatim`, and every lens that could bear on the answer is clear.
 
@@ -18,8 +18,7 @@ impl Case<'_> {
         match (self.asked(what), self.is_clear(what)) {
             (Err(rule), _) => Outcome::Deny(rule),
             // Functions answer what they like: they are never served through a lens.
-            (Ok(()), false) if what.is_function() => Outcome::Deny(None),
-            (Ok(()), false) => Outcome::Unjudged,
+            (Ok(()), false) => Outcome::Deny(None),
             (Ok(()), true) => self.plan(Plan::Verbatim, |_| true),
         }
     }
@@ -32,16 +31,7 @@ impl Case<'_> {
                 false,
             )
         };
-        let write = |design: bool| {
-            if self.may_write(Some(design)) {
-                Ok(())
-            } else {
-                Err(None)
-            }
-        };
         match what {
-            Untouched::AttachmentWrite(doc) => write(doc.is_design()),
-            Untouched::Copy(_, to) => write(to.is_design()),
             Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                 function(ddoc, name.as_str())
             }
@@ -68,21 +58,20 @@ impl Case<'_> {
         };
         match what {
             Untouched::Function(..) => reads(),
-            Untouched::AttachmentWrite(doc) => self.rules().is_clear_for(doc.is_design()),
-            Untouched::Copy(from, to) => {
-                self.reads().is_clear_for(from.is_design())
-                    && self.rules().is_clear_for(to.is_design())
-            }
             Untouched::List {
                 ddoc: _,
                 list: _,
                 other,
                 view: name,
             } => view(other, name) && reads(),
-            Untouched::Update(..) => reads() && self.rules().is_clear_for(false),
+            Untouched::Update(..) => {
+                let rules = self.rules();
+                reads() && rules.is_clear_for(false) && rules.decision_fields().is_empty()
+            }
             Untouched::Rewrite(_) => {
                 let rules = self.rules();
-                reads() && rules.is_clear_for(false) && rules.is_clear_for(true)
+                let clear = rules.is_clear_for(false) && rules.is_clear_for(true);
+                reads() && clear && rules.decision_fields().is_empty()
             }
         }
     }

@@ -115,7 +115,7 @@ fn in_database(
     route: &Route,
 ) -> Outcome {
     if caller.is_administrator() && !policy.binds_administrators {
-        return Outcome::Plan(Plan::Verbatim, Vec::new());
+        return Outcome::Plan(unbound(policy, db, need), Vec::new());
     }
     let grants = policy.grants(caller, db, &interest(need));
     let case = Case {
@@ -143,6 +143,8 @@ fn in_database(
         DatabaseNeed::Commit => case.replicating(Plan::Verbatim),
         DatabaseNeed::View(ddoc, view) => case.view(ddoc.as_str(), view.as_str()),
         DatabaseNeed::Write(id) => case.write(id.map(|id| id.is_design())),
+        DatabaseNeed::AttachmentWrite(id) => case.attachment_write(id.is_design()),
+        DatabaseNeed::Copy(from, to) => case.copy(from.is_design(), to.is_design()),
         DatabaseNeed::BulkWrite => {
             case.bulk_write(*caller != Caller::Anonymous && policy.may_do_something(caller, db))
         }
@@ -152,6 +154,15 @@ fn in_database(
             Outcome::Plan(Plan::Verbatim, Vec::new())
         }
         DatabaseNeed::Unjudged => Outcome::Unjudged,
+    }
+}
+
+/// An administrator whom no rule binds is served by CouchDB alone; his tombstones keep what rules decide by.
+fn unbound(policy: &Policy, db: &str, need: DatabaseNeed<'_>) -> Plan {
+    let fields = policy.decision_fields(db);
+    match matches!(need, DatabaseNeed::Write(_) | DatabaseNeed::BulkWrite) && !fields.is_empty() {
+        true => Plan::Tombstones(fields),
+        false => Plan::Verbatim,
     }
 }
 
@@ -179,12 +190,14 @@ fn interest(need: DatabaseNeed<'_>) -> Interest<'_> {
         DatabaseNeed::View(ddoc, view) => {
             Interest::simple(READS).view(ddoc.as_str(), view.as_str())
         }
-        DatabaseNeed::Write(_) | DatabaseNeed::BulkWrite => Interest::simple(WRITES),
+        DatabaseNeed::Write(_)
+        | DatabaseNeed::BulkWrite
+        | DatabaseNeed::AttachmentWrite(_)
+        | DatabaseNeed::Copy(..) => Interest::simple(WRITES),
         DatabaseNeed::Unjudged => Interest::simple(Mask::default()),
         DatabaseNeed::Untouched(what) => {
             let all = Interest::simple(WRITES.and(Simple::Find));
             match what {
-                Untouched::AttachmentWrite(_) | Untouched::Copy(..) => all,
                 Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                     all.function(ddoc.as_str(), name.as_str())
                 }

@@ -7,6 +7,8 @@
 //!
 //! Invariant: a field that the caller does not see is neither destroyed nor set by him.
 
+mod known;
+
 use std::sync::Arc;
 
 use crate::json::FieldPath;
@@ -17,7 +19,7 @@ use crate::json::Value;
 use super::account;
 use super::action::{Mask, Simple};
 use super::binding::{Binding, Truth};
-use super::change::{keep, may_change, may_leave};
+use super::change::{keep_fields, may_change, may_leave};
 use super::fixed::fixed_fields;
 use super::grants::{Applied, Grants};
 use super::lens::Lens;
@@ -104,12 +106,20 @@ impl WriteRules {
         &self.reads
     }
 
+    /// Is there a rule that lets some fields change and keeps the others?
+    pub fn fixes_fields(&self) -> bool {
+        self.permits
+            .iter()
+            .any(|applied| applied.rule.change.is_some())
+    }
+
     /// What a tombstone keeps, because a rule of this database decides by it.
     pub fn decision_fields(&self) -> &[FieldPath] {
         &self.decision_fields
     }
 
-    /// May every such document be created, updated and deleted, whatever is in it?
+    /// May every such document be created, updated and deleted, whatever is in it? Its tombstone may still have
+    /// to keep something.
     pub(super) fn is_clear_for(&self, design: bool) -> bool {
         let actions: &[Simple] = if design {
             &[Simple::DesignWrite]
@@ -168,26 +178,6 @@ impl WriteRules {
             account::check(stored, &whole)?;
         }
         Ok(whole)
-    }
-
-    /// Is this stored document there for the caller, as a reader or as a writer?
-    pub fn knows(&self, stored: &Value) -> bool {
-        let id = stored
-            .get("_id")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let actions: &[Simple] = if id.starts_with("_design/") {
-            &[Simple::DesignWrite]
-        } else {
-            &[Simple::Update, Simple::Delete]
-        };
-        actions.iter().any(|action| {
-            let step = Step {
-                action: *action,
-                stored: Some(stored),
-            };
-            self.fields(&step, stored).is_some()
-        })
     }
 
     /// May a document be written of which this is another leaf? Fields are compared with the leaf that is
@@ -251,7 +241,7 @@ impl WriteRules {
     }
 
     /// The tombstone has no more than was sent, and all that rules decide by as it was stored.
-    fn delete(&self, step: &Step<'_>, stored: &Value, new: Value) -> Result<Value, Denied> {
+    fn delete(&self, step: &Step<'_>, stored: &Value, mut new: Value) -> Result<Value, Denied> {
         let Some(fields) = self.fields(step, stored) else {
             return Err(Denied::Missing);
         };
@@ -262,7 +252,8 @@ impl WriteRules {
             Some(change) => may_leave(change, stored, &new),
             None => Ok(()),
         })?;
-        Ok(self.tombstone(stored, new))
+        keep_fields(&self.decision_fields, stored, &mut new);
+        Ok(new)
     }
 
     /// A tombstone where nothing is: nothing but itself can be judged.
@@ -284,39 +275,6 @@ impl WriteRules {
             Ok(_) => taken,
             Err(denied) => denied,
         }
-    }
-
-    /// What the caller sees of a document that he writes; `None`: for him it is not there.
-    fn fields(&self, step: &Step<'_>, document: &Value) -> Option<Fields> {
-        let id = document
-            .get("_id")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if let Some(fields) = self.reads.judge(id, Some(document)) {
-            return Some(fields.into_owned());
-        }
-        // Who may write without reading sees what his rules for writing show.
-        let target = Target::Value(document);
-        let holds = |applied: &&Applied| {
-            applied
-                .truth(applied.rule.documents.as_ref(), target)
-                .is_yes()
-        };
-        let permits = self
-            .permits
-            .iter()
-            .filter(|applied| applied.rule.permit.simple.has(step.action))
-            .filter(holds);
-        let shown = permits
-            .map(|applied| applied.rule.fields.clone())
-            .reduce(Fields::union)?;
-        let hides = self
-            .hides
-            .iter()
-            .filter(|applied| applied.truth(applied.rule.documents.as_ref(), target) != Truth::No);
-        Some(hides.fold(shown, |fields, applied| {
-            fields.hiding(applied.rule.hides.iter().cloned())
-        }))
     }
 
     /// Does no rule forbid the step, and one permit it, under one set of captures, with its change of fields?
@@ -362,15 +320,6 @@ impl WriteRules {
             }
         }
         Err(denied)
-    }
-
-    fn tombstone(&self, stored: &Value, mut new: Value) -> Value {
-        if let (Some(stored), Some(new)) = (stored.as_object(), new.as_object_mut()) {
-            for path in self.decision_fields.iter() {
-                keep(&path.names().unwrap_or_default(), stored, new);
-            }
-        }
-        new
     }
 }
 

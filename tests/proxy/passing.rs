@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{Fake, World, plain};
 
 /// Requests whose answers don't change from one moment to the next.
 const READS: &[&str] = &[
@@ -181,4 +181,28 @@ async fn filled() -> World {
     ]);
     world.database("notes", documents).await;
     world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_passes_in_the_coding_that_it_was_sent_in() {
+    let fake = Fake::start(|_| plain(201, r#"{"ok":true,"id":"a","rev":"1-a"}"#)).await;
+    let world = World::before(&fake, "", "").await;
+    let headers = [
+        ("content-type", "text/x-note"),
+        ("content-encoding", "gzip"),
+        ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+    ];
+    let ops = world.as_("ops");
+    let done = ops.ask("PUT", "/db/a/file", &headers, "as it is").await;
+    assert_eq!(done.status, 201, "{done:?}");
+    let seen = fake.seen().pop().unwrap();
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("PUT", "/db/a/file")
+    );
+    for (name, value) in headers {
+        let line = format!("{name}: {}", value.to_lowercase());
+        assert!(seen.head.to_lowercase().contains(&line), "{}", seen.head);
+    }
+    assert_eq!(seen.body, "as it is");
 }

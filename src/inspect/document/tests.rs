@@ -1,7 +1,8 @@
 //! Single writes against what is stored, forced ones against every leaf.
 
-use super::{Written, judge, judge_forced};
+use super::{Written, judge};
 use crate::caller::{Caller, User, UserName};
+use crate::inspect::forced::{Leaf, judge_forced};
 use crate::json::Value;
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
 use crate::route::query::DocumentQuery;
@@ -46,17 +47,17 @@ fn written(text: &str) -> Written {
 /// What is sent on, or the word for the error.
 fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
     let stored = stored.map(json);
-    let judged = judge(&rules(), written(sent), stored.as_ref());
+    let judged = judge(&rules(), written(sent), stored.as_ref(), None);
     judged
-        .map(|document| document.to_string())
+        .map(|passed| passed.document.to_string())
         .map_err(|refused| refused.error)
 }
 
 fn check_forced(sent: &str, leaves: &[&str]) -> Result<String, &'static str> {
-    let leaves: Vec<Value> = leaves.iter().map(|leaf| json(leaf)).collect();
-    let judged = judge_forced(&rules(), written(sent), &leaves);
+    let leaves: Vec<Leaf> = leaves.iter().map(|leaf| Leaf::stored(json(leaf))).collect();
+    let judged = judge_forced(&rules(), written(sent), &leaves, None);
     judged
-        .map(|document| document.to_string())
+        .map(|passed| passed.document.to_string())
         .map_err(|refused| refused.error)
 }
 
@@ -138,4 +139,17 @@ fn a_forged_history_cannot_roll_a_field_back() {
 fn a_stub_without_its_parent_would_sink_the_batch() {
     let stub = r#"{"_rev":"9-b","_revisions":{"start":9,"ids":["b"]},"owner":"walt","_attachments":{"f":{"stub":true}}}"#;
     assert_eq!(check_forced(stub, &[MINE]), Err("forbidden"));
+}
+
+#[test]
+fn a_history_names_no_other_revision_than_the_one_judged() {
+    // CouchDB takes the revision to replace from `_revisions`, whatever `_rev` says.
+    let other =
+        r#"{"_rev":"1-a","_revisions":{"start":2,"ids":["b","a"]},"owner":"walt","text":"new"}"#;
+    assert_eq!(check(other, Some(MINE)), Err("forbidden"));
+    let same = r#"{"_rev":"1-a","_revisions":{"start":1,"ids":["a"]},"owner":"walt","text":"new"}"#;
+    let sent = json(&check(same, Some(MINE)).unwrap());
+    assert_eq!(sent.get("_revisions"), None);
+    let named = written(r#"{"_revisions":{"start":2,"ids":["b","a"]}}"#);
+    assert_eq!(named.rev.as_deref(), Some("2-b"));
 }

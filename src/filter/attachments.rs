@@ -1,0 +1,81 @@
+//! `PUT` and `DELETE` of an attachment: an update of its document, or the making of one.
+//!
+//! The document is judged as it will be; the bytes then stream to CouchDB under the revision that was judged.
+//!
+//! Invariant: an attachment that the caller does not see can't be replaced, removed or noticed.
+
+use crate::filter::ask::Asker;
+use crate::inspect::attachments::{of, put, remove};
+use crate::inspect::document::{Refused, Stored, Written, judge, refused, stored};
+use crate::json::{Object, Value};
+use crate::policy::WriteRules;
+use crate::refusal::Refusal;
+use crate::route::{AttachmentName, Call, DatabaseCall, DocId, Method};
+
+/// What an attachment is where the client does not say.
+const UNTYPED: &str = "application/octet-stream";
+
+/// Judges the document as it will be. Gives the revision that must be replaced, if any.
+pub(crate) async fn judge_attachment(
+    asker: &Asker,
+    rules: &WriteRules,
+    if_match: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Option<String>, Refusal> {
+    let route = asker.permit.route();
+    let (id, name) = named(&route.call).ok_or(Refusal::Internal)?;
+    let query = route.query.document()?;
+    let mut written = Written::read(Some(id), &query, if_match, Value::Object(Object::new()))?;
+    let Stored::Replaced(stored) = stored(&asker.couch, &asker.db, &written, false).await? else {
+        return Err(Refusal::Internal);
+    };
+    let name = name.as_str();
+    let rev = written.rev.clone();
+    let view = stored.as_ref().and_then(|stored| rules.view(stored));
+    let deletes = route.method == Method::Delete;
+    if deletes && of(view.as_ref(), name).is_none() {
+        return Err(Refusal::Missing);
+    }
+    if let (Some(_), None) = (&rev, &view) {
+        return Err(Refusal::Missing);
+    }
+    let document = match (&rev, view) {
+        (Some(_), Some(view)) => view,
+        (None, _) | (_, None) => written.document,
+    };
+    written.document = changed(document, name, (!deletes).then_some(content_type));
+    let judged = match (&rev, &stored) {
+        (Some(_), Some(stored)) => rules
+            .judge(Some(stored), written.document)
+            .map(drop)
+            .map_err(|denied| refused(denied, false)),
+        (Some(_) | None, _) => judge(rules, written, stored.as_ref(), None).map(drop),
+    };
+    judged.map_err(Refused::into_refusal)?;
+    Ok(rev)
+}
+
+/// The document with the attachment set, or taken away.
+fn changed(mut document: Value, name: &str, set: Option<Option<&str>>) -> Value {
+    match set {
+        None => remove(&mut document, name),
+        Some(content_type) => {
+            let mut attachment = Object::new();
+            attachment.insert("content_type", content_type.unwrap_or(UNTYPED));
+            attachment.insert("data", "");
+            put(&mut document, name, Value::Object(attachment));
+        }
+    }
+    document
+}
+
+fn named(call: &Call) -> Option<(&DocId, &AttachmentName)> {
+    let Call::Database {
+        call: DatabaseCall::Attachment { doc, name },
+        ..
+    } = call
+    else {
+        return None;
+    };
+    Some((doc, name))
+}

@@ -1,0 +1,57 @@
+//! A form that writes a document, as a write like any other.
+
+use bytes::Bytes;
+
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::writes::{answer, judged, put};
+use crate::inspect;
+use crate::inspect::attachments::put as attach;
+use crate::inspect::document::{Stored, Written, stored};
+use crate::inspect::form::Form;
+use crate::inspect::turns::Turns;
+use crate::json::{Object, Value};
+use crate::policy::WriteRules;
+use crate::refusal::Refusal;
+
+/// `POST /db/doc` as `multipart/form-data`.
+pub(crate) async fn form(
+    asker: Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    content_type: &str,
+    sent: Bytes,
+) -> Result<Answer, Refusal> {
+    let form = Form::read(sent, content_type).await?;
+    let mut written = written(&asker, rules, &form).await?;
+    for (name, file) in form.files {
+        attach(&mut written.document, &name, file);
+    }
+    let query = asker.permit.route().query.document()?;
+    let (document, turn) = judged(&asker, rules, turns, written, None).await?;
+    let upstream = put(&asker, &query, &document).await?;
+    drop(turn);
+    answer(upstream).await
+}
+
+/// The document of the form, or the stored one as its writer sees it.
+async fn written(asker: &Asker, rules: &WriteRules, form: &Form) -> Result<Written, Refusal> {
+    let route = asker.permit.route();
+    let mut query = route.query.document()?;
+    query.new_edits = None;
+    if let Some(document) = &form.document {
+        return Written::read(route.document(), &query, None, inspect::value(document)?);
+    }
+    let mut named = Object::new();
+    let rev = form.rev.as_deref().ok_or(Refusal::BadRequest(
+        "the form needs `_doc`, or `_rev` of a stored document",
+    ))?;
+    named.insert("_rev", rev);
+    let mut written = Written::read(route.document(), &query, None, Value::Object(named))?;
+    let Stored::Replaced(stored) = stored(&asker.couch, &asker.db, &written, false).await? else {
+        return Err(Refusal::Internal);
+    };
+    let view = stored.as_ref().and_then(|stored| rules.view(stored));
+    written.document = view.ok_or(Refusal::Missing)?;
+    Ok(written)
+}

@@ -1,0 +1,230 @@
+//! The deletes of an administrator whom no rule binds, where rules decide by fields: CouchDB's own in
+//! everything, but that each tombstone keeps those fields, so that whoever saw the document learns of its end.
+//!
+//! Invariant: what ends no stored document, or can't be read in one way, passes as it came; so do CouchDB's
+//! answers.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, IF_MATCH};
+use memchr::memmem;
+
+use crate::body::full;
+use crate::config::Limits;
+use crate::couch::CouchError;
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::inspect::document::{Written, named_rev};
+use crate::inspect::forced::{Leaf, ended};
+use crate::inspect::form::Form;
+use crate::inspect::related::Related;
+use crate::inspect::turns::{Pass, Turns};
+use crate::intake::Intake;
+use crate::json::{FieldPath, Value};
+use crate::policy::keep_fields;
+use crate::refusal::Refusal;
+use crate::route::query::DocumentQuery;
+use crate::route::{Call, DatabaseCall, Method, Route};
+
+/// How many documents are read at once.
+const BATCH: usize = 200;
+
+/// A write that may hold tombstones.
+struct Sent {
+    documents: Vec<Value>,
+    /// The batch around them.
+    batch: Option<Value>,
+    /// Where the document stands in the body, if that is more than the document.
+    within: Option<Bytes>,
+    forced: bool,
+}
+
+/// Passes a write on, which comes with the whole of its body.
+pub(crate) async fn tombstones(
+    asker: &Asker,
+    fields: &[FieldPath],
+    turns: &Turns,
+    (intake, body): (Intake, Bytes),
+    limits: &Limits,
+) -> Result<Answer, Refusal> {
+    let route = asker.permit.route();
+    let (permit, upstream) = (&asker.permit, &asker.upstream);
+    let deletes = route.method == Method::Delete;
+    let if_match = intake.header(&IF_MATCH).map(str::to_owned);
+    let kind = intake.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
+    let Some(mut sent) = Sent::read(route, if_match.as_deref(), &kind, &body).await else {
+        let outbound = asker
+            .rewrite
+            .verbatim(permit, None, intake.with_body(body, limits))?;
+        return Ok(Answer::verbatim(upstream.send(outbound).await?, true));
+    };
+    let pass = match sent.forced {
+        true => Pass::Alone,
+        false => Pass::SideBySide,
+    };
+    let turn = turns.take(asker.db.as_str(), sent.ids(), pass).await;
+    let kept = sent.keep(asker, fields).await?;
+    let answer = if kept && deletes {
+        let body = sent.into_body(&body);
+        let query = route.query.document()?;
+        let query = DocumentQuery {
+            rev: query.rev,
+            w: query.w,
+            ..Default::default()
+        };
+        let outbound =
+            asker
+                .rewrite
+                .tombstone(permit, query.pairs(), intake.with_body(body, limits))?;
+        Answer::verbatim(upstream.send(outbound).await?, true).of_delete()
+    } else {
+        let body = if kept { sent.into_body(&body) } else { body };
+        let outbound = asker
+            .rewrite
+            .verbatim(permit, None, intake.with_body(body, limits))?;
+        Answer::verbatim(upstream.send(outbound).await?, true)
+    };
+    drop(turn);
+    Ok(answer)
+}
+
+impl Sent {
+    /// What is written; `None` where nothing can be deleted by it, or where it can't be read.
+    async fn read(route: &Route, if_match: Option<&str>, kind: &str, body: &Bytes) -> Option<Self> {
+        let Some(id) = route.document() else {
+            let value = read(body)?;
+            return Some(match is_batch(route) {
+                true => Self {
+                    forced: value.get("new_edits").and_then(Value::as_bool) == Some(false),
+                    documents: value.get("docs")?.as_array()?.to_vec(),
+                    batch: Some(value),
+                    within: None,
+                },
+                false => Self::one(value, None, false),
+            });
+        };
+        let query = route.query.document().ok()?;
+        if route.method == Method::Delete {
+            let written = Written::tombstone(id, &query, if_match).ok()?;
+            return Some(Self::one(written.document, None, false));
+        }
+        let within = match route.method {
+            Method::Post => Form::read(body.clone(), kind).await.ok()?.document,
+            Method::Put if Related::is(Some(kind)) => {
+                let read = Related::read(full(body.clone()), kind, body.len()).await;
+                Some(read.ok()?.0)
+            }
+            Method::Get | Method::Head | Method::Put | Method::Delete | Method::Copy => None,
+        };
+        let value = read(within.as_ref().unwrap_or(body))?;
+        let written = Written::read(Some(id), &query, if_match, value).ok()?;
+        let forced = query.new_edits == Some(false);
+        Some(Self::one(written.document, within, forced))
+    }
+
+    fn one(document: Value, within: Option<Bytes>, forced: bool) -> Self {
+        Self {
+            documents: vec![document],
+            batch: None,
+            within,
+            forced,
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.documents.iter().filter_map(id)
+    }
+
+    /// Puts into each tombstone what rules decide by. Was anything put in?
+    async fn keep(&mut self, asker: &Asker, fields: &[FieldPath]) -> Result<bool, CouchError> {
+        let deletes = asker.permit.route().method == Method::Delete;
+        let mut kept = false;
+        let mut ends: Vec<(&mut Value, String, Option<String>)> = Vec::new();
+        for document in self
+            .documents
+            .iter_mut()
+            .filter(|document| ends_something(document))
+        {
+            let Some(id) = id(document).map(str::to_owned) else {
+                continue;
+            };
+            let rev = document
+                .as_object()
+                .and_then(|object| named_rev(object).ok())
+                .flatten();
+            if rev.is_some() {
+                ends.push((document, id, rev.filter(|_| !self.forced)));
+            }
+        }
+        for part in ends.chunks_mut(BATCH) {
+            let wanted = part
+                .iter()
+                .map(|(_, id, rev)| (id.as_str(), rev.as_deref()));
+            let wanted: Vec<_> = wanted.collect();
+            let found = asker.couch.read_revisions(&asker.db, &wanted).await?;
+            for ((document, _, _), found) in part.iter_mut().zip(found) {
+                let leaves: Vec<Leaf> = found.into_iter().map(Leaf::stored).collect();
+                let stored = match self.forced {
+                    true => ended(document, &leaves),
+                    // CouchDB answers the delete of what is deleted with 404.
+                    false => leaves.first().filter(|leaf| leaf.is_alive() || !deletes),
+                };
+                if let Some(stored) = stored {
+                    let before = document.clone();
+                    keep_fields(fields, &stored.document, document);
+                    kept |= **document != before;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn into_body(self, body: &Bytes) -> Bytes {
+        let mut documents = self.documents;
+        let bytes = match self.batch {
+            Some(mut batch) => {
+                if let Some(batch) = batch.as_object_mut() {
+                    batch.insert("docs", Value::Array(documents));
+                }
+                batch.to_bytes()
+            }
+            None => documents
+                .pop()
+                .map(|one| one.to_bytes())
+                .unwrap_or_default(),
+        };
+        let Some((place, length)) = self
+            .within
+            .and_then(|within| Some((memmem::find(body, &within)?, within.len())))
+        else {
+            return bytes.into();
+        };
+        let before = body.get(..place).unwrap_or_default();
+        let after = body.get(place + length..).unwrap_or_default();
+        [before, &bytes, after].concat().into()
+    }
+}
+
+/// JSON that may hold a tombstone, and has one meaning.
+fn read(bytes: &[u8]) -> Option<Value> {
+    let may = memmem::find(bytes, b"_deleted").is_some() || memmem::find(bytes, b"\\u").is_some();
+    may.then(|| Value::parse(bytes).ok()).flatten()
+}
+
+fn ends_something(document: &Value) -> bool {
+    let local = id(document).is_some_and(|id| id.starts_with("_local/"));
+    document.get("_deleted").and_then(Value::as_bool) == Some(true) && !local
+}
+
+fn id(document: &Value) -> Option<&str> {
+    document.get("_id")?.as_str()
+}
+
+fn is_batch(route: &Route) -> bool {
+    matches!(
+        route.call,
+        Call::Database {
+            call: DatabaseCall::BulkDocs,
+            ..
+        }
+    )
+}

@@ -1,0 +1,194 @@
+//! Writes without `new_edits`: judged against every current leaf.
+//!
+//! CouchDB checks nothing for them, and its validation sees the ancestor that the writer names, so a forged
+//! history could put an old state of a document on top of the new one. Here every leaf must be the writer's to
+//! write, and what he may not change must be as in the leaf that he extends, or as in the winner if he extends
+//! none.
+//!
+//! Invariant: a history has one meaning: it begins with the revision itself and names one for each generation.
+
+use crate::inspect::attachments::{Beside, Passed, lay};
+use crate::inspect::document::{Refused, Written, create, refused};
+use crate::json::{Number, Value};
+use crate::policy::{WriteRules, keep_fields};
+use crate::route::Rev;
+
+/// A leaf of a document's history: stored, or made by an earlier row of the same batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaf {
+    pub(crate) document: Value,
+    pub(crate) stored: bool,
+}
+
+impl Leaf {
+    pub(crate) fn stored(document: Value) -> Self {
+        Self {
+            document,
+            stored: true,
+        }
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.document.get("_deleted").and_then(Value::as_bool) != Some(true)
+    }
+
+    fn rev(&self) -> Option<&str> {
+        self.document.get("_rev").and_then(Value::as_str)
+    }
+}
+
+/// What policy makes of it. `bytes`: the base with its attachments, where they may matter.
+pub(crate) fn judge_forced(
+    rules: &WriteRules,
+    mut written: Written,
+    leaves: &[Leaf],
+    bytes: Option<&Value>,
+) -> Result<Passed, Refused> {
+    let deletes = written.deletes();
+    let Some(history) = history(&written.document) else {
+        return Err(Refused::forbidden(
+            "`_revisions` must begin with `_rev` and name a revision for each generation",
+        ));
+    };
+    let mut living = leaves.iter().filter(|leaf| leaf.is_alive());
+    if living.any(|leaf| !rules.knows(&leaf.document)) {
+        // Hidden is answered as absent; only where a document would be made is its id taken.
+        return Err(match create(rules, written) {
+            Ok(_) => Refused::forbidden("you may not write this document"),
+            Err(refused) => refused.in_batch(),
+        });
+    }
+    for leaf in leaves.iter().filter(|leaf| leaf.is_alive()) {
+        let covered = rules.covers(&leaf.document, deletes);
+        covered.map_err(|denied| refused(denied, false).in_batch())?;
+    }
+    let base = base_in(&history, leaves);
+    let extended = extended(&history, leaves).and_then(Leaf::rev);
+    let parent = base.is_some_and(|base| base.stored && base.rev() == extended);
+    let stored = base.map(|base| &base.document);
+    let view = stored.and_then(|stored| rules.view(stored));
+    let beside = Beside {
+        view: view.as_ref(),
+        bytes,
+    };
+    let laid = lay(&mut written.document, beside, written.follows).map_err(Refused::in_batch)?;
+    let document = rules.judge(stored, written.document);
+    let mut document = document.map_err(|denied| refused(denied, false).in_batch())?;
+    if deletes
+        && base.is_none()
+        && let Some(dead) = ended(&document, leaves)
+    {
+        keep_fields(rules.decision_fields(), &dead.document, &mut document);
+    }
+    let passed = laid
+        .settle(document, parent, stored)
+        .map_err(Refused::in_batch)?;
+    if passed.bytes_of.is_some() && base.is_some_and(|base| !base.stored) {
+        return Err(Refused::forbidden(
+            "the attachments of an earlier row can't be kept",
+        ));
+    }
+    Ok(passed)
+}
+
+/// The stored or made leaf that what may not change is compared with: the living one that is extended, or the
+/// winner.
+pub(crate) fn base<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    base_in(&history(document)?, leaves)
+}
+
+/// The leaf that a tombstone ends, or whose end it repeats.
+pub(crate) fn ended<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    let history = history(document)?;
+    let dead =
+        || extended(&history, leaves).or_else(|| leaves.iter().max_by_key(|leaf| rank(leaf)));
+    base_in(&history, leaves).or_else(dead)
+}
+
+fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    let living = leaves.iter().filter(|leaf| leaf.is_alive());
+    extended(history, leaves)
+        .filter(|leaf| leaf.is_alive())
+        .or_else(|| living.max_by_key(|leaf| rank(leaf)))
+}
+
+/// The leaf that this history continues: the nearest one that it names.
+fn extended<'l>(history: &[Rev], leaves: &'l [Leaf]) -> Option<&'l Leaf> {
+    let named = |rev: &Rev| leaves.iter().find(|leaf| leaf.rev() == Some(rev.as_str()));
+    history.iter().find_map(named)
+}
+
+/// The leaves after a row of a batch was taken: it replaces the leaf that it extends.
+pub(crate) fn grow(leaves: &mut Vec<Leaf>, document: Value) {
+    let Some(history) = history(&document) else {
+        return;
+    };
+    let known = extended(&history, leaves).and_then(Leaf::rev);
+    let known = known.map(str::to_owned);
+    if known.as_deref() == history.first().map(Rev::as_str) {
+        return; // It is there already.
+    }
+    leaves.retain(|leaf| leaf.rev().is_none() || leaf.rev() != known.as_deref());
+    leaves.push(Leaf {
+        document,
+        stored: false,
+    });
+}
+
+/// CouchDB's winner: the longest history, then the greater digest, byte by byte.
+fn rank(leaf: &Leaf) -> (u64, Vec<u8>) {
+    let rev = leaf.rev().and_then(|rev| Rev::parse(rev).ok());
+    rev.map_or((0, Vec::new()), |rev| {
+        (rev.generation(), digest(rev.digest()))
+    })
+}
+
+/// As CouchDB keeps it: 32 hexadecimal digits are 16 bytes, anything else is what it is.
+fn digest(text: &str) -> Vec<u8> {
+    let nibbles: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
+        .collect();
+    match nibbles {
+        Some(nibbles) if nibbles.len() == 32 => nibbles
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |byte, nibble| (byte << 4) | nibble))
+            .collect(),
+        Some(_) | None => text.as_bytes().to_vec(),
+    }
+}
+
+/// The revisions that a document says it descends from, its own first; `None` where that has no one meaning.
+///
+/// Security: CouchDB stores a forced write under what `_revisions` says, whatever `_rev` says.
+/// (`a_history_has_one_meaning`)
+pub(crate) fn history(document: &Value) -> Option<Vec<Rev>> {
+    let rev = match document.get("_rev") {
+        None => None,
+        Some(rev) => Some(Rev::parse(rev.as_str()?).ok()?),
+    };
+    let Some(revisions) = document.get("_revisions") else {
+        return rev.filter(|rev| rev.generation() > 0).map(|rev| vec![rev]);
+    };
+    let start = revisions
+        .get("start")?
+        .as_number()
+        .and_then(Number::as_u64)?;
+    let ids = revisions.get("ids")?.as_array()?;
+    if ids.is_empty() || ids.len() as u64 > start {
+        return None;
+    }
+    let one = |(generation, id): (u64, &Value)| {
+        Rev::parse(&format!("{generation}-{}", id.as_str()?)).ok()
+    };
+    let history: Vec<Rev> = (1..=start).rev().zip(ids).map(one).collect::<Option<_>>()?;
+    let same = rev.is_none() || rev.as_ref() == history.first();
+    same.then_some(history)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! The laws of writing: what was read may be written back, what was written is read, and nothing hidden is learnt
+//! by it.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::document::{Refused, Written, judge};
+use super::forced::{Leaf, judge_forced};
+use crate::caller::{Caller, User, UserName};
+use crate::json::{Object, Value};
+use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
+use crate::route::query::DocumentQuery;
+use crate::route::{DocId, Route};
+
+/// What `walt` may write in `db`, by these conditions of his one rule.
+fn rules(conditions: &str) -> WriteRules {
+    let text = format!(
+        "[[rule]]\nname = 'own'\ndatabases = ['db']\ncallers = {{ names = ['walt'] }}\npermit = ['replicate']\n{conditions}"
+    );
+    let files = [("db.toml".to_owned(), text)];
+    let policy = Policy::load(&files, &PolicySettings::default()).unwrap();
+    let user = User::new(UserName::parse("walt").unwrap(), Vec::new());
+    let route = Route::parse("PUT", "/db/a", None).unwrap();
+    let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
+        panic!("he may write");
+    };
+    let Plan::Write(rules) = permit.plan().clone() else {
+        panic!("under rules: {conditions}")
+    };
+    *rules
+}
+
+fn object(members: Vec<(String, Value)>) -> Value {
+    let mut object = Object::new();
+    for (name, value) in members {
+        object.insert(name, value);
+    }
+    object.into()
+}
+
+/// Names so few that they often meet the rules.
+fn name() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b", "c", "secret"]).prop_map(str::to_owned)
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::from("x")),
+        Just(Value::from(1_i64)),
+        Just(Value::Null),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::vec((name(), inner), 0..3).prop_map(object),
+        ]
+    })
+}
+
+fn stub(text: &str) -> Value {
+    Value::parse(
+        format!(
+            r#"{{"content_type":"a/b","revpos":1,"digest":"md5-{text}","length":1,"stub":true}}"#
+        )
+        .as_bytes(),
+    )
+    .unwrap()
+}
+
+/// A document with attachments, as it is stored.
+fn document() -> impl Strategy<Value = Value> {
+    let fields = prop::collection::vec((name(), value()), 0..4);
+    let attached = prop::collection::vec(name(), 0..3);
+    (fields, attached).prop_map(|(mut fields, attached)| {
+        fields.push(("_id".to_owned(), "a".into()));
+        fields.push(("_rev".to_owned(), "1-a".into()));
+        if !attached.is_empty() {
+            let stubs = attached.into_iter().map(|name| (name.clone(), stub(&name)));
+            fields.push(("_attachments".to_owned(), object(stubs.collect())));
+        }
+        object(fields)
+    })
+}
+
+const LENSES: [&str; 5] = [
+    "hide = ['secret']",
+    "hide = ['**.secret', 'a.b']",
+    "hide = ['_attachments']",
+    "hide = ['_attachments.secret', 'c']",
+    "show = ['a', 'b.c', '_attachments.a']",
+];
+
+fn written(id: &str, document: Value, new_edits: bool) -> Option<Written> {
+    let query = DocumentQuery {
+        new_edits: Some(new_edits),
+        ..Default::default()
+    };
+    Written::read(Some(&DocId::parse(id).unwrap()), &query, None, document).ok()
+}
+
+fn set(mut document: Value, name: &str, value: impl Into<Value>) -> Value {
+    document.as_object_mut().unwrap().insert(name, value);
+    document
+}
+
+/// On top of the only leaf.
+fn next(document: Value) -> Value {
+    let ids = Value::parse(br#"{"start":2,"ids":["b","a"]}"#).unwrap();
+    set(set(document, "_rev", "2-b"), "_revisions", ids)
+}
+
+fn without_history(document: Value) -> Value {
+    let mut document = set(document, "_rev", "1-a");
+    document.as_object_mut().unwrap().remove("_revisions");
+    document
+}
+
+proptest! {
+    #[test]
+    fn who_writes_back_what_he_read_changes_nothing(stored in document(), lens in prop::sample::select(LENSES.to_vec())) {
+        let rules = rules(lens);
+        let view = rules.view(&stored).unwrap();
+        let passed = judge(&rules, written("a", view.clone(), true).unwrap(), Some(&stored), None);
+        prop_assert_eq!(&passed.unwrap().document, &stored);
+        let leaves = [Leaf::stored(stored.clone())];
+        let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &leaves, None).unwrap();
+        prop_assert_eq!(passed.bytes_of, None, "stubs have their parent");
+        prop_assert_eq!(without_history(passed.document), stored);
+    }
+
+    #[test]
+    fn who_reads_what_he_wrote_finds_what_he_sent(
+        stored in document(), sent in document(), lens in prop::sample::select(LENSES.to_vec()),
+    ) {
+        let rules = rules(lens);
+        // Stubs stand for what is there; of the others he sends the bytes.
+        let mut sent = sent;
+        if let Some(attachments) = sent.as_object_mut().and_then(|sent| sent.get_mut("_attachments")?.as_object_mut()) {
+            for (name, one) in attachments.iter_mut() {
+                let there = rules.view(&stored).unwrap();
+                if there.at(&["_attachments", name]).is_none() {
+                    *one = Value::parse(br#"{"content_type":"a/b","data":"eA=="}"#).unwrap();
+                }
+            }
+        }
+        if let Ok(passed) = judge(&rules, written("a", sent.clone(), true).unwrap(), Some(&stored), None) {
+            let mut seen = rules.view(&passed.document).unwrap();
+            let seen_none = seen.get("_attachments").and_then(Value::as_object).is_some_and(Object::is_empty);
+            if seen_none {
+                // Only what is hidden hangs on it.
+                seen.as_object_mut().unwrap().remove("_attachments");
+            }
+            prop_assert_eq!(seen, sent);
+        }
+    }
+
+    /// His ids are pinned: whatever he sends under another one is answered the same, whether it exists or not.
+    #[test]
+    fn nothing_hidden_is_learnt_by_writing(
+        hidden in document(), sent in document(),
+        deleted in any::<bool>(), rev in prop::sample::select(vec![None, Some("1-a"), Some("9-z")]),
+        condition in prop::sample::select(vec!["", "hide = ['secret']\n", "change = ['a']\n"]),
+    ) {
+        let rules = rules(&format!("{condition}[rule.documents]\n_id = {{ '$pattern' = '{{user}}:*' }}"));
+        let mut sent = set(sent, "_id", "other:1");
+        sent.as_object_mut().unwrap().remove("_rev");
+        if let Some(rev) = rev {
+            sent = set(sent, "_rev", rev);
+        }
+        if deleted {
+            sent = set(sent, "_deleted", true);
+        }
+        let hidden = set(hidden, "_id", "other:1");
+        let plain = |stored: Option<&Value>| -> Result<(), Refused> {
+            judge(&rules, written("other:1", sent.clone(), true).unwrap(), stored, None).map(drop)
+        };
+        prop_assert!(plain(None).is_err());
+        prop_assert_eq!(plain(None), plain(Some(&hidden)));
+        let forced = |leaves: &[Leaf]| -> Result<(), Refused> {
+            judge_forced(&rules, written("other:1", sent.clone(), false).unwrap(), leaves, None).map(drop)
+        };
+        prop_assert!(forced(&[]).is_err());
+        prop_assert_eq!(forced(&[]), forced(&[Leaf::stored(hidden)]));
+    }
+}

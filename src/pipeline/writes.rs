@@ -1,0 +1,183 @@
+//! Permits by their bodies: JSON is collected and judged; the rest of this file is for what is not only JSON,
+//! attachments, documents with attachments behind them, forms.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, REFERER};
+
+use super::{Conditions, LAST_EVENT_ID, Pipeline, text};
+use crate::filter::answer::Answer;
+use crate::filter::attachments::judge_attachment;
+use crate::filter::copy::copy;
+use crate::filter::form::form;
+use crate::filter::tombstones::tombstones;
+use crate::filter::writes;
+use crate::inspect;
+use crate::inspect::form::is_from_here;
+use crate::inspect::related::Related;
+use crate::inspect::turns::{Pass, Turn};
+use crate::intake::{Inbound, Intake};
+use crate::json::FieldPath;
+use crate::policy::{Permit, Plan, WriteRules};
+use crate::refusal::Refusal;
+use crate::route::Method;
+
+/// The longest body that is worth waiting for before a turn is taken.
+const SHORT: u64 = 1024 * 1024;
+
+impl Pipeline {
+    /// A permit whose body, or whose answer, is judged: each kind of body in its own way.
+    pub(super) async fn with_body(
+        &self,
+        permit: Permit,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        if let Plan::Tombstones(fields) = permit.plan() {
+            let fields = Arc::clone(fields);
+            return self.ending(permit, &fields, intake).await;
+        }
+        if let Plan::AttachmentWrite(rules) = permit.plan() {
+            let rules = rules.clone();
+            return self.attachment(permit, &rules, intake).await;
+        }
+        if let Plan::Copy(rules) = permit.plan() {
+            let rules = rules.clone();
+            let if_match = text(&intake, &IF_MATCH);
+            return copy(
+                self.asker(permit)?,
+                &rules,
+                &self.turns,
+                if_match.as_deref(),
+            )
+            .await;
+        }
+        if let Plan::Write(rules) = permit.plan() {
+            let rules = rules.clone();
+            let route = permit.route();
+            if route.method == Method::Put && Related::is(intake.header(&CONTENT_TYPE)) {
+                return self.related(permit, &rules, intake).await;
+            }
+            if route.method == Method::Post && route.document().is_some() {
+                return self.form(permit, &rules, intake).await;
+            }
+        }
+        let conditions = Conditions {
+            if_match: text(&intake, &IF_MATCH),
+            if_none_match: text(&intake, &IF_NONE_MATCH),
+            last_event_id: text(&intake, &LAST_EVENT_ID),
+            accept: text(&intake, &ACCEPT),
+        };
+        let body = intake.body.collect(self.limits.body).await?;
+        Box::pin(self.filtered(permit, body, &conditions)).await
+    }
+
+    /// An attachment: judged by its document, then its bytes pass as they come.
+    async fn attachment(
+        &self,
+        permit: Permit,
+        rules: &WriteRules,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        let asker = self.asker(permit)?;
+        let (if_match, kind) = (text(&intake, &IF_MATCH), text(&intake, &CONTENT_TYPE));
+        let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
+        self.pass(asker.permit, rev, intake).await
+    }
+
+    /// A document with its attachments behind it: the document is judged, the attachments pass as they come.
+    async fn related(
+        &self,
+        permit: Permit,
+        rules: &WriteRules,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        let asker = self.asker(permit)?;
+        let (if_match, kind) = (text(&intake, &IF_MATCH), text(&intake, &CONTENT_TYPE));
+        let body = intake.body.stream();
+        let sent = Related::read(body, &kind.unwrap_or_default(), self.limits.body).await?;
+        writes::related(asker, rules, &self.turns, if_match.as_deref(), sent).await
+    }
+
+    /// A form that uploads attachments.
+    async fn form(
+        &self,
+        permit: Permit,
+        rules: &WriteRules,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        is_from_here(intake.header(&REFERER), &intake.host)?;
+        let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
+        if !kind.starts_with("multipart/form-data") {
+            return Err(Refusal::UnsupportedMedia(
+                "Content-Type must be multipart/form-data",
+            ));
+        }
+        let asker = self.asker(permit)?;
+        let body = intake.body.collect(self.limits.body).await?;
+        form(asker, rules, &self.turns, &kind, body).await
+    }
+
+    /// The deletes of an administrator, where tombstones keep something.
+    async fn ending(
+        &self,
+        permit: Permit,
+        fields: &[FieldPath],
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        let (intake, body) = self.whole(intake).await?;
+        let asker = self.asker(permit)?;
+        tombstones(&asker, fields, &self.turns, (intake, body), &self.limits).await
+    }
+
+    /// The request without its body, and the body.
+    async fn whole(&self, intake: Intake) -> Result<(Intake, Bytes), Refusal> {
+        let Intake { body, .. } = intake;
+        let bytes = body.collect(self.limits.body).await?;
+        let body = Inbound::empty();
+        Ok((Intake { body, ..intake }, bytes))
+    }
+
+    /// The turn of a document that is written unjudged: those that CouchDB does not check wait for it too. A body
+    /// that may be long in coming has none.
+    pub(super) async fn turn(
+        &self,
+        permit: &Permit,
+        intake: Intake,
+    ) -> Result<(Intake, Option<Turn>), Refusal> {
+        let (route, db) = (permit.route(), permit.route().db());
+        let writes = matches!(route.method, Method::Put | Method::Delete);
+        let short = intake.body.declared().is_some_and(|length| length <= SHORT);
+        let (true, true, Some(id), Some(db)) = (writes, short, route.document(), db) else {
+            return Ok((intake, None));
+        };
+        let pass = match route.query.value("new_edits") {
+            Some("false") => Pass::Alone,
+            Some(_) | None => Pass::SideBySide,
+        };
+        let (intake, body) = self.whole(intake).await?;
+        let ids = [id.as_str()].into_iter();
+        let turn = self.turns.take(db.as_str(), ids, pass).await;
+        Ok((intake.with_body(body, &self.limits), Some(turn)))
+    }
+
+    /// Security: JSON that two readers could read differently goes no further, lens or not.
+    /// (`json_that_can_be_read_in_two_ways_is_refused`)
+    pub(super) async fn read_one_way(
+        &self,
+        permit: &Permit,
+        intake: Intake,
+    ) -> Result<Intake, Refusal> {
+        let route = permit.route();
+        let json = !intake
+            .header(&CONTENT_TYPE)
+            .is_some_and(|kind| kind.starts_with("multipart/"));
+        let writes = matches!(route.method, Method::Put | Method::Post);
+        if !(json && writes && route.document().is_some()) {
+            return Ok(intake);
+        }
+        let (intake, bytes) = self.whole(intake).await?;
+        inspect::value(&bytes)?;
+        Ok(intake.with_body(bytes, &self.limits))
+    }
+}

@@ -1,0 +1,78 @@
+//! What a writer sees of the documents that he writes.
+//!
+//! Invariant: whoever may write without reading sees what his rules for writing show, and no more.
+
+use crate::json::Fields;
+use crate::json::Kind;
+use crate::json::Value;
+
+use super::super::action::Simple;
+use super::super::binding::Truth;
+use super::super::grants::Applied;
+use super::super::matching::Target;
+use super::{Step, WriteRules};
+
+impl WriteRules {
+    /// Is this stored document there for the caller, as a reader or as a writer?
+    pub fn knows(&self, stored: &Value) -> bool {
+        self.seen(stored).is_some()
+    }
+
+    /// The stored document as the caller would send it back unchanged; `None`: for him it is not there.
+    pub fn view(&self, stored: &Value) -> Option<Value> {
+        let fields = self.seen(stored)?;
+        Some(fields.cut_value(stored, Kind::Document))
+    }
+
+    fn seen(&self, stored: &Value) -> Option<Fields> {
+        let id = stored
+            .get("_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let actions: &[Simple] = if id.starts_with("_design/") {
+            &[Simple::DesignWrite]
+        } else {
+            &[Simple::Update, Simple::Delete]
+        };
+        actions.iter().find_map(|action| {
+            let step = Step {
+                action: *action,
+                stored: Some(stored),
+            };
+            self.fields(&step, stored)
+        })
+    }
+
+    /// What the caller sees of a document that he writes; `None`: for him it is not there.
+    pub(super) fn fields(&self, step: &Step<'_>, document: &Value) -> Option<Fields> {
+        let id = document
+            .get("_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if let Some(fields) = self.reads.judge(id, Some(document)) {
+            return Some(fields.into_owned());
+        }
+        // Who may write without reading sees what his rules for writing show.
+        let target = Target::Value(document);
+        let holds = |applied: &&Applied| {
+            applied
+                .truth(applied.rule.documents.as_ref(), target)
+                .is_yes()
+        };
+        let permits = self
+            .permits
+            .iter()
+            .filter(|applied| applied.rule.permit.simple.has(step.action))
+            .filter(holds);
+        let shown = permits
+            .map(|applied| applied.rule.fields.clone())
+            .reduce(Fields::union)?;
+        let hides = self
+            .hides
+            .iter()
+            .filter(|applied| applied.truth(applied.rule.documents.as_ref(), target) != Truth::No);
+        Some(hides.fold(shown, |fields, applied| {
+            fields.hiding(applied.rule.hides.iter().cloned())
+        }))
+    }
+}

@@ -1,0 +1,267 @@
+//! Deletes, whatever way they are sent and whoever sends them: every replica that had the document learns of its
+//! end, and no other.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Pouch, World};
+
+const RULES: &str = r#"
+[[rule]]
+name = "red"
+databases = ["@notes"]
+callers = { roles = ["reader"] }
+permit = ["read", "changes"]
+documents = { "about.team" = "red" }
+
+[[rule]]
+name = "blue"
+databases = ["@notes"]
+callers = { names = ["$tom"] }
+permit = ["read", "changes"]
+documents = { "about.team" = "blue" }
+
+[[rule]]
+name = "writers"
+databases = ["@notes"]
+callers = { roles = ["writer"] }
+permit = ["replicate"]
+"#;
+
+const WAYS: [&str; 9] = [
+    "DELETE",
+    "DELETE by If-Match",
+    "PUT",
+    "POST",
+    "PUT without new_edits",
+    "PUT in parts",
+    "_bulk_docs",
+    "_bulk_docs without new_edits",
+    "_bulk_docs above an unknown revision",
+];
+
+/// Ends a document in one of these ways.
+async fn end(who: &Client, way: &str, id: &str, rev: &str) -> Answer {
+    let tombstone = json!({ "_id": id, "_rev": rev, "_deleted": true, "why": way });
+    let (start, tail) = rev.split_once('-').unwrap();
+    let next: u64 = start.parse::<u64>().unwrap() + 1;
+    let replicated = json!({ "_id": id, "_rev": format!("{next}-dead"), "_deleted": true, "why": way,
+        "_revisions": { "start": next, "ids": ["dead", tail] } });
+    let path = format!("/@notes/{id}");
+    match way {
+        "DELETE" => who.delete(&format!("{path}?rev={rev}")).await,
+        "DELETE by If-Match" => who.ask("DELETE", &path, &[("if-match", rev)], "").await,
+        "PUT" => who.put(&path, tombstone).await,
+        "POST" => who.post("/@notes", tombstone).await,
+        "PUT without new_edits" => {
+            who.put(&format!("{path}?new_edits=false"), replicated)
+                .await
+        }
+        "PUT in parts" => {
+            let kind = [("content-type", "multipart/related; boundary=\"limit\"")];
+            let mut tombstone = tombstone;
+            tombstone["_attachments"] =
+                json!({ "x": { "follows": true, "length": 3, "content_type": "a/b" } });
+            let body = format!(
+                "--limit\r\nContent-Type: application/json\r\n\r\n{tombstone}\r\n--limit\r\n\r\nxyz\r\n--limit--"
+            );
+            who.ask("PUT", &path, &kind, body).await
+        }
+        "_bulk_docs" => {
+            who.post(
+                "/@notes/_bulk_docs",
+                json!({ "docs": [{ "_id": format!("other-{id}"), "n": 1.0 }, tombstone] }),
+            )
+            .await
+        }
+        "_bulk_docs without new_edits" => {
+            who.post(
+                "/@notes/_bulk_docs",
+                json!({ "docs": [replicated], "new_edits": false }),
+            )
+            .await
+        }
+        _ => {
+            let above = json!({ "_id": id, "_rev": "9-dead", "_deleted": true, "why": way, "_revisions": { "start": 9, "ids": ["dead", "unknown"] } });
+            let both = json!([replicated, above]);
+            who.post(
+                "/@notes/_bulk_docs",
+                json!({ "docs": both, "new_edits": false }),
+            )
+            .await
+        }
+    }
+}
+
+fn id(team: &str, number: usize) -> String {
+    format!("{team}-{number}")
+}
+
+async fn filled() -> World {
+    let world = World::start(RULES).await;
+    let documents = ["red", "blue"].into_iter().flat_map(|team| {
+        (0..WAYS.len()).map(move |number| json!({ "_id": id(team, number), "about": { "team": team, "more": 1 }, "n": number }))
+    });
+    world.database("notes", documents.collect()).await;
+    world
+}
+
+/// What is stored of the end of a document.
+async fn tombstone(world: &World, id: &str) -> Value {
+    let path = format!("/@notes/{id}?open_revs=all");
+    let json = [("accept", "application/json")];
+    world.backend().ask("GET", &path, &json, "").await.yes()[0]["ok"].clone()
+}
+
+async fn deleted_by(who: &str) {
+    let world = filled().await;
+    let mut pouch = Pouch::start(&world);
+    let (rita, tom) = (world.as_("rita"), world.as_("tom"));
+    let all = |team: &str| {
+        (0..WAYS.len())
+            .map(|number| id(team, number))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (reader, team) in [(&rita, "red"), (&tom, "blue")] {
+        pouch.ok(reader, json!({ "op": "open", "db": team }));
+        pouch.ok(
+            reader,
+            json!({ "op": "replicate", "source": "@notes", "target": team }),
+        );
+        assert_eq!(pouch.ids(reader, team), all(team));
+    }
+    let writer = world.as_(who);
+    for (number, way) in WAYS.iter().enumerate() {
+        let id = id("red", number);
+        let rev = tombstone(&world, &id).await["_rev"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let done = end(&writer, way, &id, &rev).await;
+        // As CouchDB answers: a document that ends by its own path is no new one.
+        let expected = match *way {
+            "POST" => 201,
+            way if way.starts_with('_') => 201,
+            _ => 200,
+        };
+        assert_eq!(done.status, expected, "{way}: {done:?}");
+        assert_eq!(
+            done.header("location").is_some(),
+            who == "ops" && way.starts_with('P'),
+            "{way}"
+        );
+        let stored = tombstone(&world, &id).await;
+        assert_eq!(
+            (&stored["_deleted"], &stored["about"]),
+            (&json!(true), &json!({ "team": "red" })),
+            "{way}: {stored}"
+        );
+        assert_eq!(stored["n"], Value::Null, "{way}: no more than was sent");
+        assert_eq!(
+            stored["why"].is_string(),
+            !way.starts_with("DELETE"),
+            "{way}"
+        );
+    }
+    for (reader, team, left) in [(&rita, "red", String::new()), (&tom, "blue", all("blue"))] {
+        pouch.ok(
+            reader,
+            json!({ "op": "replicate", "source": "@notes", "target": team }),
+        );
+        assert_eq!(pouch.ids(reader, team), left, "{team}");
+        let feed = reader.get("/@notes/_changes").await.yes();
+        let foreign: Vec<&Value> = feed["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| !row["id"].as_str().unwrap().starts_with(team))
+            .collect();
+        assert!(foreign.is_empty(), "{foreign:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_administrator_ends_is_learnt_by_those_who_had_it() {
+    deleted_by("ops").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_writer_ends_is_learnt_by_those_who_had_it() {
+    deleted_by("walt").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrators_deletes_are_otherwise_couchdbs_own() {
+    let world = filled().await;
+    let (ops, backend) = (world.as_("ops"), world.backend());
+    for path in [
+        "/@notes/none?rev=1-abc",
+        "/@notes/none",
+        "/@notes/red-0",
+        "/@notes/red-0?rev=1-0123456789abcdef0123456789abcdef",
+        "/@notes/red-0?rev=nonsense",
+    ] {
+        assert_eq!(
+            ops.delete(path).await.seen(),
+            backend.delete(path).await.seen(),
+            "{path}"
+        );
+    }
+    let stale = json!({ "_rev": "1-0123456789abcdef0123456789abcdef", "_deleted": true });
+    let put = |who: Client, body: Value| async move { who.put("/@notes/red-0", body).await.seen() };
+    assert_eq!(
+        put(ops.clone(), stale.clone()).await,
+        put(backend.clone(), stale).await
+    );
+    // What ends nothing is as it was sent, and so is a tombstone of what was never there.
+    let rows = json!({ "docs": [{ "_id": "x", "about": { "team": "red" } }, { "_id": "y", "_rev": "1-ab", "_deleted": true }], "new_edits": false });
+    let sent = ops.post("/@notes/_bulk_docs", rows.clone()).await;
+    let direct = backend.post("/@notes/_bulk_docs", rows).await;
+    assert_eq!(sent.status, direct.status);
+    let never =
+        json!({ "docs": [{ "_id": "y", "_rev": "1-ab", "_deleted": true }], "new_edits": false });
+    assert_eq!(ops.post("/@notes/_bulk_docs", never).await.yes(), json!([]));
+    assert!(tombstone(&world, "y").await["about"].is_null());
+    // A second end keeps nothing of the first.
+    let rev = tombstone(&world, "red-1").await["_rev"].clone();
+    let gone = ops
+        .delete(&format!("/@notes/red-1?rev={}", rev.as_str().unwrap()))
+        .await
+        .yes();
+    assert_eq!(gone["rev"], tombstone(&world, "red-1").await["_rev"]);
+    let again = format!("/@notes/red-1?rev={}", gone["rev"].as_str().unwrap());
+    assert_eq!(
+        ops.delete(&again).await.seen(),
+        backend.delete(&again).await.seen()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_tombstone_is_judged_by_what_it_ended() {
+    let world = filled().await;
+    let (rita, tom) = (world.as_("rita"), world.as_("tom"));
+    let rev = tombstone(&world, "red-0").await["_rev"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world
+        .backend()
+        .delete(&format!("/@notes/red-0?rev={rev}"))
+        .await
+        .yes();
+    let ends = |feed: Value| {
+        let rows = feed["results"].as_array().unwrap().clone();
+        rows.iter()
+            .filter(|row| row["deleted"] == true)
+            .map(|row| row["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ends(rita.get("/@notes/_changes").await.yes()),
+        [json!("red-0")]
+    );
+    assert_eq!(
+        ends(tom.get("/@notes/_changes").await.yes()),
+        Vec::<Value>::new()
+    );
+}
