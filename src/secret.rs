@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -97,41 +97,59 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Encrypts what clients carry for us and must neither read nor forge: sequences, bookmarks.
+/// Encrypts what clients carry for us and must neither read, compare nor forge: sequences, bookmarks.
 ///
-/// The same text under the same context gives the same token, since clients compare them: the nonce is
-/// an HMAC over both (as in RFC 5297), so equal tokens tell only that their contents are equal.
+/// A sequence moves with every change of the database, also one that the caller may not see, and a bookmark
+/// names the last row that was looked at, also a hidden one. So a token tells nothing but that it is ours:
+///
+/// - Each is sealed under a fresh random nonce: the same place looks new every time. Were equal places equal
+///   tokens, whoever polls would see *that* something hidden has happened. The other scheme that tells
+///   nothing, a `last_seq` that stays at the last row that was shown, would have CouchDB read all hidden rows
+///   behind it again at each poll, or us remember how far they reach.
+/// - Each is padded to a power of two, [`SHORTEST`] bytes at least: a counter or a hidden id that grows shows
+///   only where it passes such a mark.
+/// - The context (database, fingerprint, query) is authenticated, so a token means nothing anywhere else.
+///
+/// AES-GCM-SIV (RFC 8452), because random nonces of twelve bytes may meet after some billions of rows: two
+/// tokens then tell at most whether they hold the same, where AES-GCM would let tokens be forged.
+///
+/// What it costs: a client that compares tokens takes each for news. PouchDB writes its checkpoint again
+/// after a replication that had nothing to do; CouchDB's replicator compares the sequences of rows only.
 pub struct Seal {
-    nonces: Key,
     cipher: Option<LessSafeKey>,
 }
+
+/// What a token holds at least, its length included: enough for the sequences of a database with few shards.
+const SHORTEST: usize = 256;
 
 impl Seal {
     /// The seal for one purpose.
     pub fn new(secret: &Secret, purpose: &str) -> Self {
         let key = secret.derive_bytes(&format!("{purpose} cipher"));
         Self {
-            nonces: secret.derive(&format!("{purpose} nonce")),
-            cipher: UnboundKey::new(&AES_256_GCM, &*key)
+            cipher: UnboundKey::new(&AES_256_GCM_SIV, &*key)
                 .ok()
                 .map(LessSafeKey::new),
         }
     }
 
-    /// The token for a text, as base64url. It opens under the same context only.
-    /// It is empty, and never opens, if the cipher can't be had.
+    /// A token for a text, as base64url. It opens under the same context only.
+    /// It is empty, and never opens, if the cipher or randomness can't be had.
     pub fn seal(&self, context: &[u8], plain: &[u8]) -> String {
         self.try_seal(context, plain).unwrap_or_default()
     }
 
     fn try_seal(&self, context: &[u8], plain: &[u8]) -> Option<String> {
-        let tag = self.nonces.sign(&[context, plain]);
-        let nonce = tag.first_chunk::<NONCE_LEN>()?;
-        let mut text = plain.to_vec();
-        let cipher = self.cipher.as_ref()?;
-        let nonce_value = Nonce::assume_unique_for_key(*nonce);
-        cipher
-            .seal_in_place_append_tag(nonce_value, Aad::from(context), &mut text)
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        let mut text = pad(plain)?;
+        self.cipher
+            .as_ref()?
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context),
+                &mut text,
+            )
             .ok()?;
         Some(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &text].concat()))
     }
@@ -141,13 +159,24 @@ impl Seal {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (nonce, text) = bytes.split_first_chunk::<NONCE_LEN>()?;
         let mut text = text.to_vec();
-        let nonce_value = Nonce::assume_unique_for_key(*nonce);
+        let nonce = Nonce::assume_unique_for_key(*nonce);
         let cipher = self.cipher.as_ref()?;
-        let plain = cipher
-            .open_in_place(nonce_value, Aad::from(context), &mut text)
+        let padded = cipher
+            .open_in_place(nonce, Aad::from(context), &mut text)
             .ok()?;
-        Some(plain.to_vec())
+        let (length, rest) = padded.split_first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        rest.get(..length).map(<[u8]>::to_vec)
     }
+}
+
+/// The length (u32, big-endian), the text, and zeros up to the next power of two.
+fn pad(plain: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(plain.len()).ok()?.to_be_bytes();
+    let mut padded = [&length, plain].concat();
+    let whole = padded.len().checked_next_power_of_two()?.max(SHORTEST);
+    padded.resize(whole, 0);
+    Some(padded)
 }
 
 impl fmt::Debug for Seal {

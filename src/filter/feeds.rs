@@ -73,13 +73,14 @@ pub(crate) async fn changes(
     let (until, pulse) = (gives_up(&query), pulse(&query));
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
-    let size = query.limit.filter(|_| paged);
+    let size = query.limit.filter(|_| paged).map(ChangesPages::first);
     let mut pages = ChangesPages {
         query,
         body,
         longpoll,
         until,
         size,
+        read: 0,
     };
     let part = pages.ask();
     let last = None;

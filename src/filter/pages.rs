@@ -9,13 +9,16 @@ use std::time::Instant;
 use crate::filter::rows::ListRow;
 use crate::filter::window::Window;
 use crate::json::{JsonError, Object, Row, Value, string};
-use crate::route::query::{ChangesQuery, ViewQuery};
+use crate::route::query::{ChangesQuery, Feed, ViewQuery};
 use crate::route::{Method, Query};
 
 /// The largest page that is asked for when earlier pages held too few visible rows.
 const LARGEST_PAGE: u64 = 10_000;
 /// The smallest page after a first one that did not suffice.
 const SECOND_PAGE: u64 = 100;
+/// The smallest page of `_changes`, at first and after one that did not suffice.
+const FIRST_CHANGES: u64 = 100;
+const NEXT_CHANGES: u64 = 500;
 
 /// One request to CouchDB: what differs from the client's own.
 #[derive(Debug, Clone)]
@@ -241,9 +244,16 @@ pub(crate) struct ChangesPages {
     pub(crate) until: Option<Instant>,
     /// `limit` of the page that is being read.
     pub(crate) size: Option<u64>,
+    /// How many rows the pages before that one held, hidden ones included.
+    pub(crate) read: u64,
 }
 
 impl ChangesPages {
+    /// The first page: where rows may be hidden, more than a client asks for by a small limit.
+    pub(crate) fn first(limit: u64) -> u64 {
+        limit.max(FIRST_CHANGES)
+    }
+
     /// The request for the page that begins where the query says.
     pub(crate) fn ask(&mut self) -> Part {
         self.query.limit = self.size;
@@ -274,7 +284,12 @@ impl ChangesPages {
         else {
             return Ok(None);
         };
-        if let (true, Some(until)) = (self.longpoll, self.until) {
+        if self.longpoll && shown > 0 {
+            // It has something to tell, so it waits for nothing more.
+            self.query.feed = Feed::Normal;
+            self.query.heartbeat = None;
+            self.query.timeout = None;
+        } else if let (true, Some(until)) = (self.longpoll, self.until) {
             let left = until.saturating_duration_since(Instant::now());
             // The time is for waiting: behind a full page there may be rows that are there already.
             if left.is_zero() && !page_was_full {
@@ -283,12 +298,20 @@ impl ChangesPages {
             self.query.timeout = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
         }
         self.query.since = Some(sequence(last_seq)?);
-        if let (Some(size), Some(needed)) = (self.size, window.needed()) {
-            let size = size.saturating_mul(2).clamp(SECOND_PAGE, LARGEST_PAGE);
-            self.size = Some(size.max(needed));
+        self.read = self.read.saturating_add(end.rows);
+        if let (Some(_), Some(needed)) = (self.size, window.needed()) {
+            self.size = Some(enough(needed, self.read, shown));
         }
         Ok(Some(self.ask()))
     }
+}
+
+/// How large a page of `_changes` must be to hold the rows that are still needed, if as many of them are
+/// visible as of those that have been read. A quarter is added, so that the next one is seldom needed.
+fn enough(needed: u64, read: u64, shown: u64) -> u64 {
+    let expected = needed.saturating_mul(read) / shown.max(1);
+    let size = expected.saturating_add(expected / 4);
+    size.clamp(NEXT_CHANGES, LARGEST_PAGE).max(needed)
 }
 
 /// A sequence as the text that `since` takes.

@@ -240,6 +240,62 @@ async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_poll_that_has_something_to_tell_does_not_wait_for_more() {
+    let world = World::start(RULES).await;
+    // Exactly as many as the first page that is asked for holds.
+    let documents: Vec<Value> = (0..100)
+        .map(|n| json!({ "_id": format!("d{n:02}"), "kind": if n == 7 { "open" } else { "shut" } }))
+        .collect();
+    world.database("notes", documents.into()).await;
+    let answer = world
+        .as_("rita")
+        .get("/@notes/_changes?feed=longpoll&heartbeat=1000&limit=50")
+        .await;
+    assert_eq!(answer.ids(), "d07");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sequence_tells_nothing_of_what_is_hidden() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    let last = |query: &'static str| {
+        let rita = rita.clone();
+        async move {
+            let answer = rita.get(&format!("/@notes/_changes?{query}")).await;
+            answer.yes()["last_seq"].as_str().unwrap().to_owned()
+        }
+    };
+    for query in [
+        "",
+        "since=now",
+        "limit=1",
+        "limit=0",
+        "descending=true",
+        "feed=longpoll&timeout=1&since=now",
+        "seq_interval=2",
+    ] {
+        let quiet = [last(query).await, last(query).await];
+        world
+            .fill("notes", json!([{ "kind": "shut" }, { "kind": "shut" }]))
+            .await;
+        let after = last(query).await;
+        assert_ne!(quiet[0], quiet[1], "{query}");
+        assert!(!quiet.contains(&after), "{query}");
+        assert_eq!(quiet[0].len(), quiet[1].len(), "{query}");
+        assert_eq!(quiet[0].len(), after.len(), "{query}");
+    }
+    let rows = rita
+        .get("/@notes/_changes?seq_interval=2")
+        .await
+        .column("seq");
+    assert!(rows.iter().all(Value::is_string), "{rows:?}");
+    let list = rita.get("/@notes/_all_docs?update_seq=true").await.yes();
+    assert!(list["update_seq"].is_null(), "{list}");
+    let info = rita.get("/@notes").await.yes();
+    assert!(info["update_seq"].is_null(), "{info}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_continuous_feed_ends_at_its_limit() {
     let world = filled().await;
     for feed in ["continuous", "eventsource"] {
