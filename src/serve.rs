@@ -148,7 +148,7 @@ async fn reload(pipeline: Arc<Pipeline>, config: Config) {
         match check(&config) {
             Ok(policy) => {
                 tracing::info!(rules = policy.len(), "policies reloaded");
-                pipeline.policy.store(Arc::new(policy));
+                pipeline.adopt(policy);
             }
             Err(mistakes) => {
                 for mistake in mistakes {
@@ -217,6 +217,7 @@ fn ground(config: &Config) -> Result<Ground, StartError> {
         database.clone(),
         couch.clone(),
         jar,
+        config.limits.feed_lease / 2,
     )?);
     let nodes = database.map(|database| node_service(config, database, &couch, &identity));
     Ok(Ground {
@@ -247,8 +248,8 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         cors: Cors::new(&config.cors),
         session: Session::new(Arc::clone(&identity)),
         identity,
-        policy: ArcSwap::from_pointee(policy),
-        nodes,
+        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        nodes: nodes.map(Arc::new),
         own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
         couch,
         upstream: Upstream::new(client),

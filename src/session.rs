@@ -119,8 +119,9 @@ impl Session {
         Ok(ok(answer, renewed.or(recognised.renew)))
     }
 
-    /// `DELETE /_session`.
-    pub(crate) fn logout(&self) -> Answer {
+    /// `DELETE /_session`: the session is over, also for whoever else has its cookie.
+    pub(crate) fn logout(&self, cookie: Option<&[u8]>) -> Answer {
+        self.identity.end_session(cookie);
         let mut answer = Object::new();
         answer.insert("ok", true);
         ok(answer, Some(self.identity.clear()))

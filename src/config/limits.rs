@@ -27,6 +27,8 @@ impl Default for Limits {
             upstream_idle: Duration::from_secs(60),
             // CouchDB ends a feed, or beats, after 60 seconds by default.
             feed_idle: Duration::from_secs(120),
+            // Four looks at what is remembered in that time, for each open feed.
+            feed_lease: Duration::from_secs(10),
             // Node's server keeps for five seconds, CouchDB for minutes.
             upstream_keep: Duration::from_secs(4),
             grace: Duration::from_secs(30),
@@ -64,6 +66,7 @@ pub(super) fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> Limits {
         ("upstream_answer", &mut limits.upstream_answer),
         ("upstream_idle", &mut limits.upstream_idle),
         ("feed_idle", &mut limits.feed_idle),
+        ("feed_lease", &mut limits.feed_lease),
         ("upstream_keep", &mut limits.upstream_keep),
         ("grace", &mut limits.grace),
     ] {
@@ -77,6 +80,10 @@ pub(super) fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> Limits {
     if !(KIB..=64 * KIB).contains(&limits.head) || limits.target > limits.head {
         let message = "`limits.head` is 1KiB to 64KiB, `limits.target` at most that";
         reader.mistake(place, message);
+    }
+    // Attributes of a caller are remembered for a second, and records of users for a minute.
+    if !(Duration::from_secs(2)..=Duration::from_secs(60)).contains(&limits.feed_lease) {
+        reader.mistake(place, "`limits.feed_lease` is 2s to 60s");
     }
     limits
 }

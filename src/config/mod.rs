@@ -236,6 +236,8 @@ pub struct Limits {
     pub upstream_idle: Duration,
     /// The same for feeds, which are quiet between heartbeats.
     pub feed_idle: Duration,
+    /// How long an open feed goes on at most after the right to it has changed or ended.
+    pub feed_lease: Duration,
     /// How long an unused connection to CouchDB is kept: shorter than CouchDB keeps it.
     pub upstream_keep: Duration,
     /// For requests in flight when we are told to stop.

@@ -14,6 +14,7 @@ use crate::client::Answered;
 use crate::filter::ask::Asker;
 use crate::filter::head;
 use crate::filter::layout::Layout;
+use crate::filter::lease::Lease;
 use crate::filter::pages::Part;
 use crate::filter::stream::{Recipe, Rows};
 use crate::json::{Object, Value};
@@ -41,10 +42,18 @@ impl Answer {
         self.response
     }
 
-    /// CouchDB's answer as it came; for permits without a lens.
-    pub(crate) fn verbatim(upstream: Response<Answered>, administrator: bool) -> Self {
+    /// CouchDB's answer as it came; for permits without a lens. A feed has a lease.
+    pub(crate) fn verbatim(
+        upstream: Response<Answered>,
+        administrator: bool,
+        lease: Option<Lease>,
+    ) -> Self {
         let (parts, body) = upstream.into_parts();
-        let mut response = Response::new(boxed(body));
+        let body = boxed(body);
+        let mut response = Response::new(match lease {
+            Some(lease) => lease.cut(body),
+            None => body,
+        });
         *response.status_mut() = parts.status;
         *response.headers_mut() = head::verbatim(&parts.headers, administrator);
         Self { response }

@@ -20,7 +20,8 @@ pub(crate) struct ChangeRows {
     pub(crate) with_docs: bool,
     /// Seals sequences.
     pub(crate) sequences: Sequences,
-    /// The sequence of the row that was last looked at, as CouchDB wrote it.
+    /// The sequence of the row that was last looked at, as CouchDB wrote it; before, the one that the feed
+    /// began at.
     pub(crate) last: Option<Vec<u8>>,
     /// The sequence of the row that was last shown, sealed: the `id:` of an event.
     pub(crate) shown: String,

@@ -9,12 +9,14 @@ use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::changes::{ChangeRows, Sequences};
 use crate::filter::layout::Layout;
+use crate::filter::lease::Lease;
 use crate::filter::pages::{ChangesPages, Pages};
 use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::stream::Recipe;
 use crate::filter::window::Window;
 use crate::inspect;
+use crate::json::Value;
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::route::query::{ChangesQuery, Feed, Heartbeat};
@@ -37,6 +39,7 @@ pub(crate) struct ChangesLens {
 pub(crate) async fn changes(
     asker: Asker,
     lens: ChangesLens,
+    lease: Lease,
     seal: Arc<Seal>,
     last_event_id: Option<&str>,
     body: Option<Bytes>,
@@ -55,7 +58,10 @@ pub(crate) async fn changes(
         // A browser that reconnects says so in a header; its URL is still the first one.
         query.since = Some(last.to_owned());
     }
-    query.since = query.since.map(|since| sequences.open(&since));
+    let since = sequences.open(query.since.as_deref().unwrap_or("0"));
+    let since = begin(&asker, &query, since).await?;
+    let last = Some(Value::from(since.as_str()).to_bytes());
+    query.since = Some(since);
     let with_docs = query.include_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
     // CouchDB takes 0 for 1.
@@ -64,12 +70,8 @@ pub(crate) async fn changes(
         skip: 0,
         left: query.limit,
     };
-    let (layout, longpoll) = match query.feed {
-        Feed::Normal => (Layout::Rows("results"), false),
-        Feed::Longpoll => (Layout::Rows("results"), true),
-        Feed::Continuous => (Layout::Lines, false),
-        Feed::EventSource => (Layout::Events, false),
-    };
+    let longpoll = query.feed == Feed::Longpoll;
+    let layout = layout(query.feed);
     let (until, pulse) = (gives_up(&query), pulse(&query));
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
@@ -83,7 +85,6 @@ pub(crate) async fn changes(
         read: 0,
     };
     let part = pages.ask();
-    let last = None;
     let judge = Judge::Changes(ChangeRows {
         rows,
         docs,
@@ -98,8 +99,27 @@ pub(crate) async fn changes(
         layout,
         window,
         pulse,
+        lease: Some(lease),
     };
     rows_answer(Arc::new(asker), part, recipe).await
+}
+
+fn layout(feed: Feed) -> Layout {
+    match feed {
+        Feed::Normal | Feed::Longpoll => Layout::Rows("results"),
+        Feed::Continuous => Layout::Lines,
+        Feed::EventSource => Layout::Events,
+    }
+}
+
+/// Where the feed begins. One that waits must know it: it may end, and have to say from where to go on, before
+/// CouchDB has said anything.
+async fn begin(asker: &Asker, query: &ChangesQuery, since: String) -> Result<String, Refusal> {
+    if since != "now" || query.feed == Feed::Normal {
+        return Ok(since);
+    }
+    let now = asker.couch.changes(&asker.db, "now", None).await?;
+    Ok(now.last_seq)
 }
 
 /// When a long poll gives up.

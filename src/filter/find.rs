@@ -67,6 +67,7 @@ pub(crate) async fn find(
         layout: Layout::Rows("docs"),
         window,
         pulse: None,
+        lease: None,
     };
     rows_answer(Arc::new(asker), part, recipe).await
 }

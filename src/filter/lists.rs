@@ -250,6 +250,7 @@ pub(crate) fn prepare(
         layout: Layout::Rows("rows"),
         window,
         pulse: None,
+        lease: None,
     };
     Some((part, recipe))
 }

@@ -17,6 +17,7 @@ pub(crate) mod feeds;
 pub(crate) mod find;
 pub(crate) mod form;
 pub(crate) mod indexes;
+pub(crate) mod lease;
 pub(crate) mod lists;
 pub(crate) mod locals;
 pub(crate) mod single;

@@ -99,32 +99,33 @@ impl Judge {
         }
     }
 
-    /// Whether the answer can be ended here with a sequence to go on from.
-    pub(crate) fn can_end(&self) -> bool {
+    /// The sequence to go on from, as CouchDB wrote it: of the row that was last looked at, or where the feed
+    /// began.
+    pub(crate) fn place(&self) -> Option<&Vec<u8>> {
+        self.changes().and_then(|rows| rows.last.as_ref())
+    }
+
+    /// A sequence of CouchDB's for the client.
+    pub(crate) fn seal(&self, sequence: &[u8]) -> Option<String> {
+        Some(self.changes()?.sequences.seal(sequence))
+    }
+
+    fn changes(&self) -> Option<&ChangeRows> {
         match self {
-            Self::Changes(rows) => rows.last.is_some(),
+            Self::Changes(rows) => Some(rows),
             Self::Documents(_)
             | Self::Locals(_)
             | Self::View(_)
             | Self::Reduce(_)
             | Self::Find(_)
             | Self::BulkGet(_)
-            | Self::OpenRevs(_) => false,
+            | Self::OpenRevs(_) => None,
         }
     }
 
     /// The sequence of the row that was just written, for an event stream.
     pub(crate) fn event_id(&self) -> &str {
-        match self {
-            Self::Changes(rows) => &rows.shown,
-            Self::Documents(_)
-            | Self::Locals(_)
-            | Self::View(_)
-            | Self::Reduce(_)
-            | Self::Find(_)
-            | Self::BulkGet(_)
-            | Self::OpenRevs(_) => "",
-        }
+        self.changes().map_or("", |rows| &rows.shown)
     }
 
     /// Writes the row that was kept back until the rows ended, if there is one.

@@ -111,6 +111,7 @@ async fn open_revs(
         layout: Layout::Array,
         window: Window::ALL,
         pulse: None,
+        lease: None,
     };
     let mut rows = Rows::new(Arc::new(asker), recipe, upstream);
     if all && !rows.shows_something().await.map_err(Cut::refusal)? {
@@ -174,6 +175,7 @@ pub(crate) async fn bulk_get(
         layout: Layout::Rows("results"),
         window: Window::ALL,
         pulse: None,
+        lease: None,
     };
     rows_answer(Arc::new(asker), part, recipe).await
 }

@@ -1,7 +1,11 @@
 //! An answer made row by row while CouchDB sends it.
 //!
+//! `ending` writes its end, also when the right to a feed has gone.
+//!
 //! Invariant: memory holds one chunk of the network and one row, never the body; whatever goes wrong after
 //! the head has left is a [`Cut`], so that a partial answer never looks complete.
+
+mod ending;
 
 use std::mem;
 use std::sync::Arc;
@@ -17,12 +21,14 @@ use crate::filter::ask::Asker;
 use crate::filter::emit::{Place, emit};
 use crate::filter::known::Known;
 use crate::filter::layout::Layout;
+use crate::filter::lease::Lease;
 use crate::filter::pages::{PageEnd, Pages};
 use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
 use crate::filter::window::Window;
 use crate::json::{Event, JsonError, Row, Splitter};
+use ending::Sent;
 
 /// How often a row may ask for further documents before it is given up.
 const ROUNDS: usize = 8;
@@ -43,10 +49,12 @@ pub(crate) struct Rows {
     held: Vec<Vec<u8>>,
     /// What a feed does while there is nothing to show.
     pulse: Option<Pulse>,
+    lease: Option<Lease>,
     out: Vec<u8>,
     shown: u64,
     started: bool,
     state: State,
+    sent: Sent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +74,8 @@ pub(crate) struct Recipe {
     pub(crate) window: Window,
     /// For a feed that waits.
     pub(crate) pulse: Option<Pulse>,
+    /// For a feed: how long it may go on.
+    pub(crate) lease: Option<Lease>,
 }
 
 impl Rows {
@@ -77,8 +87,10 @@ impl Rows {
             layout,
             window,
             pulse,
+            lease,
         } = recipe;
         let splitter = Splitter::new(layout.upstream(), asker.largest_row());
+        let sent = Sent::nothing(judge.place());
         Self {
             asker,
             pages,
@@ -91,17 +103,22 @@ impl Rows {
             known: Known::default(),
             held: Vec::new(),
             pulse,
+            lease,
             out: Vec::new(),
             shown: 0,
             started: false,
             state: State::Reading,
+            sent,
         }
     }
 
     /// The answer as a body.
     pub(crate) fn into_body(self) -> Body {
         let chunks = stream::try_unfold(self, |mut rows| async move {
-            let chunk = rows.next().await?;
+            let chunk = match rows.lease.take() {
+                Some(lease) => rows.next_under(lease).await?,
+                None => rows.next().await?,
+            };
             Ok(chunk.map(|chunk| (BodyFrame::data(chunk), rows)))
         });
         boxed(StreamBody::new(chunks))
@@ -175,8 +192,6 @@ impl Rows {
         }
         match &self.pulse {
             Some(pulse) if !pulse.ends() => self.layout.heartbeat(&mut self.out),
-            // CouchDB's own timer is not delayed by anything then: it ends the feed, with its sequence.
-            Some(_) if !self.judge.can_end() => self.pulse = None,
             Some(_) => self.finish(),
             None => {}
         }
@@ -317,65 +332,6 @@ impl Rows {
         self.splitter = Splitter::new(self.layout.upstream(), self.asker.largest_row());
         self.upstream = Some(answer.into_body());
         Ok(())
-    }
-
-    /// Writes the end of the frame, once.
-    fn finish(&mut self) {
-        if self.state != State::Reading {
-            return;
-        }
-        if !self.started {
-            self.layout.open(&mut self.out);
-        }
-        let mark = self.out.len();
-        self.layout.before(self.shown == 0, &mut self.out);
-        let seen = self.judge.last(&mut self.out);
-        if self.window.take(seen) {
-            self.layout.after("", &mut self.out);
-        } else {
-            self.out.truncate(mark);
-        }
-        let tail = self.tail();
-        let tail = tail.as_ref().map(|(name, value)| (*name, value.as_str()));
-        self.layout.close(tail, &mut self.out);
-        let page_is_read = self.pages.size().is_some_and(|size| self.end.rows >= size);
-        self.state = if page_is_read {
-            State::Draining
-        } else {
-            State::Done
-        };
-        if self.state == State::Done {
-            self.upstream = None;
-        }
-    }
-
-    /// The member after the rows: where the client may go on.
-    fn tail(&self) -> Option<(&'static str, String)> {
-        match (&self.judge, &self.pages) {
-            (Judge::Changes(rows), _) => {
-                let full = self.window.is_full().then(|| rows.shown.clone());
-                let full = full.filter(|shown| !shown.is_empty());
-                let last = full.or_else(|| {
-                    let last = self.end.last_seq.as_deref().or(rows.last.as_deref());
-                    last.map(|last| rows.sequences.seal(last))
-                });
-                last.map(|last| ("last_seq", last))
-            }
-            (Judge::Find(rows), Pages::Find(pages)) => {
-                let consumed = pages.consumed.saturating_add(self.end.rows);
-                Some(("bookmark", rows.bookmarks.seal(&pages.bookmark, consumed)))
-            }
-            (
-                Judge::Documents(_)
-                | Judge::Locals(_)
-                | Judge::View(_)
-                | Judge::Reduce(_)
-                | Judge::Find(_)
-                | Judge::BulkGet(_)
-                | Judge::OpenRevs(_),
-                _,
-            ) => None,
-        }
     }
 }
 

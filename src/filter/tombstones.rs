@@ -55,7 +55,7 @@ pub(crate) async fn tombstones(
         let outbound = asker
             .rewrite
             .verbatim(permit, None, intake.with_body(body, limits))?;
-        return Ok(Answer::verbatim(upstream.send(outbound).await?, true));
+        return Ok(Answer::verbatim(upstream.send(outbound).await?, true, None));
     };
     let pass = match sent.forced {
         true => Pass::Alone,
@@ -75,13 +75,13 @@ pub(crate) async fn tombstones(
             asker
                 .rewrite
                 .tombstone(permit, query.pairs(), intake.with_body(body, limits))?;
-        Answer::verbatim(upstream.send(outbound).await?, true).of_delete()
+        Answer::verbatim(upstream.send(outbound).await?, true, None).of_delete()
     } else {
         let body = if kept { sent.into_body(&body) } else { body };
         let outbound = asker
             .rewrite
             .verbatim(permit, None, intake.with_body(body, limits))?;
-        Answer::verbatim(upstream.send(outbound).await?, true)
+        Answer::verbatim(upstream.send(outbound).await?, true, None)
     };
     drop(turn);
     Ok(answer)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::present::ANONYMOUS;
 use super::token::{self, Errand};
 use super::users::Standing;
-use super::{Identity, Recognised, Scheme, jwt, now};
+use super::{Identity, Proof, Recognised, Scheme, jwt, now};
 use crate::caller::{Caller, User, UserName};
 use crate::config::TokenVoucher;
 use crate::refusal::Refusal;
@@ -86,7 +86,7 @@ impl Identity {
             claims: bearer.claims,
             ..User::new(bearer.name, bearer.roles)
         };
-        Ok(recognised(user, Scheme::Token, None))
+        Ok(recognised(user, token, None))
     }
 
     async fn by_own_token(&self, token: &str) -> Result<Recognised, Refusal> {
@@ -94,7 +94,7 @@ impl Identity {
             .tokens
             .read(token, now())
             .ok_or(Refusal::WrongCredentials)?;
-        let standing = self.users.find(&signed.errand.name).await?;
+        let standing = self.users.confirm(&signed.errand.name).await?;
         let Standing::Known(record) = &standing else {
             return Err(Refusal::WrongCredentials);
         };
@@ -103,14 +103,15 @@ impl Identity {
         }
         let Errand { name, db } = signed.errand;
         let user = User::new(name, record.roles.clone());
-        Ok(recognised(user, Scheme::Token, Some(db)))
+        Ok(recognised(user, token, Some(db)))
     }
 }
 
-fn recognised(user: User, scheme: Scheme, only: Option<DbName>) -> Recognised {
+fn recognised(user: User, token: &str, only: Option<DbName>) -> Recognised {
     Recognised {
         caller: Caller::User(Arc::new(user)),
-        scheme,
+        scheme: Scheme::Token,
+        proof: Proof::Token(Secret::new(token)),
         only,
         renew: None,
     }

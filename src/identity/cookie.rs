@@ -1,8 +1,9 @@
 //! The session cookie: signed by us, read by every couchwarden that shares the secret.
 //!
-//! base64url of: version 1 · when the session began (u64) · when the cookie was issued (u64) ·
+//! base64url of: version 2 · when the session began (u64) · when the cookie was issued (u64) ·
 //! lifetime in seconds (u32) · digest of the credential that proved the name (16 bytes) · the name ·
-//! HMAC-SHA-256 over all of it (32 bytes). Times are seconds since 1970; numbers are big-endian.
+//! HMAC-SHA-256 over all of it (32 bytes). Times are seconds since 1970, the beginning milliseconds, so that
+//! it tells one session of a user from another; numbers are big-endian.
 //!
 //! There are no roles in it: they are looked up. The digest ends every session of a user whose password
 //! has changed, and of a name that was given to somebody else.
@@ -23,7 +24,7 @@ use super::keys::{Keys, Signed};
 /// CouchDB's name for it, which its replicator looks for.
 const NAME: &str = "AuthSession";
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A cookie is issued by a clock that is at most this much ahead of ours.
 const SKEW: u64 = 60;
@@ -70,6 +71,7 @@ impl fmt::Debug for SetCookie {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) name: UserName,
+    /// In milliseconds.
     pub(super) began: u64,
     pub(super) issued: u64,
 }
@@ -173,9 +175,13 @@ impl Cookies {
 
     /// Has a session that can't be watched gone on for too long?
     pub(super) fn is_worn(&self, claim: &Claim, now: u64) -> bool {
-        now >= claim
-            .began
-            .saturating_add(self.lifetime.saturating_mul(WORN))
+        let began = claim.began / 1000;
+        now >= began.saturating_add(self.lifetime.saturating_mul(WORN))
+    }
+
+    /// How long a cookie that has been issued can still be read.
+    pub(super) fn longest(&self) -> Duration {
+        Duration::from_secs(self.lifetime.saturating_add(SKEW))
     }
 }
 

@@ -5,9 +5,10 @@
 //! leaves the word to the header (a browser sends its old cookie along whether one wants it or not); a failed
 //! attempt with nothing beside it is a `401`, and never an anonymous caller.
 //!
-//! `basic` and `cookie` read what was sent, `bearer` knows tokens (`jwt` those of others, `token` our own), `keys` signs
-//! what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt, `cache` remembers verified passwords, `throttle` slows down guessing, `present` says to CouchDB who
-//! asks.
+//! `basic` and `cookie` read what was sent, `bearer` knows tokens (`jwt` those of others, `token` our own), `keys`
+//! signs what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
+//! `cache` remembers verified passwords, `sessions` which sessions have been ended, `confirm` asks about a caller
+//! again, `throttle` slows down guessing, `present` says to CouchDB who asks.
 //!
 //! Invariant: a caller has proved his name at the voucher that the name belongs to, with the record
 //! of him that is in force now.
@@ -15,12 +16,14 @@
 mod basic;
 mod bearer;
 mod cache;
+mod confirm;
 mod cookie;
 mod hash;
 mod jwt;
 mod keys;
 pub(crate) mod present;
 mod proof;
+mod sessions;
 mod throttle;
 mod token;
 mod users;
@@ -29,6 +32,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
 
 use crate::caller::{Caller, User, UserName};
 use crate::config;
@@ -41,10 +46,12 @@ use basic::Credentials;
 use cache::Verified;
 use cookie::{Claim, Cookies};
 use hash::Hasher;
+use sessions::Ended;
 use throttle::Throttle;
 use token::Tokens;
-use users::{Standing, Users};
+use users::{Follow, Standing, Users};
 
+pub(crate) use confirm::Proof;
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
 pub(crate) use throttle::network;
 
@@ -61,6 +68,8 @@ pub(crate) struct Identity {
     tokens: Tokens,
     /// How the tokens of others are believed; not at all, if there is nothing.
     token_rules: Option<config::TokenRules>,
+    ended: Ended,
+    changed: watch::Sender<()>,
     hasher: Hasher,
     throttle: Throttle,
     verified: Verified,
@@ -89,6 +98,8 @@ pub(crate) struct Recognised {
     pub(crate) scheme: Scheme,
     /// The one database that he may ask for, where his token is for one.
     only: Option<DbName>,
+    /// What he has shown for it.
+    pub(crate) proof: Proof,
     /// A cookie to put on the answer: a younger one, or the end of a broken one.
     pub(crate) renew: Option<SetCookie>,
 }
@@ -139,19 +150,29 @@ enum Ticket {
 }
 
 impl Identity {
-    /// As configured; `nodes` is the database of nodes, where it has one.
+    /// As configured; `nodes` is the database of nodes, where it has one. Changes of users are known within
+    /// `fresh`, as far as [`Identity::confirm`] is concerned.
     pub(crate) fn new(
         settings: &config::Identity,
         nodes: Option<DbName>,
         couch: Couch,
         jar: Jar,
+        fresh: Duration,
     ) -> Result<Self, IdentityError> {
         let random = Secret::random().ok_or(IdentityError::Random)?;
+        let cookies = Cookies::new(&settings.session, jar);
+        let changed = watch::Sender::new(());
+        let follow = Follow {
+            changed: changed.clone(),
+            fresh,
+        };
         Ok(Self {
             administrators: settings.administrators.iter().cloned().collect(),
-            users: Users::new(&settings.vouchers, nodes, couch.clone()),
+            users: Users::new(&settings.vouchers, nodes, couch.clone(), follow),
             couch,
-            cookies: Cookies::new(&settings.session, jar),
+            ended: Ended::new(cookies.longest()),
+            cookies,
+            changed,
             tokens: Tokens::new(&settings.session),
             token_rules: settings.tokens.clone(),
             hasher: Hasher::new(&settings.bcrypt),
@@ -194,6 +215,7 @@ impl Identity {
             Ok(None) => Ok(Recognised {
                 caller: Caller::Anonymous,
                 scheme: Scheme::Nothing,
+                proof: Proof::Nothing,
                 only: None,
                 renew: None,
             }),
@@ -212,8 +234,9 @@ impl Identity {
         let Some(Credentials { name, password }) = Credentials::read(authorization)? else {
             return Ok(None);
         };
-        let (caller, _) = self.prove(&name, &password, peer).await?;
+        let (caller, standing) = self.prove(&name, &password, peer).await?;
         Ok(Some(Recognised {
+            proof: Proof::of(&caller, &standing, None),
             caller,
             scheme: Scheme::Basic,
             only: None,
@@ -232,11 +255,11 @@ impl Identity {
         let Some(user) = caller.user() else {
             return Err(Refusal::WrongCredentials);
         };
-        let now = now();
+        let now = now_ms();
         let claim = Claim {
             name: user.name.clone(),
             began: now,
-            issued: now,
+            issued: now / 1000,
         };
         let cookie = self.cookies.issue(&claim, &standing.credential());
         Ok((caller, cookie))
@@ -256,29 +279,6 @@ impl Identity {
         }
     }
 
-    /// A younger cookie for a session; nothing, if it is none.
-    pub(crate) async fn renew(&self, header: &[u8]) -> Result<Option<SetCookie>, Refusal> {
-        let now = now();
-        let Some(ticket) = cookie::find(header).and_then(|value| self.cookies.read(value, now))
-        else {
-            return Ok(None);
-        };
-        let credential = self.users.find(&ticket.claim.name).await?.credential();
-        if !self.cookies.is_of(&ticket, &credential) {
-            return Ok(None);
-        }
-        let claim = Claim {
-            issued: now,
-            ..ticket.claim
-        };
-        Ok(Some(self.cookies.issue(&claim, &credential)))
-    }
-
-    /// After how long a session should be renewed.
-    pub(crate) fn refresh(&self) -> Duration {
-        self.cookies.refresh()
-    }
-
     /// The cookie that ends a session.
     pub(crate) fn clear(&self) -> SetCookie {
         self.cookies.clear()
@@ -289,11 +289,6 @@ impl Identity {
     pub(crate) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
         let reserved = self.administrators.contains(name.as_str()) || self.couch.is_account(name);
         Ok(!reserved && self.users.is_free(name).await?)
-    }
-
-    /// Forgets what is known of a user: his password, or his standing, has just been changed by us.
-    pub(crate) async fn forget(&self, name: &UserName) {
-        self.users.forget(name).await;
     }
 
     /// The bcrypt hash of a new password, at the configured cost.
@@ -319,6 +314,11 @@ impl Identity {
         let Some(ticket) = self.cookies.read(value, now) else {
             return Ok(Ticket::Failed);
         };
+        // Security: a session that was logged out is over, whoever still has its cookie.
+        // (`a_session_that_was_logged_out_is_over`)
+        if self.ended.has(&ticket.claim.name, ticket.claim.began) {
+            return Ok(Ticket::Failed);
+        }
         let standing = self.users.find(&ticket.claim.name).await?;
         let vouched = match &standing {
             Standing::Known(_) => true,
@@ -338,8 +338,10 @@ impl Identity {
             };
             self.cookies.issue(&claim, &standing.credential())
         });
+        let began = ticket.claim.began;
         let caller = self.caller(ticket.claim.name, &standing);
         Ok(Ticket::Recognised(Recognised {
+            proof: Proof::of(&caller, &standing, Some(began)),
             caller,
             scheme: Scheme::Cookie,
             only: None,
@@ -363,14 +365,20 @@ impl Identity {
 }
 
 /// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    now_ms() / 1000
+}
+
+/// Milliseconds since 1970.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one clock of sessions and nodes; below it time is an argument"
 )]
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Failed, Identity, Jar, Recognised, SameSite, Scheme, SetCookie};
-use crate::caller::Caller;
+use crate::caller::{Caller, UserName};
 use crate::config;
 use crate::couch::fake::Fake;
 use crate::refusal::Refusal;
@@ -46,7 +46,8 @@ fn with_lifetime(fake: &Fake, lifetime: Duration) -> Identity {
         same_site: SameSite::Lax,
     };
     let nodes = DbName::parse("catconf").ok();
-    let mut identity = Identity::new(&settings, nodes, fake.couch(), jar).unwrap();
+    let mut identity =
+        Identity::new(&settings, nodes, fake.couch(), jar, Duration::from_secs(5)).unwrap();
     identity.failure_floor = Duration::ZERO;
     identity
 }
@@ -316,4 +317,59 @@ async fn a_session_past_half_of_its_life_is_renewed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(renewed.unwrap().as_str().contains("Max-Age=1"));
+}
+
+#[tokio::test]
+async fn a_session_that_was_logged_out_is_over() {
+    let fake = cast().await;
+    let identity = identity(&fake);
+    let (first, other) = (
+        open(&identity, "bob", "banana").await,
+        later(&identity, "bob", "banana").await,
+    );
+    identity.end_session(Some(first.as_str().as_bytes()));
+    assert!(by_cookie(&identity, &first).await.is_err());
+    assert_eq!(who(by_cookie(&identity, &other).await).unwrap(), "bob:b");
+    // A cookie that is not ours, or none, ends nothing.
+    identity.end_session(Some(b"AuthSession=x"));
+    identity.end_session(None);
+    assert!(by_cookie(&identity, &other).await.is_ok());
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_user_end_at_once() {
+    let fake = cast().await;
+    let identity = identity(&fake);
+    let bobs = open(&identity, "bob", "banana").await;
+    let ops = open(&identity, "ops", "orange").await;
+    let proof = by_cookie(&identity, &bobs).await.unwrap().proof;
+    assert!(identity.confirm(&proof).await.unwrap().is_some());
+    identity
+        .end_sessions(&UserName::parse("bob").unwrap())
+        .await;
+    assert!(by_cookie(&identity, &bobs).await.is_err());
+    assert_eq!(identity.confirm(&proof).await.unwrap(), None);
+    assert!(by_cookie(&identity, &ops).await.is_ok());
+    let again = later(&identity, "bob", "banana").await;
+    assert!(by_cookie(&identity, &again).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_proof_lasts_as_long_as_the_credential() {
+    let fake = cast().await;
+    let identity = identity(&fake);
+    let proof = by_basic(&identity, "bob:banana").await.unwrap().proof;
+    let caller = identity.confirm(&proof).await.unwrap().unwrap();
+    assert_eq!(caller.name(), Some("bob"));
+    fake.user("bob", "cherry", r#"["b"]"#);
+    assert_eq!(identity.confirm(&proof).await.unwrap(), None);
+    let nobody = identity.recognise(None, None, PEER).await.unwrap().proof;
+    let caller = identity.confirm(&nobody).await.unwrap();
+    assert_eq!(caller, Some(Caller::Anonymous));
+}
+
+/// Not in the millisecond in which another session was opened or ended.
+async fn later(identity: &Identity, name: &str, password: &str) -> SetCookie {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    open(identity, name, password).await
 }

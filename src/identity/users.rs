@@ -2,10 +2,15 @@
 //!
 //! A name belongs to one voucher: a user node, or CouchDB's `_users`. Where both know it, nobody can log
 //! in by it, and the log says so. Records are kept for a minute at most and follow the `_changes` of
-//! both databases.
+//! both databases (`follow`).
+//!
+//! Who must not believe a record for that long ([`Users::confirm`]) gets it from CouchDB itself whenever the
+//! changes could not be followed lately.
 //!
 //! Invariant: a record holds no role that begins with `_`: who is an administrator says our configuration
 //! alone.
+
+mod follow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,19 +26,15 @@ use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
 
 use super::present::ANONYMOUS;
+use follow::Source;
+
+pub(super) use follow::Follow;
 
 /// How long a record is believed while nothing tells that it changed.
 const LIFE: Duration = Duration::from_secs(60);
 
 /// How many records are kept.
 const CAPACITY: u64 = 100_000;
-
-/// How long one question for changes waits.
-const WAIT: Duration = Duration::from_secs(25);
-
-/// How long to wait after a feed has failed, at first and at most.
-const PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What the ids of user documents begin with.
 const USER_PREFIX: &str = "org.couchdb.user:";
@@ -100,23 +101,33 @@ impl Standing {
 pub(super) struct Users {
     couch: Couch,
     /// The database of nodes, if nodes vouch.
-    nodes: Option<DbName>,
+    nodes: Option<Source>,
     /// `_users`, if CouchDB vouches.
-    users: Option<DbName>,
+    users: Option<Source>,
+    follow: Follow,
     records: Cache<UserName, Standing>,
     /// Counts the changes seen.
     epoch: AtomicU64,
 }
 
 impl Users {
-    pub(super) fn new(vouchers: &[config::Voucher], nodes: Option<DbName>, couch: Couch) -> Self {
+    pub(super) fn new(
+        vouchers: &[config::Voucher],
+        nodes: Option<DbName>,
+        couch: Couch,
+        follow: Follow,
+    ) -> Self {
         let asks = |voucher| vouchers.contains(&voucher);
+        let users = DbName::parse("_users").ok();
         Self {
             couch,
-            nodes: nodes.filter(|_| asks(config::Voucher::Nodes)),
-            users: DbName::parse("_users")
-                .ok()
-                .filter(|_| asks(config::Voucher::CouchDb)),
+            nodes: nodes
+                .filter(|_| asks(config::Voucher::Nodes))
+                .map(Source::new),
+            users: users
+                .filter(|_| asks(config::Voucher::CouchDb))
+                .map(Source::new),
+            follow,
             records: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(LIFE)
@@ -153,7 +164,17 @@ impl Users {
         found.map_err(|error: Arc<CouchError>| (*error).clone().into())
     }
 
-    /// Forgets the record, and whatever is being read just now.
+    /// The record as it is in CouchDB, or was a moment ago ([`Follow::fresh`]).
+    pub(super) async fn confirm(&self, name: &UserName) -> Result<Standing, Refusal> {
+        let sources = [&self.users, &self.nodes].into_iter().flatten();
+        let followed = |source: &Source| source.was_heard_within(self.follow.fresh);
+        if !sources.into_iter().all(followed) {
+            self.records.invalidate(name).await;
+        }
+        self.find(name).await
+    }
+
+    /// Forgets what is known of the name, also what is just being read.
     pub(super) async fn forget(&self, name: &UserName) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.records.invalidate(name).await;
@@ -178,13 +199,13 @@ impl Users {
 
     /// The `authorization` of the user node of this name.
     async fn read_node(&self, name: &UserName) -> Result<Option<Value>, CouchError> {
-        let (Some(db), Ok(id)) = (&self.nodes, DocId::parse(name.as_str())) else {
+        let (Some(nodes), Ok(id)) = (&self.nodes, DocId::parse(name.as_str())) else {
             return Ok(None);
         };
         if id.is_design() {
             return Ok(None);
         }
-        let document = self.couch.read(db, &id).await?;
+        let document = self.couch.read(&nodes.db, &id).await?;
         let authorization = document
             .as_ref()
             .and_then(|node| node.at(&["metadata", "authorization"]));
@@ -209,9 +230,9 @@ impl Users {
             (&self.users, account.ok()),
             (&self.nodes, DocId::parse(name.as_str()).ok()),
         ];
-        for (db, id) in places {
-            if let (Some(db), Some(id)) = (db, id)
-                && !self.couch.leaves(db, &id).await?.is_empty()
+        for (source, id) in places {
+            if let (Some(source), Some(id)) = (source, id)
+                && !self.couch.leaves(&source.db, &id).await?.is_empty()
             {
                 return Ok(false);
             }
@@ -222,53 +243,6 @@ impl Users {
     #[cfg(test)]
     pub(super) fn records_forget(&self) {
         self.records.invalidate_all();
-    }
-
-    /// Follows both databases. Does not return.
-    pub(super) async fn watch(&self) {
-        let follow = async |db: &Option<DbName>, prefix| match db {
-            Some(db) => self.follow(db, prefix).await,
-            None => std::future::pending().await,
-        };
-        tokio::join!(follow(&self.users, USER_PREFIX), follow(&self.nodes, ""));
-    }
-
-    async fn follow(&self, db: &DbName, prefix: &str) {
-        let mut pause = PAUSE;
-        loop {
-            let begun = tokio::time::Instant::now();
-            if let Err(error) = self.follow_feed(db, prefix).await {
-                tracing::warn!(%error, %db, "the changes of users can't be followed");
-            }
-            // What changes unseen in the meantime is believed for `LIFE` at most.
-            pause = if begun.elapsed() > WAIT { PAUSE } else { pause };
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    async fn follow_feed(&self, db: &DbName, prefix: &str) -> Result<(), CouchError> {
-        let mut since = self.couch.changes(db, "now", None).await?.last_seq;
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        // What was read before this moment may have changed before it too.
-        self.records.invalidate_all();
-        loop {
-            let changes = self.couch.changes(db, &since, Some(WAIT)).await?;
-            self.epoch.fetch_add(1, Ordering::SeqCst);
-            for id in &changes.ids {
-                let name = id
-                    .strip_prefix(prefix)
-                    .and_then(|name| UserName::parse(name).ok());
-                if let Some(name) = name {
-                    self.records.invalidate(&name).await;
-                }
-            }
-            if changes.ids.is_empty() && changes.last_seq == since {
-                // A server that does not wait must not be asked without end.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            since = changes.last_seq;
-        }
     }
 }
 

@@ -65,7 +65,7 @@ impl Nodes {
             return Err(Refusal::Forbidden(FORCED));
         }
         let deletes = written.deletes();
-        let answer = self.write_one(writer, written).await;
+        let answer = Box::pin(self.write_one(writer, written)).await;
         match answer {
             // As CouchDB answers what validation refuses, and every `PUT` that is done.
             Err(Refusal::Malformed(reason)) => Err(Refusal::ForbiddenBecause(reason)),
@@ -96,7 +96,7 @@ impl Nodes {
             let id = written.id.clone();
             let done = match forced {
                 true => Err(Refusal::Forbidden(FORCED)),
-                false => self.write_one(writer, written).await,
+                false => Box::pin(self.write_one(writer, written)).await,
             };
             match done {
                 Ok(_) if forced => {}
@@ -130,14 +130,14 @@ impl Nodes {
             replaces: Some(rev.as_deref()),
         };
         if deletes {
-            return self.delete(asked).await;
+            return Box::pin(self.delete(asked)).await;
         }
         let Value::Object(mut document) = written.document else {
             return Err(Refusal::BadRequest("Document must be a JSON object"));
         };
         document.remove("_id");
         document.remove("_rev");
-        self.put(asked, Body::Single(document.into())).await
+        Box::pin(self.put(asked, Body::Single(document.into()))).await
     }
 
     /// What policy makes of the document, for those under rules: hidden fields are put back. What is said

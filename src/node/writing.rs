@@ -108,7 +108,7 @@ impl Nodes {
                 self.judge_any(asked, Some(&wanted)).await?;
                 wanted.hash = Some(self.identity.hash(password).await?);
             }
-            self.write(asked, Some(&wanted)).await
+            Box::pin(self.write(asked, Some(&wanted))).await
         })
         .await
     }

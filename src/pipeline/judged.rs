@@ -9,6 +9,7 @@ use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::diff::{Diff, missing};
 use crate::filter::feeds::ChangesLens;
+use crate::filter::lease::Lease;
 use crate::filter::lists::Named;
 use crate::filter::single::Wanted;
 use crate::filter::{feeds, find, indexes, lists, locals, single, writes};
@@ -21,6 +22,7 @@ impl Pipeline {
     pub(super) async fn filtered(
         &self,
         permit: Permit,
+        lease: Option<Lease>,
         body: Bytes,
         conditions: &Conditions,
     ) -> Result<Answer, Refusal> {
@@ -58,7 +60,8 @@ impl Pipeline {
                 let body = optional(method, body);
                 let lens = ChangesLens { rows, docs };
                 let last = last_event_id.as_deref();
-                feeds::changes(self.asker(permit)?, lens, seal, last, body).await
+                let lease = lease.ok_or(Refusal::Internal)?;
+                feeds::changes(self.asker(permit)?, lens, lease, seal, last, body).await
             }
             Plan::Find(lens) => find::find(self.asker(permit)?, lens, seal, body).await,
             Plan::Explain(lens) => indexes::explain(self.asker(permit)?, lens, body).await,
@@ -78,7 +81,7 @@ impl Pipeline {
                 let asker = self.asker(permit)?;
                 writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
             }
-            Plan::Local => self.local(permit, body).await,
+            Plan::Local => Box::pin(self.local(permit, body)).await,
         }
     }
 

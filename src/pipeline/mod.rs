@@ -1,13 +1,16 @@
 //! One request, start to finish. Read this file first.
 //!
 //! `judged` carries out the permits whose body or answer goes through a lens, `writes` those whose body is not
-//! only JSON, `nodes` those of the node service, `sessions` opens and closes sessions.
+//! only JSON, `verbatim` those without a lens, `nodes` those of the node service; `sessions` opens and closes
+//! sessions, `lease` asks whether an open feed may go on.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
+mod lease;
 mod nodes;
 mod sessions;
+mod verbatim;
 mod writes;
 
 use std::net::IpAddr;
@@ -25,7 +28,7 @@ use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
-use crate::filter::errors;
+use crate::filter::lease::Lease;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
@@ -54,8 +57,8 @@ pub(crate) struct Pipeline {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Session,
     /// The rules in force; a request keeps those that it began with.
-    pub(crate) policy: ArcSwap<Policy>,
-    pub(crate) nodes: Option<Nodes>,
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
+    pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) own: Own,
     pub(crate) couch: Couch,
     pub(crate) upstream: Upstream,
@@ -148,17 +151,15 @@ impl Pipeline {
         }
         let recognised = self.own_origin(&intake, recognised?)?;
         recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
-        let caller = recognised.caller;
+        let Recognised { caller, proof, .. } = recognised;
         record.caller(caller.name().unwrap_or_default());
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
-        let caller = match (&self.nodes, policy.uses_attributes()) {
-            (Some(nodes), true) => nodes.endow(caller).await?,
-            (Some(_) | None, _) => caller,
-        };
+        let caller = lease::endow(self.nodes.as_deref(), &policy, caller).await?;
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
+        let lease = self.lease(&permit, proof);
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
-        Box::pin(self.serve(&policy, permit, judged, intake)).await
+        Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await
     }
 
     fn route(&self, intake: &Intake) -> Result<Route, RouteError> {
@@ -245,7 +246,7 @@ impl Pipeline {
         &self,
         policy: &Policy,
         permit: Permit,
-        judged: Option<String>,
+        (judged, lease): (Option<String>, Option<Lease>),
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         if matches!(permit.plan(), Plan::Own) {
@@ -258,37 +259,9 @@ impl Pipeline {
         }
         if matches!(permit.plan(), Plan::Verbatim | Plan::Attachment(_)) {
             // Of an attachment's document the revision that was judged, not the one that is newest by now.
-            return self.pass(permit, judged, intake).await;
+            return self.pass(permit, judged, lease, intake).await;
         }
-        Box::pin(self.with_body(permit, intake)).await
-    }
-
-    /// No lens: both bodies stream through untouched.
-    async fn pass(
-        &self,
-        permit: Permit,
-        rev: Option<String>,
-        intake: Intake,
-    ) -> Result<Answer, Refusal> {
-        let administrator = permit.caller().is_administrator();
-        let attachment = permit.route().attachment().is_some();
-        let intake = match administrator {
-            true => intake,
-            false => self.read_one_way(&permit, intake).await?,
-        };
-        let (intake, turn) = self.turn(&permit, intake).await?;
-        let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
-        let answer = self.upstream.send(outbound).await?;
-        drop(turn);
-        let failed = answer.status().is_client_error() || answer.status().is_server_error();
-        if failed && !administrator {
-            return Err(errors::refusal(answer).await);
-        }
-        let answer = Answer::verbatim(answer, administrator);
-        Ok(match !administrator && attachment {
-            true => answer.sandboxed(),
-            false => answer,
-        })
+        Box::pin(self.with_body(permit, lease, intake)).await
     }
 
     /// Our own services.

@@ -79,9 +79,8 @@ impl Pipeline {
         let answer = match (gate, route.document()) {
             (Gate::Closed(reason), _) => return Err(Refusal::Forbidden(reason)),
             (Gate::Documents, _) => {
-                nodes
-                    .write_documents(writer, inspect::value(&body)?)
-                    .await?
+                let body = inspect::value(&body)?;
+                Box::pin(nodes.write_documents(writer, body)).await?
             }
             (Gate::Document, id) => {
                 let if_match = if_match.as_deref();
@@ -89,7 +88,7 @@ impl Pipeline {
                     (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
                     _ => Written::read(id, &query, if_match, inspect::value(&body)?)?,
                 };
-                nodes.write_document(writer, &query, written).await?
+                Box::pin(nodes.write_document(writer, &query, written)).await?
             }
         };
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);

@@ -1,7 +1,7 @@
 //! Logging in and out, before it is known who asks.
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 
 use super::{Pipeline, text};
 use crate::filter::answer::Answer;
@@ -26,7 +26,9 @@ impl Pipeline {
             return Err(Refusal::Forbidden("this origin may not use the session"));
         }
         if method == Method::Delete {
-            return Ok(session_answer(self.session.logout(), cookie));
+            let jar = text(&intake, &COOKIE);
+            let answer = self.session.logout(jar.as_deref().map(str::as_bytes));
+            return Ok(session_answer(answer, cookie));
         }
         let content_type = text(&intake, &CONTENT_TYPE);
         let authorization = text(&intake, &AUTHORIZATION);

@@ -11,9 +11,9 @@ use crate::filter::answer::Answer;
 use crate::filter::attachments::judge_attachment;
 use crate::filter::copy::copy;
 use crate::filter::form::form;
+use crate::filter::lease::Lease;
 use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
-use crate::inspect;
 use crate::inspect::form::is_from_here;
 use crate::inspect::related::Related;
 use crate::inspect::turns::{Pass, Turn};
@@ -31,6 +31,7 @@ impl Pipeline {
     pub(super) async fn with_body(
         &self,
         permit: Permit,
+        lease: Option<Lease>,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         if let Plan::Tombstones(fields) = permit.plan() {
@@ -69,7 +70,7 @@ impl Pipeline {
             accept: text(&intake, &ACCEPT),
         };
         let body = intake.body.collect(self.limits.body).await?;
-        Box::pin(self.filtered(permit, body, &conditions)).await
+        Box::pin(self.filtered(permit, lease, body, &conditions)).await
     }
 
     /// An attachment: judged by its document, then its bytes pass as they come.
@@ -82,7 +83,7 @@ impl Pipeline {
         let asker = self.asker(permit)?;
         let (if_match, kind) = (text(&intake, &IF_MATCH), text(&intake, &CONTENT_TYPE));
         let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
-        self.pass(asker.permit, rev, intake).await
+        self.pass(asker.permit, rev, None, intake).await
     }
 
     /// A document with its attachments behind it: the document is judged, the attachments pass as they come.
@@ -131,7 +132,7 @@ impl Pipeline {
     }
 
     /// The request without its body, and the body.
-    async fn whole(&self, intake: Intake) -> Result<(Intake, Bytes), Refusal> {
+    pub(super) async fn whole(&self, intake: Intake) -> Result<(Intake, Bytes), Refusal> {
         let Intake { body, .. } = intake;
         let bytes = body.collect(self.limits.body).await?;
         let body = Inbound::empty();
@@ -159,25 +160,5 @@ impl Pipeline {
         let ids = [id.as_str()].into_iter();
         let turn = self.turns.take(db.as_str(), ids, pass).await;
         Ok((intake.with_body(body, &self.limits), Some(turn)))
-    }
-
-    /// Security: JSON that two readers could read differently goes no further, lens or not.
-    /// (`json_that_can_be_read_in_two_ways_is_refused`)
-    pub(super) async fn read_one_way(
-        &self,
-        permit: &Permit,
-        intake: Intake,
-    ) -> Result<Intake, Refusal> {
-        let route = permit.route();
-        let json = !intake
-            .header(&CONTENT_TYPE)
-            .is_some_and(|kind| kind.starts_with("multipart/"));
-        let writes = matches!(route.method, Method::Put | Method::Post);
-        if !(json && writes && route.document().is_some()) {
-            return Ok(intake);
-        }
-        let (intake, bytes) = self.whole(intake).await?;
-        inspect::value(&bytes)?;
-        Ok(intake.with_body(bytes, &self.limits))
     }
 }

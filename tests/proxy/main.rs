@@ -28,6 +28,7 @@ mod cors;
 mod deploy;
 mod errors;
 mod everyday;
+mod feeds;
 mod fields;
 mod hostile;
 mod identity;

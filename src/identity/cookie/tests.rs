@@ -29,7 +29,7 @@ fn cookies(secret: &str, previous: Option<&str>) -> Cookies {
 fn claim(name: &str) -> Claim {
     Claim {
         name: UserName::parse(name).unwrap(),
-        began: NOW,
+        began: NOW * 1000,
         issued: NOW,
     }
 }

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use super::{Standing, Users, Voucher};
+use tokio::sync::watch;
+
+use super::{Follow, Standing, Users, Voucher};
 use crate::caller::{Role, UserName};
 use crate::config;
 use crate::couch::fake::Fake;
@@ -8,7 +10,12 @@ use crate::route::DbName;
 
 fn users(fake: &Fake) -> Users {
     let vouchers = [config::Voucher::Nodes, config::Voucher::CouchDb];
-    Users::new(&vouchers, DbName::parse("catconf").ok(), fake.couch())
+    let follow = Follow {
+        changed: watch::Sender::new(()),
+        fresh: Duration::from_secs(5),
+    };
+    let nodes = DbName::parse("catconf").ok();
+    Users::new(&vouchers, nodes, fake.couch(), follow)
 }
 
 /// `node`, `couchdb` with the roles, `unknown` or `unusable`.
@@ -115,6 +122,40 @@ async fn a_change_is_seen_at_once() {
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(standing(&users, "bob").await, "unusable");
+    };
+    tokio::select! {
+        () = users.watch() => {}
+        () = story => {}
+    }
+}
+
+#[tokio::test]
+async fn what_can_t_be_followed_is_read_again_by_who_must_know() {
+    let fake = Fake::start().await;
+    fake.user("bob", "x", r#"["old"]"#);
+    let users = users(&fake);
+    assert_eq!(standing(&users, "bob").await, "couchdb old");
+    fake.user("bob", "x", r#"["new"]"#);
+    assert_eq!(standing(&users, "bob").await, "couchdb old");
+    let name = UserName::parse("bob").unwrap();
+    users.confirm(&name).await.unwrap();
+    assert_eq!(standing(&users, "bob").await, "couchdb new");
+}
+
+#[tokio::test]
+async fn who_waits_is_told_of_a_change_after_it_can_be_seen() {
+    let fake = Fake::start().await;
+    fake.user("bob", "x", r#"["old"]"#);
+    let users = users(&fake);
+    let mut changed = users.follow.changed.subscribe();
+    let story = async {
+        // Both databases are followed from now on.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(standing(&users, "bob").await, "couchdb old");
+        changed.borrow_and_update();
+        fake.user("bob", "x", r#"["new"]"#);
+        changed.changed().await.unwrap();
+        assert_eq!(standing(&users, "bob").await, "couchdb new");
     };
     tokio::select! {
         () = users.watch() => {}

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::backend::Backend;
 
@@ -91,6 +91,17 @@ pub(crate) fn make_user(name: &str, roles: &[&str]) {
     let made = backend()
         .ask("PUT", &user_path(name), Some(&document))
         .unwrap();
+    assert_eq!(made.status, 201, "user `{name}`: {}", made.text);
+}
+
+/// Changes members of the document of an account.
+pub(crate) fn change_user(name: &str, change: &Value) {
+    let path = user_path(name);
+    let mut document = backend().ask("GET", &path, None).unwrap().json();
+    for (member, value) in change.as_object().unwrap() {
+        document[member] = value.clone();
+    }
+    let made = backend().ask("PUT", &path, Some(&document)).unwrap();
     assert_eq!(made.status, 201, "user `{name}`: {}", made.text);
 }
 

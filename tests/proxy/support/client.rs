@@ -66,6 +66,11 @@ impl Client {
         self
     }
 
+    /// The name that this client logs in by.
+    pub(crate) fn name(&self) -> &str {
+        &self.login.as_ref().unwrap().0
+    }
+
     pub(crate) fn http2(mut self) -> Self {
         self.version = Version::HTTP_2;
         self

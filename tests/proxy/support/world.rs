@@ -61,7 +61,7 @@ impl World {
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         cert::make(&directory.path().join("certs"), &[]).unwrap();
-        let expand = |text: &str| cast.expand(text).replace("\"@", &format!("\"{prefix}"));
+        let expand = |text: &str| expand(text, &cast, &prefix);
         std::fs::create_dir(directory.path().join("policies")).unwrap();
         std::fs::write(
             directory.path().join("policies/test.toml"),
@@ -194,6 +194,32 @@ impl World {
         name
     }
 
+    /// Gives a user these roles, past couchwarden.
+    pub(crate) fn roles(&self, user: &Client, roles: &[&str]) {
+        cast::change_user(user.name(), &json!({ "roles": roles }));
+    }
+
+    /// Gives a user another password, past couchwarden.
+    pub(crate) fn password(&self, user: &Client, password: &str) {
+        cast::change_user(user.name(), &json!({ "password": password }));
+    }
+
+    /// Removes a user, past couchwarden.
+    pub(crate) fn remove(&self, user: &Client) {
+        cast::delete_user(user.name());
+    }
+
+    /// Other policies from now on. All couchwardens of this process read theirs again, which changes nothing for them.
+    pub(crate) fn reload(&self, policies: &str) {
+        let file = self.directory.path().join("policies/test.toml");
+        std::fs::write(file, expand(policies, &self.cast, &self.prefix)).unwrap();
+        let process = std::process::id().to_string();
+        let told = std::process::Command::new("kill")
+            .args(["-HUP", &process])
+            .status();
+        assert!(told.unwrap().success());
+    }
+
     pub(crate) fn over_http2(&self, client: &Client) -> Client {
         Client {
             tls: Some(self.tls(b"h2")),
@@ -237,6 +263,11 @@ async fn serve(config: Config) -> (SocketAddr, oneshot::Sender<()>) {
             .unwrap_or_else(|error| panic!("{error}"));
     });
     (address, stop)
+}
+
+/// Puts the real names of databases and of the cast into a text.
+fn expand(text: &str, cast: &Cast, prefix: &str) -> String {
+    cast.expand(text).replace("\"@", &format!("\"{prefix}"))
 }
 
 impl Drop for World {

@@ -1,0 +1,148 @@
+//! Whether who was recognised a while ago is still the same: asked again while an answer lasts, and told when
+//! it is worth asking; and how sessions are renewed and ended.
+//!
+//! Of an administrator in CouchDB's own configuration nothing tells that his password changed; he is the same
+//! for as long as his answer lasts.
+//!
+//! Invariant: a session that has ended, another credential, or a name that is gone confirms nobody.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::cookie::{Claim, SetCookie};
+use super::users::Standing;
+use super::{Identity, cookie, now, now_ms};
+use crate::caller::{Caller, UserName};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+
+/// What a caller has shown, so that he can be asked about again while an answer lasts.
+#[derive(Debug, Clone)]
+pub(crate) enum Proof {
+    /// Nothing: he is anonymous.
+    Nothing,
+    /// That he is this user.
+    User {
+        name: UserName,
+        /// The credential by which he was known.
+        credential: Secret,
+        /// When his session began, if he came by its cookie.
+        session: Option<u64>,
+    },
+    /// A token, which is read again: it may have expired, and roles may be looked up by it.
+    Token(Secret),
+}
+
+impl Identity {
+    /// A younger cookie for a session; nothing, if it is none.
+    pub(crate) async fn renew(&self, header: &[u8]) -> Result<Option<SetCookie>, Refusal> {
+        let now = now();
+        let Some(ticket) = cookie::find(header).and_then(|value| self.cookies.read(value, now))
+        else {
+            return Ok(None);
+        };
+        if self.ended.has(&ticket.claim.name, ticket.claim.began) {
+            return Ok(None);
+        }
+        let credential = self.users.find(&ticket.claim.name).await?.credential();
+        if !self.cookies.is_of(&ticket, &credential) {
+            return Ok(None);
+        }
+        let claim = Claim {
+            issued: now,
+            ..ticket.claim
+        };
+        Ok(Some(self.cookies.issue(&claim, &credential)))
+    }
+
+    /// After how long a session should be renewed.
+    pub(crate) fn refresh(&self) -> Duration {
+        self.cookies.refresh()
+    }
+
+    /// Forgets what is known of a user: his password, or his standing, has just been changed by us. His open
+    /// feeds are judged anew.
+    pub(crate) async fn forget(&self, name: &UserName) {
+        // Boxed, for it is awaited deep inside of larger futures.
+        Box::pin(self.users.forget(name)).await;
+        self.announce();
+    }
+
+    /// Ends the session of this cookie, and tells those who wait for [`Identity::changes`].
+    pub(crate) fn end_session(&self, cookie: Option<&[u8]>) {
+        let now = now_ms();
+        let value = cookie.and_then(cookie::find);
+        let Some(ticket) = value.and_then(|value| self.cookies.read(value, now / 1000)) else {
+            return;
+        };
+        self.ended.end(&ticket.claim.name, ticket.claim.began, now);
+        self.announce();
+    }
+
+    /// Ends every session of a user that has begun by now, and looks him up anew, so that a password that is
+    /// no longer his is believed no more. Feeds that began by either end.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for whoever changes a password or removes a user")
+    )]
+    pub(crate) async fn end_sessions(&self, name: &UserName) {
+        self.ended.end_all(name, now_ms());
+        self.users.forget(name).await;
+        self.announce();
+    }
+
+    /// Whom the caller who has shown this is to be taken for now; nobody, if it proves nothing any more.
+    /// What is remembered of him is no older than it may be (see [`Identity::new`]).
+    pub(crate) async fn confirm(&self, proof: &Proof) -> Result<Option<Caller>, Refusal> {
+        let (name, credential, session) = match proof {
+            Proof::Nothing => return Ok(Some(Caller::Anonymous)),
+            Proof::Token(token) => return self.confirm_token(token).await,
+            Proof::User {
+                name,
+                credential,
+                session,
+            } => (name, credential, session),
+        };
+        if session.is_some_and(|began| self.ended.has(name, began)) {
+            return Ok(None);
+        }
+        let standing = self.users.confirm(name).await?;
+        let same = credential.matches(&standing.credential());
+        Ok(same.then(|| self.caller(name.clone(), &standing)))
+    }
+
+    async fn confirm_token(&self, token: &Secret) -> Result<Option<Caller>, Refusal> {
+        let Ok(token) = std::str::from_utf8(token.expose()) else {
+            return Ok(None);
+        };
+        match self.by_token(token).await {
+            Ok(recognised) => Ok(Some(recognised.caller)),
+            Err(Refusal::WrongCredentials) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Resolves its `changed` whenever somebody may have become another than he was.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Tells those who wait for [`Identity::changes`].
+    pub(crate) fn announce(&self) {
+        self.changed.send_replace(());
+    }
+}
+
+impl Proof {
+    pub(super) fn of(caller: &Caller, standing: &Standing, session: Option<u64>) -> Self {
+        match caller.user() {
+            None => Self::Nothing,
+            Some(user) => Self::User {
+                name: user.name.clone(),
+                credential: Secret::new(standing.credential()),
+                session,
+            },
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether an open feed may go on: who asked is recognised again from what he has shown, and policy decides again
+//! about the same route by the rules in force now.
+//!
+//! Invariant: a feed goes on only for the very caller it began with, roles and attributes included, under a
+//! permit that shows the same. What can't be found out is a no.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+
+use super::Pipeline;
+use crate::caller::Caller;
+use crate::filter::lease::Lease;
+use crate::identity::Proof;
+use crate::node::Nodes;
+use crate::policy::{Fingerprint, Permit, Plan, Policy, Verdict};
+use crate::refusal::Refusal;
+use crate::route::{Call, DatabaseCall};
+
+/// What a permit is compared by.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    verbatim: bool,
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Shown {
+    fn by(permit: &Permit) -> Self {
+        Self {
+            verbatim: matches!(permit.plan(), Plan::Verbatim),
+            fingerprint: permit.fingerprint(),
+        }
+    }
+}
+
+impl Pipeline {
+    /// The rules that are in force from now on. Open feeds are judged by them at once.
+    pub(crate) fn adopt(&self, policy: Policy) {
+        self.policy.store(Arc::new(policy));
+        self.identity.announce();
+    }
+
+    /// The lease of a feed; none for an answer that ends by itself.
+    pub(super) fn lease(&self, permit: &Permit, proof: Proof) -> Option<Lease> {
+        let route = permit.route().clone();
+        let changes = matches!(
+            route.call,
+            Call::Database {
+                call: DatabaseCall::Changes,
+                ..
+            }
+        );
+        if !changes && !route.is_feed() {
+            return None;
+        }
+        let (caller, shown) = (permit.caller().clone(), Shown::by(permit));
+        let (identity, policy) = (Arc::clone(&self.identity), Arc::clone(&self.policy));
+        let nodes = self.nodes.clone();
+        let began = Arc::new((route, caller, shown, proof));
+        let ask = move || {
+            let (identity, policy) = (Arc::clone(&identity), policy.load_full());
+            let (nodes, began) = (nodes.clone(), Arc::clone(&began));
+            async move {
+                let (route, caller, shown, proof) = &*began;
+                let Ok(Some(now)) = identity.confirm(proof).await else {
+                    return false;
+                };
+                let Ok(now) = endow(nodes.as_deref(), &policy, now).await else {
+                    return false;
+                };
+                now == *caller
+                    && match policy.decide(&now, route.clone()) {
+                        Verdict::Permit(permit) => Shown::by(&permit) == *shown,
+                        Verdict::Deny(_) | Verdict::Ask(_) => false,
+                    }
+            }
+            .boxed()
+        };
+        let lease = self.limits.feed_lease;
+        Some(Lease::new(Arc::new(ask), self.identity.changes(), lease))
+    }
+}
+
+/// The caller with the values of his own node, where a rule asks for one.
+pub(super) async fn endow(
+    nodes: Option<&Nodes>,
+    policy: &Policy,
+    caller: Caller,
+) -> Result<Caller, Refusal> {
+    match nodes {
+        Some(nodes) if policy.uses_attributes() => nodes.endow(caller).await,
+        Some(_) | None => Ok(caller),
+    }
+}
