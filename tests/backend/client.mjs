@@ -21,6 +21,7 @@
 //   sync-wait    sync, event, [timeout]            until such an event has come that no `sync-events` has answered
 //   sync-stop    sync                              answers {result}
 //   wait         db, id, [field, value, absent, timeout]    until the document is there (and the field so), or is absent
+//   rows         auth                              answers {rows}: how many rows of `_changes` that user was sent since the last time
 //   close        db
 
 import { once } from 'node:events';
@@ -37,6 +38,7 @@ const PATIENCE = 10_000;
 
 const databases = new Map();
 const syncs = [];
+const rowsSent = new Map();
 
 const operations = {
   open({ db, url, auth, options }) {
@@ -61,6 +63,11 @@ const operations = {
   'sync-wait': ({ sync, event, timeout }) => waitForEvent(syncNumbered(sync), event, timeout),
   'sync-stop': ({ sync }) => stopSync(syncNumbered(sync)),
   wait: waitForDocument,
+  rows({ auth: { user } }) {
+    const rows = rowsSent.get(user) ?? 0;
+    rowsSent.delete(user);
+    return { rows };
+  },
   async close({ db }) {
     await named(db).close();
     databases.delete(db);
@@ -80,9 +87,23 @@ function place(where, auth) {
 
 function remote(url, auth = {}, options = {}) {
   const { user, password, cookie, bearer } = auth;
-  if (user !== undefined) return new PouchDB(url, { auth: { username: user, password }, ...options });
+  if (user !== undefined) return new PouchDB(url, { auth: { username: user, password }, fetch: counting(user), ...options });
   const headers = { ...(cookie && { Cookie: cookie }), ...(bearer && { Authorization: `Bearer ${bearer}` }) };
   return new PouchDB(url, { fetch: (to, request) => PouchDB.fetch(to, withHeaders(request, headers)), ...options });
+}
+
+/** Counts the rows of `_changes` that a user is sent. */
+function counting(user) {
+  return async (to, request) => {
+    const response = await PouchDB.fetch(to, request);
+    const read = response.json.bind(response);
+    response.json = async () => {
+      const answer = await read();
+      if (/\/_changes\?/.test(to)) rowsSent.set(user, (rowsSent.get(user) ?? 0) + (answer.results?.length ?? 0));
+      return answer;
+    };
+    return response;
+  };
 }
 
 function withHeaders(request, headers) {

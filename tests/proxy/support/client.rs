@@ -71,6 +71,19 @@ impl Client {
         &self.login.as_ref().unwrap().0
     }
 
+    /// The URL of a database of this test, for somebody who is no `Client`.
+    pub(crate) fn url(&self, db: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}/{}{db}", self.address, self.prefix)
+    }
+
+    /// The header that this client logs in by.
+    pub(crate) fn authorization(&self) -> &str {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(name, _)| name == "authorization");
+        &found.unwrap().1
+    }
+
     pub(crate) fn http2(mut self) -> Self {
         self.version = Version::HTTP_2;
         self

@@ -29,6 +29,7 @@ pub(crate) struct World {
     databases: Mutex<Vec<String>>,
     users: Mutex<Vec<String>>,
     stops: Mutex<Vec<oneshot::Sender<()>>>,
+    plain: bool,
 }
 
 impl World {
@@ -41,6 +42,15 @@ impl World {
     pub(crate) async fn with(policies: &str, more: &str) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
         Self::run(backend().section(), prefix, Cast::share(), policies, more).await
+    }
+
+    /// Over plain HTTP, for clients that don't know our certificate.
+    pub(crate) async fn plain(policies: &str) -> Self {
+        let prefix: Arc<str> = format!("{}_", unique()).into();
+        let section = format!("insecure = true\n{}", backend().section());
+        let mut world = Self::run(section, prefix, Cast::share(), policies, "").await;
+        world.plain = true;
+        world
     }
 
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
@@ -96,6 +106,7 @@ impl World {
             databases: Mutex::default(),
             users: Mutex::default(),
             stops: Mutex::new(vec![stop]),
+            plain: false,
         }
     }
 
@@ -166,7 +177,7 @@ impl World {
     pub(crate) fn anonymous(&self) -> Client {
         Client {
             address: self.address,
-            tls: Some(self.tls(b"http/1.1")),
+            tls: (!self.plain).then(|| self.tls(b"http/1.1")),
             version: Version::HTTP_11,
             headers: Vec::new(),
             prefix: Arc::clone(&self.prefix),
