@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Fake, Seen, Step, World, chunked, plain};
 
@@ -239,18 +239,27 @@ async fn what_couchdb_says_twice_is_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_breaks_off_is_not_the_last() {
     // The first page is whole; the one that fills it is not.
-    let page = r#"{"results":[{"seq":"1-x","id":"a","changes":[{"rev":"1-a"}],"doc":{"_id":"a","_rev":"1-a","kind":"open"}},{"seq":"2-x","id":"b","changes":[{"rev":"1-b"}],"doc":{"_id":"b","_rev":"1-b","kind":"shut"}}],"last_seq":"2-x","pending":9}"#;
+    // It holds all that were asked for.
+    let rows: Vec<Value> = (1..=100)
+        .map(|n| {
+            let kind = if n == 1 { "open" } else { "shut" };
+            json!({ "seq": format!("{n}-x"), "id": format!("d{n}"), "changes": [{ "rev": "1-a" }],
+                "doc": { "_id": format!("d{n}"), "_rev": "1-a", "kind": kind } })
+        })
+        .collect();
+    let page = json!({ "results": rows, "last_seq": "100-x", "pending": 9 }).to_string();
     for second in [
         plain(500, "{}"),
         plain(404, "{}"),
         plain(200, "{\"results\":["),
         vec![Step::Close],
     ] {
+        let page = page.clone();
         let (world, fake) = before(move |seen| {
-            if seen.target.contains("since=2-x") {
+            if seen.target.contains("since=100-x") {
                 second.clone()
             } else {
-                plain(200, page)
+                plain(200, &page)
             }
         })
         .await;
