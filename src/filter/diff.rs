@@ -5,17 +5,15 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::body::Cut;
-use crate::filter::answer::{Answer, first};
+use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::known::Known;
-use crate::filter::pages::Part;
-use crate::filter::sight::{Sight, see_elsewhere};
-use crate::filter::writes::whole;
+use crate::filter::sight::{Sight, judge};
 use crate::inspect;
 use crate::json::{Object, Value};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
-use crate::route::{Method, Query};
+use crate::route::Rev;
 
 /// How the answer is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +24,14 @@ pub(crate) enum Diff {
     MissingRevs,
 }
 
-/// How often rows may ask for further revisions.
+/// How often a tombstone may ask for the body before it.
 const ROUNDS: usize = 4;
 
-/// Which of the revisions that a client has are not here, as far as he may know.
+/// Which of the revisions that a client has are not here, as far as he may know: those are here that a leaf which
+/// he may see descends from.
+///
+/// Security: CouchDB's own answer would tell whether a guessed revision of a hidden leaf is stored.
+/// (`two_worlds_that_differ_in_hidden_things_answer_alike`)
 pub(crate) async fn missing(
     asker: Asker,
     lens: Lens,
@@ -39,32 +41,22 @@ pub(crate) async fn missing(
     let Value::Object(asked) = inspect::value(&body)? else {
         return Err(Refusal::BadRequest("Request body must be a JSON object"));
     };
-    let visible = visible(&asker, &lens, &asked).await?;
-    let mut hidden = Object::new();
-    let mut open = Object::new();
-    for (id, revs) in asked.iter() {
-        let side = if visible.contains(id) {
-            &mut open
-        } else {
-            &mut hidden
-        };
-        side.insert(id, revs.clone());
-    }
+    let stored = stored(&asker, &lens, &asked).await?;
     let mut answer = Object::new();
-    if !open.is_empty() {
-        let body = Some(Value::Object(open).to_bytes());
-        let part = Part {
-            method: Method::Post,
-            query: Query::default(),
-            body,
-        };
-        let upstream = whole(first(&asker, part).await?).await?;
-        collect(&upstream, kind, &mut answer)?;
-    }
-    for (id, revs) in hidden.iter() {
-        // An empty list has nothing missing, so the document is not in the answer at all.
-        if revs.as_array().is_some_and(|revs| !revs.is_empty()) {
-            answer.insert(id, laid_out(kind, revs.clone()));
+    for ((id, revs), stored) in asked.iter().zip(&stored) {
+        let revs = revs
+            .as_array()
+            .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
+        let mut absent = Vec::new();
+        for rev in revs {
+            let known = rev.as_str().and_then(|text| Rev::parse(text).ok());
+            let known = known.ok_or(Refusal::BadRequest("Invalid rev format"))?;
+            if !stored.contains(known.as_str()) {
+                absent.push(rev.clone());
+            }
+        }
+        if !absent.is_empty() {
+            answer.insert(id, laid_out(kind, absent.into()));
         }
     }
     let mut whole = Value::Object(answer);
@@ -76,6 +68,7 @@ pub(crate) async fn missing(
     Ok(Answer::json(bytes))
 }
 
+/// `possible_ancestors` would name leaves too; it only spares attachments a journey.
 fn laid_out(kind: Diff, revs: Value) -> Value {
     match kind {
         Diff::RevsDiff => super::writes::object([("missing", revs)]),
@@ -83,42 +76,30 @@ fn laid_out(kind: Diff, revs: Value) -> Value {
     }
 }
 
-/// CouchDB's answer for the documents that may be seen. `possible_ancestors` names leaves that nobody has
-/// judged, so it stays here; it only spares attachments a journey.
-fn collect(upstream: &[u8], kind: Diff, answer: &mut Object) -> Result<(), Refusal> {
-    const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
-    let read = Value::parse(upstream).map_err(|_| UNREADABLE)?;
-    let rows = match kind {
-        Diff::RevsDiff => Some(&read),
-        Diff::MissingRevs => read.get("missing_revs"),
-    };
-    for (id, row) in rows.and_then(Value::as_object).ok_or(UNREADABLE)?.iter() {
-        let revs = match kind {
-            Diff::RevsDiff => row.get("missing"),
-            Diff::MissingRevs => Some(row),
-        };
-        if let Some(revs) = revs {
-            answer.insert(id, laid_out(kind, revs.clone()));
-        }
-    }
-    Ok(())
-}
-
-async fn visible<'a>(
+/// For each document that was asked for, the revisions of the leaves that may be seen and of their ancestors.
+/// CouchDB is asked the same for what is hidden and for what is absent.
+async fn stored(
     asker: &Asker,
     lens: &Lens,
-    asked: &'a Object,
-) -> Result<HashSet<&'a str>, Refusal> {
+    asked: &Object,
+) -> Result<Vec<HashSet<String>>, Refusal> {
+    let ids: Vec<(&str, Option<&str>)> = asked.iter().map(|(id, _)| (id, None)).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let leaves = asker.couch.read_revisions(&asker.db, &ids).await?;
     let mut known = Known::default();
     for _ in 0..ROUNDS {
-        let mut seen = HashSet::new();
-        for (id, _) in asked.iter() {
-            if let Sight::Visible(_) = see_elsewhere(lens, id, &mut known) {
-                seen.insert(id);
-            }
-        }
+        let documents = ids.iter().zip(&leaves);
+        let stored = documents.map(|((id, _), leaves)| {
+            let visible = leaves
+                .iter()
+                .filter(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_)));
+            visible.flat_map(revisions).collect()
+        });
+        let stored = stored.collect();
         if !known.is_waiting() {
-            return Ok(seen);
+            return Ok(stored);
         }
         let wanted = known.take_missing();
         for (wanted, document) in asker.read(wanted).await.map_err(Cut::refusal)? {
@@ -126,4 +107,20 @@ async fn visible<'a>(
         }
     }
     Err(Refusal::Internal)
+}
+
+/// A revision and its ancestors, from its `_revisions`.
+fn revisions(leaf: &Value) -> Vec<String> {
+    let history = leaf.get("_revisions");
+    let start = history.and_then(|history| history.get("start")?.as_number()?.as_u64());
+    let hashes = history.and_then(|history| history.get("ids")?.as_array());
+    let (Some(start), Some(hashes)) = (start, hashes) else {
+        return Vec::new();
+    };
+    let generations = (1..=start).rev();
+    let hashes = hashes.iter().filter_map(Value::as_str);
+    generations
+        .zip(hashes)
+        .map(|(generation, hash)| format!("{generation}-{hash}"))
+        .collect()
 }
