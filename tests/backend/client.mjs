@@ -22,6 +22,7 @@
 //   sync-stop    sync                              answers {result}
 //   wait         db, id, [field, value, absent, timeout]    until the document is there (and the field so), or is absent
 //   rows         auth                              answers {rows}: how many rows of `_changes` that user was sent since the last time
+//   trace        what was asked by HTTP since the last time, and answered: {method, url, status, body}
 //   close        db
 
 import { once } from 'node:events';
@@ -39,6 +40,7 @@ const PATIENCE = 10_000;
 const databases = new Map();
 const syncs = [];
 const rowsSent = new Map();
+const traced = [];
 
 const operations = {
   open({ db, url, auth, options }) {
@@ -68,6 +70,7 @@ const operations = {
     rowsSent.delete(user);
     return { rows };
   },
+  trace: () => traced.splice(0),
   async close({ db }) {
     await named(db).close();
     databases.delete(db);
@@ -87,15 +90,18 @@ function place(where, auth) {
 
 function remote(url, auth = {}, options = {}) {
   const { user, password, cookie, bearer } = auth;
-  if (user !== undefined) return new PouchDB(url, { auth: { username: user, password }, fetch: counting(user), ...options });
+  if (user !== undefined) return new PouchDB(url, { auth: { username: user, password }, fetch: watched(user), ...options });
   const headers = { ...(cookie && { Cookie: cookie }), ...(bearer && { Authorization: `Bearer ${bearer}` }) };
   return new PouchDB(url, { fetch: (to, request) => PouchDB.fetch(to, withHeaders(request, headers)), ...options });
 }
 
-/** Counts the rows of `_changes` that a user is sent. */
-function counting(user) {
-  return async (to, request) => {
+/** PouchDB's own fetch, written down, and the rows of `_changes` counted. The body is read beside its reader, who need not wait for its end. */
+function watched(user) {
+  return async (to, request = {}) => {
     const response = await PouchDB.fetch(to, request);
+    const entry = { method: request.method ?? 'GET', url: String(to), status: response.status, body: null };
+    traced.push(entry);
+    response.clone().text().then((text) => { entry.body = text; }, () => {});
     const read = response.json.bind(response);
     response.json = async () => {
       const answer = await read();

@@ -52,4 +52,5 @@ mod selectors;
 mod tokens;
 mod tombstones;
 mod views;
+mod worlds;
 mod writes;

@@ -131,14 +131,21 @@ pub(super) struct Ground {
     pub(super) world: World,
     pub(super) canaries: Canaries,
     pub(super) callers: BTreeMap<&'static str, Client>,
-    /// The documents, with all revisions that were ever stored, the newest first.
-    pub(super) documents: BTreeMap<String, Vec<String>>,
-    pub(super) files: Vec<String>,
-    pub(super) locals: Vec<String>,
-    pub(super) hidden_db: String,
-    pub(super) hidden_user: String,
-    pub(super) index: String,
-    pub(super) hidden_ddoc: String,
+    pub(super) names: Names,
+}
+
+/// What requests can name.
+pub(crate) struct Names {
+    /// The database that has everything.
+    pub(crate) db: String,
+    /// Its documents, with all revisions that were ever stored, the newest first.
+    pub(crate) documents: BTreeMap<String, Vec<String>>,
+    pub(crate) files: Vec<String>,
+    pub(crate) locals: Vec<String>,
+    pub(crate) hidden_db: String,
+    pub(crate) hidden_user: String,
+    pub(crate) index: String,
+    pub(crate) hidden_ddoc: String,
 }
 
 /// One stored revision.
@@ -201,19 +208,22 @@ impl Ground {
         let hidden_db = format!("hush{}", canaries.plant("name of a database", NOBODY));
         let mut ground = Self {
             callers: callers(&world),
-            documents: revisions
-                .into_iter()
-                .map(|(id, revs)| (id, newest_first(revs)))
-                .collect(),
-            files: vec!["plain".to_owned(), hidden_file],
-            locals: vec![
-                canaries.plant("id of a checkpoint", &["walt", "ops"]),
-                canaries.plant("id of another checkpoint", &["rita", "ops"]),
-            ],
-            hidden_db: world.db(&hidden_db),
-            hidden_user: String::new(),
-            index: canaries.plant("name of an index", NOBODY),
-            hidden_ddoc: canaries.plant("name of a design document", NOBODY),
+            names: Names {
+                db: world.db("vault"),
+                documents: revisions
+                    .into_iter()
+                    .map(|(id, revs)| (id, newest_first(revs)))
+                    .collect(),
+                files: vec!["plain".to_owned(), hidden_file],
+                locals: vec![
+                    canaries.plant("id of a checkpoint", &["walt", "ops"]),
+                    canaries.plant("id of another checkpoint", &["rita", "ops"]),
+                ],
+                hidden_db: world.db(&hidden_db),
+                hidden_user: String::new(),
+                index: canaries.plant("name of an index", NOBODY),
+                hidden_ddoc: canaries.plant("name of a design document", NOBODY),
+            },
             world,
             canaries,
         };
@@ -229,11 +239,11 @@ impl Ground {
         let design = json!([
             { "_id": "_design/app", "views": views(&canaries.plant("source of a view", NOBODY)),
               "note": canaries.plant("field of a design document", NOBODY) },
-            { "_id": format!("_design/{}", self.hidden_ddoc), "views": {
+            { "_id": format!("_design/{}", self.names.hidden_ddoc), "views": {
                 canaries.plant("name of a view", NOBODY): { "map": "function (doc) { emit(doc._id); }" } } },
         ]);
         world.fill("vault", design).await;
-        let index = json!({ "ddoc": self.index, "name": self.index, "index": {
+        let index = json!({ "ddoc": self.names.index, "name": self.names.index, "index": {
             "fields": ["team", canaries.plant("field of an index", NOBODY)],
             "partial_filter_selector": { "title": canaries.plant("selector of an index", NOBODY) } } });
         backend.post("/@vault/_index", index).await.yes();
@@ -245,7 +255,7 @@ impl Ground {
         world.database(hidden_db, elsewhere).await;
         let user = canaries.plant("name of an account", NOBODY);
         let role: &'static str = Box::leak(canaries.plant("role of an account", NOBODY).into());
-        self.hidden_user = world.user(&user, &[role]).login.unwrap().0;
+        self.names.hidden_user = world.user(&user, &[role]).login.unwrap().0;
         let node = json!([
             { "_id": "branch", "open": true, "metadata": { "nodeId": "branch", "parents": [], "nodeAdmins": [], "nodeCreator": "ops", "nodeCtime": 1 } },
             { "_id": "phone", "pin": canaries.plant("property of a user node", NOBODY), "metadata": { "nodeId": "phone", "parents": ["branch"],
@@ -255,7 +265,7 @@ impl Ground {
         world.database("catconf", node).await;
         let owners: [(&str, &'static [&'static str]); 2] =
             [("walt", &["walt", "ops"]), ("rita", &["rita", "ops"])];
-        for ((who, audience), id) in owners.into_iter().zip(self.locals.clone()) {
+        for ((who, audience), id) in owners.into_iter().zip(self.names.locals.clone()) {
             let note = canaries.plant("body of a checkpoint", audience);
             let path = format!("/@vault/_local/{id}");
             let stored = self.callers[who].put(&path, json!({ "note": note })).await;
@@ -266,7 +276,7 @@ impl Ground {
     /// CouchDB chooses the digests; whoever knows one can guess the bytes.
     async fn digests(&mut self) {
         let backend = self.world.backend();
-        for (id, revs) in &self.documents {
+        for (id, revs) in &self.names.documents {
             for rev in revs {
                 let path = format!("/@vault/{id}?rev={rev}");
                 let stored = backend.get(&path).await.yes();

@@ -18,7 +18,9 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use self::ground::{CALLERS, Ground};
-use self::routes::Probe;
+
+pub(crate) use self::ground::Names;
+pub(crate) use self::routes::{Probe, probes};
 use crate::support::{Answer, Ask, Kept};
 
 /// Leaks that are known and not closed yet: who, which endpoint, what. It must be empty.
@@ -126,9 +128,9 @@ async fn ask_all(
 async fn no_answer_shows_anybody_what_he_may_not_see() {
     let ground = Arc::new(Ground::plant().await);
     let sightings = Arc::new(Mutex::new(Sightings::default()));
-    let mut probes = routes::probes(&ground);
-    probes.retain(|probe| !probe.writes);
-    join_all(CALLERS.map(|caller| ask_all(&ground, caller, probes.clone(), &sightings))).await;
+    let mut all = probes(&ground.names);
+    all.retain(|probe| !probe.writes);
+    join_all(CALLERS.map(|caller| ask_all(&ground, caller, all.clone(), &sightings))).await;
     let sightings = sightings.lock().unwrap();
     sightings.assert_none();
     // A canary that nobody sees proves nothing: each was there to be found, and its audience found it.
@@ -149,18 +151,18 @@ async fn no_answer_to_a_write_shows_what_the_writer_may_not_see() {
     let ground = Arc::new(Ground::plant().await);
     let sightings = Arc::new(Mutex::new(Sightings::default()));
     let before = others(&ground).await;
-    let mut probes = routes::probes(&ground);
-    probes.retain(|probe| probe.writes);
+    let mut all = probes(&ground.names);
+    all.retain(|probe| probe.writes);
     // Who may write comes last, so that all others meet everything.
     for caller in ["anonymous", "rita", "fay", "sue", "stan", "walt"] {
-        ask_all(&ground, caller, probes.clone(), &sightings).await;
+        ask_all(&ground, caller, all.clone(), &sightings).await;
     }
     let lists = [
         "_all_docs?include_docs=true",
         "_changes?style=all_docs&include_docs=true",
     ];
     for caller in CALLERS {
-        let reads = lists.map(|list| look_at(&format!("/{}/{list}", ground.world.db("vault"))));
+        let reads = lists.map(|list| look_at(&format!("/{}/{list}", ground.names.db)));
         ask_all(&ground, caller, reads.to_vec(), &sightings).await;
     }
     assert_eq!(others(&ground).await, before);
@@ -192,7 +194,7 @@ fn look_at(path: &str) -> Probe {
 async fn others(ground: &Ground) -> Vec<Value> {
     let backend = ground.world.backend();
     let mut leaves = Vec::new();
-    for id in ground.documents.keys() {
+    for id in ground.names.documents.keys() {
         let path = format!("/@vault/{id}?open_revs=all&revs=true");
         let answer = backend
             .ask("GET", &path, &[("accept", "application/json")], "")
@@ -253,7 +255,7 @@ async fn a_leak_is_noticed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_route_is_asked() {
     let ground = Ground::plant().await;
-    let asked: BTreeSet<&str> = routes::probes(&ground)
+    let asked: BTreeSet<&str> = probes(&ground.names)
         .iter()
         .map(|probe| probe.kind)
         .collect();
@@ -296,7 +298,7 @@ async fn every_kind_of_route_is_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_parameter_is_asked_with() {
     let ground = Ground::plant().await;
-    let probes = routes::probes(&ground);
+    let all = probes(&ground.names);
     let between = |source: &'static str, begin: &str, end: &str| -> BTreeSet<&'static str> {
         let (_, rest) = source.split_once(begin).unwrap();
         let (names, _) = rest.split_once(end).unwrap();
@@ -333,7 +335,7 @@ async fn every_parameter_is_asked_with() {
     for (kind, source, begin, end) in readers {
         let known = between(source, begin, end);
         assert!(known.len() > 10, "{kind}: {known:?}");
-        let asked: BTreeSet<&str> = probes
+        let asked: BTreeSet<&str> = all
             .iter()
             .filter(|probe| probe.kind == kind)
             .filter_map(|probe| probe.ask.path.split_once('?'))

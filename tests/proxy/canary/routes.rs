@@ -9,22 +9,22 @@ use couchwarden::route::{
     WardenCall,
 };
 
-use super::ground::Ground;
+use super::ground::Names;
 use super::words::{self, Words};
 use crate::support::Ask;
 
 /// One request, and the endpoint that it is a case of.
 #[derive(Debug, Clone)]
-pub(super) struct Probe {
-    pub(super) kind: &'static str,
-    pub(super) ask: Ask,
-    pub(super) writes: bool,
+pub(crate) struct Probe {
+    pub(crate) kind: &'static str,
+    pub(crate) ask: Ask,
+    pub(crate) writes: bool,
     /// It may stay open for ever.
-    pub(super) feed: bool,
+    pub(crate) feed: bool,
 }
 
 /// The lines of the corpus; `ANY` stands for each method.
-pub(super) fn endpoints() -> Vec<(&'static str, &'static str)> {
+pub(crate) fn endpoints() -> Vec<(&'static str, &'static str)> {
     let corpus = include_str!("../../corpus/endpoints.txt");
     let lines = corpus
         .lines()
@@ -41,21 +41,21 @@ pub(super) fn endpoints() -> Vec<(&'static str, &'static str)> {
 }
 
 /// All requests of the sweep.
-pub(super) fn probes(ground: &Ground) -> Vec<Probe> {
+pub(crate) fn probes(names: &Names) -> Vec<Probe> {
     endpoints()
         .into_iter()
         .flat_map(|(method, template)| {
-            let places = places(ground, template);
+            let places = places(names, template);
             assert!(!places.is_empty(), "no sample for {method} {template}");
             places
                 .into_iter()
-                .flat_map(move |path| of_place(ground, method, &path))
+                .flat_map(move |path| of_place(names, method, &path))
         })
         .collect()
 }
 
 /// Every path that a template stands for here.
-fn places(ground: &Ground, template: &str) -> Vec<String> {
+fn places(names: &Names, template: &str) -> Vec<String> {
     let mut paths = vec![template.replace("_design/{design_doc}", "_design/{ddoc}")];
     while paths.iter().any(|path| path.contains('{')) {
         paths = paths
@@ -63,7 +63,7 @@ fn places(ground: &Ground, template: &str) -> Vec<String> {
             .flat_map(|path| {
                 let (before, rest) = path.split_once('{').unwrap();
                 let (name, after) = rest.split_once('}').unwrap();
-                samples(ground, before, name)
+                samples(names, before, name)
                     .into_iter()
                     .map(move |value| format!("{before}{value}{after}"))
             })
@@ -72,8 +72,8 @@ fn places(ground: &Ground, template: &str) -> Vec<String> {
     paths
 }
 
-fn samples(ground: &Ground, before: &str, name: &str) -> Vec<String> {
-    let db = ground.world.db("vault");
+fn samples(names: &Names, before: &str, name: &str) -> Vec<String> {
+    let db = names.db.clone();
     let one = |text: &str| vec![text.to_owned()];
     // Other databases, and what nobody of the cast may call, are asked for one thing of each kind.
     let main = before.starts_with(&format!("/{db}/"));
@@ -81,28 +81,28 @@ fn samples(ground: &Ground, before: &str, name: &str) -> Vec<String> {
         .iter()
         .any(|word| before.contains(word));
     match name {
-        "db" => vec![db, ground.hidden_db.clone(), "_users".into()],
-        "docid" if before.ends_with("/_local/") => ground.locals.clone(),
+        "db" => vec![db, names.hidden_db.clone(), "_users".into()],
+        "docid" if before.ends_with("/_local/") => names.locals.clone(),
         "docid" if before.starts_with("/_users/") => {
-            vec![format!("org.couchdb.user:{}", ground.hidden_user)]
+            vec![format!("org.couchdb.user:{}", names.hidden_user)]
         }
         "docid" if closed || !main => one("red-1"),
-        "docid" => ground
+        "docid" => names
             .documents
             .keys()
             .cloned()
             .chain(one("absent"))
             .collect(),
-        "attname" => ground.files.clone(),
+        "attname" => names.files.clone(),
         "other-ddoc" => one("app"),
         "ddoc" if closed || !main => one("app"),
-        "ddoc" => vec!["app".into(), ground.hidden_ddoc.clone()],
-        "design_doc" => one(&ground.index),
+        "ddoc" => vec!["app".into(), names.hidden_ddoc.clone()],
+        "design_doc" => one(&names.index),
         "view" if closed || !main => one("by_number"),
         "view" => ["by_number", "by_team", "seconds", "words", "linked"]
             .map(str::to_owned)
             .to_vec(),
-        "name" => one(&ground.index),
+        "name" => one(&names.index),
         "id" => vec!["phone".into(), "branch".into()],
         "replicator_db" => one("_replicator"),
         "partition_id" => one("red"),
@@ -116,7 +116,7 @@ fn samples(ground: &Ground, before: &str, name: &str) -> Vec<String> {
 }
 
 /// Every request with this method and path.
-fn of_place(ground: &Ground, method: &'static str, path: &str) -> Vec<Probe> {
+fn of_place(names: &Names, method: &'static str, path: &str) -> Vec<Probe> {
     let destinations: &[Option<&str>] = match (method, path.contains("/_local/")) {
         ("COPY", true) => &[Some("_local/copied")],
         ("COPY", false) => &[
@@ -130,9 +130,9 @@ fn of_place(ground: &Ground, method: &'static str, path: &str) -> Vec<Probe> {
     for destination in destinations {
         let route = Route::parse(method, path, *destination)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let words = words(ground, &route);
-        let main = path.starts_with(&format!("/{}/", ground.world.db("vault")))
-            && !path.contains(&ground.hidden_ddoc);
+        let words = words(names, &route);
+        let main = path.starts_with(&format!("/{}/", names.db.clone()))
+            && !path.contains(&names.hidden_ddoc);
         let enough = match route.db() {
             // Of other databases and of what is not there a taste is enough; a HEAD is a GET without its body.
             Some(_) if !main || method == "HEAD" => 2,
@@ -171,11 +171,11 @@ fn of_place(ground: &Ground, method: &'static str, path: &str) -> Vec<Probe> {
 }
 
 /// With what a route is asked.
-fn words(ground: &Ground, route: &Route) -> Words {
+fn words(names: &Names, route: &Route) -> Words {
     let reads = matches!(route.method, Method::Get | Method::Head);
     let words = match &route.call {
-        Call::Server(call) => server(ground, call),
-        Call::Database { call, .. } => database(ground, route, call),
+        Call::Server(call) => server(names, call),
+        Call::Database { call, .. } => database(names, route, call),
         Call::Node(NodeCall::List) => Words::queries(&["", "domains", "users", "in-domain=branch"]),
         Call::Node(NodeCall::One(_)) if reads => Words::queries(&["", "single-level", "raw"]),
         Call::Node(NodeCall::One(id)) => words::node(id.as_str()).writing(),
@@ -187,7 +187,7 @@ fn words(ground: &Ground, route: &Route) -> Words {
     if reads { words.bodyless() } else { words }
 }
 
-fn server(ground: &Ground, call: &ServerCall) -> Words {
+fn server(names: &Names, call: &ServerCall) -> Words {
     match call {
         ServerCall::Welcome
         | ServerCall::Favicon
@@ -200,11 +200,11 @@ fn server(ground: &Ground, call: &ServerCall) -> Words {
         | ServerCall::Utils(_) => Words::queries(&[""]),
         ServerCall::Session => Words::queries(&["", "basic=true"]),
         ServerCall::AllDbs => Words::queries(words::NAMES),
-        ServerCall::DbsInfo => words::databases_info(ground),
+        ServerCall::DbsInfo => words::databases_info(names),
         ServerCall::DbUpdates => {
             Words::queries(&["timeout=50", "since=0&feed=continuous&timeout=50"])
         }
-        ServerCall::Replicate => words::replicate(ground).writing(),
+        ServerCall::Replicate => words::replicate(names).writing(),
         ServerCall::ClusterSetup | ServerCall::ReloadQueryServers => {
             Words::queries(&[""]).bodies(&["{}"]).writing()
         }
@@ -231,62 +231,62 @@ fn server(ground: &Ground, call: &ServerCall) -> Words {
     }
 }
 
-fn database(ground: &Ground, route: &Route, call: &DatabaseCall) -> Words {
+fn database(names: &Names, route: &Route, call: &DatabaseCall) -> Words {
     let reads = matches!(route.method, Method::Get | Method::Head);
     match call {
         DatabaseCall::Itself if reads => Words::queries(&[""]),
-        DatabaseCall::Itself => words::created(ground).writing(),
-        DatabaseCall::List(List::All | List::Design | List::Local) => words::documents(ground),
-        DatabaseCall::ListQueries(List::All | List::Design | List::Local) => words::batches(ground),
-        DatabaseCall::BulkDocs => words::bulk_docs(ground).writing(),
-        DatabaseCall::BulkGet => words::bulk_get(ground),
-        DatabaseCall::Changes => words::changes(ground),
+        DatabaseCall::Itself => words::created(names).writing(),
+        DatabaseCall::List(List::All | List::Design | List::Local) => words::documents(names),
+        DatabaseCall::ListQueries(List::All | List::Design | List::Local) => words::batches(names),
+        DatabaseCall::BulkDocs => words::bulk_docs(names).writing(),
+        DatabaseCall::BulkGet => words::bulk_get(names),
+        DatabaseCall::Changes => words::changes(names),
         DatabaseCall::Find
         | DatabaseCall::Explain
         | DatabaseCall::PartitionFind(_)
-        | DatabaseCall::PartitionExplain(_) => words::find(ground),
+        | DatabaseCall::PartitionExplain(_) => words::find(names),
         DatabaseCall::Index if reads => Words::queries(&["", "limit=1", "skip=1"]),
         DatabaseCall::Index => words::index().writing(),
         DatabaseCall::IndexNamed { .. } | DatabaseCall::IndexBulkDelete => Words::queries(&[""])
             .bodies(&[r#"{"docids":["_design/app"]}"#])
             .writing(),
-        DatabaseCall::RevsDiff | DatabaseCall::MissingRevs => words::revs_diff(ground),
+        DatabaseCall::RevsDiff | DatabaseCall::MissingRevs => words::revs_diff(names),
         DatabaseCall::EnsureFullCommit => Words::queries(&["", "seq=0"]).bodies(&["{}"]),
         DatabaseCall::Security if reads => Words::queries(&[""]),
         DatabaseCall::Security => Words::queries(&[""])
             .bodies(&[r#"{"members":{"roles":[]}}"#])
             .writing(),
         DatabaseCall::Maintain(_) if reads => Words::queries(&[""]),
-        DatabaseCall::Maintain(_) => words::maintain(ground).writing(),
+        DatabaseCall::Maintain(_) => words::maintain(names).writing(),
         DatabaseCall::PartitionInfo(_) => Words::queries(&[""]),
         DatabaseCall::PartitionAllDocs(_) => Words::queries(&["", "include_docs=true"]),
         DatabaseCall::PartitionView { .. } => Words::queries(&["", "include_docs=true"]),
         DatabaseCall::PartitionSearch { .. } | DatabaseCall::PartitionNouveau { .. } => {
             Words::queries(&["q=*:*"]).bodies(&[r#"{"q":"*:*"}"#])
         }
-        DatabaseCall::Document(id) if reads => words::read(ground, id.as_str()),
-        DatabaseCall::Document(id) => words::write(ground, route.method, id.as_str()).writing(),
-        DatabaseCall::CopyDocument { from, .. } => words::copy(ground, from.as_str()).writing(),
-        DatabaseCall::Attachment { doc, .. } if reads => words::attachment(ground, doc.as_str()),
+        DatabaseCall::Document(id) if reads => words::read(names, id.as_str()),
+        DatabaseCall::Document(id) => words::write(names, route.method, id.as_str()).writing(),
+        DatabaseCall::CopyDocument { from, .. } => words::copy(names, from.as_str()).writing(),
+        DatabaseCall::Attachment { doc, .. } if reads => words::attachment(names, doc.as_str()),
         DatabaseCall::Attachment { doc, .. } => {
-            words::attach(ground, route.method, doc.as_str()).writing()
+            words::attach(names, route.method, doc.as_str()).writing()
         }
         DatabaseCall::Local(_) if reads => Words::queries(&["", "revs=true", "rev=0-1"]),
         DatabaseCall::Local(_) => Words::queries(&["", "rev=0-1"]).bodies(&["{}"]).writing(),
         DatabaseCall::CopyLocal { .. } => Words::queries(&[""]).writing(),
-        DatabaseCall::Design { call, .. } => design(ground, call),
+        DatabaseCall::Design { call, .. } => design(names, call),
         DatabaseCall::TempView => Words::queries(&["", "include_docs=true"])
             .bodies(&[r#"{"map":"function (doc) { emit(doc.title, doc); }"}"#]),
     }
 }
 
-fn design(ground: &Ground, call: &DesignCall) -> Words {
+fn design(names: &Names, call: &DesignCall) -> Words {
     match call {
         DesignCall::Info | DesignCall::SearchInfo(_) | DesignCall::SearchDiskSize(_) => {
             Words::queries(&[""])
         }
-        DesignCall::View(_) => words::view(ground),
-        DesignCall::ViewQueries(_) => words::view_batches(ground),
+        DesignCall::View(_) => words::view(names),
+        DesignCall::ViewQueries(_) => words::view_batches(names),
         DesignCall::Search(_) | DesignCall::Nouveau(_) => {
             Words::queries(&["q=*:*", "q=*:*&include_docs=true"]).bodies(&[r#"{"q":"*:*"}"#])
         }

@@ -3,20 +3,20 @@
 use couchwarden::route::Method;
 use serde_json::{Value, json};
 
-use super::ground::Ground;
+use super::ground::Names;
 
 /// Every query with every body and every set of headers.
 #[derive(Debug, Clone)]
-pub(super) struct Words {
-    pub(super) queries: Vec<String>,
-    pub(super) bodies: Vec<String>,
-    pub(super) headers: Vec<Vec<(&'static str, String)>>,
-    pub(super) writes: bool,
-    pub(super) feed: bool,
+pub(crate) struct Words {
+    pub(crate) queries: Vec<String>,
+    pub(crate) bodies: Vec<String>,
+    pub(crate) headers: Vec<Vec<(&'static str, String)>>,
+    pub(crate) writes: bool,
+    pub(crate) feed: bool,
 }
 
 impl Words {
-    pub(super) fn queries(queries: &[&str]) -> Self {
+    pub(crate) fn queries(queries: &[&str]) -> Self {
         Self {
             queries: queries.iter().map(|query| (*query).to_owned()).collect(),
             bodies: vec![String::new()],
@@ -26,7 +26,7 @@ impl Words {
         }
     }
 
-    pub(super) fn bodies(mut self, bodies: &[&str]) -> Self {
+    pub(crate) fn bodies(mut self, bodies: &[&str]) -> Self {
         self.bodies = bodies.iter().map(|body| (*body).to_owned()).collect();
         self
     }
@@ -49,17 +49,17 @@ impl Words {
         self
     }
 
-    pub(super) fn bodyless(mut self) -> Self {
+    pub(crate) fn bodyless(mut self) -> Self {
         self.bodies = vec![String::new()];
         self
     }
 
-    pub(super) fn writing(mut self) -> Self {
+    pub(crate) fn writing(mut self) -> Self {
         self.writes = true;
         self
     }
 
-    pub(super) fn staying(mut self) -> Self {
+    pub(crate) fn staying(mut self) -> Self {
         self.feed = true;
         self
     }
@@ -68,7 +68,7 @@ impl Words {
 const ANY_TYPE: [&str; 3] = ["application/json", "multipart/mixed", "multipart/related"];
 
 /// `_all_dbs` reads the parameters of `_all_docs`.
-pub(super) const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "",
     "limit=1000",
     "descending=true",
@@ -76,12 +76,12 @@ pub(super) const NAMES: &[&str] = &[
     "skip=1",
 ];
 
-fn ids(ground: &Ground) -> Vec<&String> {
-    ground.documents.keys().collect()
+fn ids(names: &Names) -> Vec<&String> {
+    names.documents.keys().collect()
 }
 
-fn revs<'g>(ground: &'g Ground, id: &str) -> &'g [String] {
-    ground.documents.get(id).map_or(&[], Vec::as_slice)
+fn revs<'g>(names: &'g Names, id: &str) -> &'g [String] {
+    names.documents.get(id).map_or(&[], Vec::as_slice)
 }
 
 fn quoted(text: &Value) -> String {
@@ -95,7 +95,7 @@ fn quoted(text: &Value) -> String {
 }
 
 /// The parameters of a document: each alone, and those that mean more together.
-pub(super) fn read(ground: &Ground, id: &str) -> Words {
+pub(crate) fn read(names: &Names, id: &str) -> Words {
     let words = Words::queries(&[
         "",
         "revs=true&revs_info=true",
@@ -110,7 +110,7 @@ pub(super) fn read(ground: &Ground, id: &str) -> Words {
         "latest=true",
         "r=1&w=1&batch=ok&new_edits=false",
     ]);
-    let revs = revs(ground, id);
+    let revs = revs(names, id);
     let each = revs.iter().flat_map(|rev| {
         [
             format!("rev={rev}&attachments=true&revs=true"),
@@ -126,29 +126,29 @@ pub(super) fn read(ground: &Ground, id: &str) -> Words {
     words.and(each).and(lists).accepting(&ANY_TYPE)
 }
 
-pub(super) fn attachment(ground: &Ground, id: &str) -> Words {
-    let each = revs(ground, id).iter().map(|rev| format!("rev={rev}"));
+pub(crate) fn attachment(names: &Names, id: &str) -> Words {
+    let each = revs(names, id).iter().map(|rev| format!("rev={rev}"));
     let mut words = Words::queries(&[""]).and(each);
     words.headers.push(vec![("range", "bytes=0-9".to_owned())]);
     words
 }
 
 /// Lists of documents.
-pub(super) fn documents(ground: &Ground) -> Words {
-    let keys = quoted(&json!(ids(ground)));
+pub(crate) fn documents(names: &Names) -> Words {
+    let keys = quoted(&json!(ids(names)));
     let keyed = [
         format!("keys={keys}"),
         format!("keys={keys}&include_docs=true&conflicts=true&attachments=true"),
     ];
     let mut words = Words::queries(VIEW).and(keyed);
     words = words.and(
-        ids(ground)
+        ids(names)
             .iter()
             .map(|id| format!("key={}", quoted(&json!(id)))),
     );
     words.json([
         json!({}),
-        json!({ "keys": ids(ground), "include_docs": true }),
+        json!({ "keys": ids(names), "include_docs": true }),
     ])
 }
 
@@ -174,7 +174,7 @@ const VIEW: &[&str] = &[
 ];
 
 /// Pins are crossed by keys of every shape.
-pub(super) fn view(ground: &Ground) -> Words {
+pub(crate) fn view(names: &Names) -> Words {
     let pinned = [
         "startkey=%5B%22%2B4930100%22%5D&endkey=%5B%22%2B4930100%22,%7B%7D%5D",
         "startkey=%5B%22%2B4930100%22%5D&endkey=%5B%22%2B4930200%22,%7B%7D%5D",
@@ -187,7 +187,7 @@ pub(super) fn view(ground: &Ground) -> Words {
         "group_level=2&limit=1",
         "group=true&skip=1",
     ];
-    let mut words = documents(ground);
+    let mut words = documents(names);
     words.queries.retain(|query| !query.starts_with("key"));
     words.and(pinned.map(str::to_owned)).json([
         json!({}),
@@ -196,22 +196,22 @@ pub(super) fn view(ground: &Ground) -> Words {
     ])
 }
 
-fn inner(ground: &Ground) -> Value {
+fn inner(names: &Names) -> Value {
     json!({ "queries": [
-        { "include_docs": true, "reduce": false }, { "keys": ids(ground) }, { "startkey": "a", "limit": 3, "include_docs": true },
+        { "include_docs": true, "reduce": false }, { "keys": ids(names) }, { "startkey": "a", "limit": 3, "include_docs": true },
         { "startkey": ["+4930100"], "endkey": ["+4930200", {}], "reduce": false }, { "group": true }, { "key": "blue" },
     ] })
 }
 
-pub(super) fn batches(ground: &Ground) -> Words {
-    let alone = json!({ "queries": [{ "include_docs": true }, { "keys": ids(ground), "include_docs": true }] });
-    Words::queries(&["", "include_docs=true"]).json([inner(ground), alone])
+pub(crate) fn batches(names: &Names) -> Words {
+    let alone = json!({ "queries": [{ "include_docs": true }, { "keys": ids(names), "include_docs": true }] });
+    Words::queries(&["", "include_docs=true"]).json([inner(names), alone])
 }
 
-pub(super) fn view_batches(ground: &Ground) -> Words {
+pub(crate) fn view_batches(names: &Names) -> Words {
     let alone = |query: Value| json!({ "queries": [query] });
     let bodies = [
-        inner(ground),
+        inner(names),
         alone(json!({ "reduce": false })),
         alone(
             json!({ "startkey": ["+4930100"], "endkey": ["+4930100", {}], "reduce": false, "include_docs": true }),
@@ -221,9 +221,9 @@ pub(super) fn view_batches(ground: &Ground) -> Words {
     Words::queries(&["", "include_docs=true"]).json(bodies)
 }
 
-pub(super) fn bulk_get(ground: &Ground) -> Words {
-    let alone: Vec<Value> = ids(ground).iter().map(|id| json!({ "id": id })).collect();
-    let revisions: Vec<Value> = ground
+pub(crate) fn bulk_get(names: &Names) -> Words {
+    let alone: Vec<Value> = ids(names).iter().map(|id| json!({ "id": id })).collect();
+    let revisions: Vec<Value> = names
         .documents
         .iter()
         .flat_map(|(id, revs)| revs.iter().map(move |rev| json!({ "id": id, "rev": rev })))
@@ -242,7 +242,7 @@ pub(super) fn bulk_get(ground: &Ground) -> Words {
 }
 
 /// Feeds that would wait are given little time.
-pub(super) fn changes(ground: &Ground) -> Words {
+pub(crate) fn changes(names: &Names) -> Words {
     let words = Words::queries(&[
         "",
         "since=0&include_docs=true",
@@ -268,13 +268,13 @@ pub(super) fn changes(ground: &Ground) -> Words {
     ]);
     words.json([
         json!({}),
-        json!({ "doc_ids": ids(ground) }),
+        json!({ "doc_ids": ids(names) }),
         json!({ "selector": { "_id": { "$gt": null } } }),
         json!({ "selector": { "secret": { "$gt": null } } }),
     ])
 }
 
-pub(super) fn find(ground: &Ground) -> Words {
+pub(crate) fn find(names: &Names) -> Words {
     let all = json!({ "_id": { "$gt": null } });
     let bodies = [
         json!({ "selector": all }),
@@ -286,7 +286,7 @@ pub(super) fn find(ground: &Ground) -> Words {
         json!({ "selector": { "team": "blue" } }),
         json!({ "selector": { "secret": { "$gt": null } } }),
         json!({ "selector": { "$or": [{ "team": "blue" }, { "team": "red" }] }, "update": false }),
-        json!({ "selector": { "team": "red" }, "use_index": [ground.index, ground.index] }),
+        json!({ "selector": { "team": "red" }, "use_index": [names.index, names.index] }),
         json!({ "selector": { "team": "red" }, "use_index": "nothing", "allow_fallback": false }),
         json!({ "selector": { "team": "red" }, "bookmark": "nil", "limit": 1 }),
         json!({ "selector": { "_deleted": true } }),
@@ -294,10 +294,10 @@ pub(super) fn find(ground: &Ground) -> Words {
     Words::queries(&[""]).json(bodies)
 }
 
-pub(super) fn revs_diff(ground: &Ground) -> Words {
+pub(crate) fn revs_diff(names: &Names) -> Words {
     let unknown = |generation: usize| format!("{generation}-{}", "f".repeat(32));
     let asked = |revs: &dyn Fn(&[String]) -> Vec<String>| {
-        let asked = ground
+        let asked = names
             .documents
             .iter()
             .map(|(id, known)| (id.clone(), json!(revs(known))));
@@ -310,50 +310,46 @@ pub(super) fn revs_diff(ground: &Ground) -> Words {
     ])
 }
 
-pub(super) fn databases_info(ground: &Ground) -> Words {
-    let keys = [
-        ground.world.db("vault"),
-        ground.hidden_db.clone(),
-        "_users".into(),
-    ];
+pub(crate) fn databases_info(names: &Names) -> Words {
+    let keys = [names.db.clone(), names.hidden_db.clone(), "_users".into()];
     Words::queries(NAMES)
         .and([format!("keys={}", quoted(&json!(keys)))])
         .json([json!({ "keys": keys })])
 }
 
-pub(super) fn replicate(ground: &Ground) -> Words {
-    let (from, to) = (ground.world.db("vault"), ground.world.db("elsewhere"));
+pub(crate) fn replicate(names: &Names) -> Words {
+    let (from, to) = (names.db.clone(), "elsewhere");
     Words::queries(&[""]).json([json!({ "source": from, "target": to, "create_target": true })])
 }
 
-pub(super) fn maintain(ground: &Ground) -> Words {
-    Words::queries(&[""]).json([json!({}), json!(ground.documents), json!(1)])
+pub(crate) fn maintain(names: &Names) -> Words {
+    Words::queries(&[""]).json([json!({}), json!(names.documents), json!(1)])
 }
 
 /// `PUT`, `DELETE` and `POST` of a database.
-pub(super) fn created(ground: &Ground) -> Words {
+pub(crate) fn created(names: &Names) -> Words {
     let mut bodies = vec![
         json!({ "team": "red" }),
         json!({ "_id": "_design/made", "team": "red" }),
     ];
     bodies.extend(
-        ids(ground)
+        ids(names)
             .iter()
             .map(|id| json!({ "_id": id, "team": "red" })),
     );
-    bodies.push(json!({ "_id": format!("_local/{}", ground.locals[0]), "team": "red" }));
+    bodies.push(json!({ "_id": format!("_local/{}", names.locals[0]), "team": "red" }));
     Words::queries(&["", "batch=ok"]).json(bodies)
 }
 
 /// What a stranger would try on one document.
-fn guesses(ground: &Ground, id: &str) -> Vec<Value> {
+fn guesses(names: &Names, id: &str) -> Vec<Value> {
     let mut guesses = vec![
         json!({}),
         json!({ "team": "red", "title": "probe" }),
         json!({ "_deleted": true }),
         json!({ "_attachments": { "plain": { "stub": true } }, "team": "red" }),
     ];
-    for rev in revs(ground, id) {
+    for rev in revs(names, id) {
         guesses.push(json!({ "_rev": rev, "team": "red", "title": "probe" }));
         guesses.push(json!({ "_rev": rev, "team": "blue" }));
         guesses.push(json!({ "_rev": rev, "team": "red", "_attachments": { "plain": { "stub": true, "revpos": 1 } } }));
@@ -368,28 +364,28 @@ fn guesses(ground: &Ground, id: &str) -> Vec<Value> {
     guesses
 }
 
-pub(super) fn write(ground: &Ground, method: Method, id: &str) -> Words {
-    let each = revs(ground, id).iter().map(|rev| format!("rev={rev}"));
+pub(crate) fn write(names: &Names, method: Method, id: &str) -> Words {
+    let each = revs(names, id).iter().map(|rev| format!("rev={rev}"));
     match method {
         Method::Delete => Words::queries(&["", "rev=1-abc"]).and(each),
         Method::Get | Method::Head | Method::Put | Method::Post | Method::Copy => {
-            let guesses = guesses(ground, id);
+            let guesses = guesses(names, id);
             Words::queries(&["", "new_edits=false", "batch=ok"]).json(guesses)
         }
     }
 }
 
-pub(super) fn bulk_docs(ground: &Ground) -> Words {
-    let all: Vec<Value> = ids(ground)
+pub(crate) fn bulk_docs(names: &Names) -> Words {
+    let all: Vec<Value> = ids(names)
         .iter()
         .flat_map(|id| {
-            guesses(ground, id).into_iter().map(move |mut guess| {
+            guesses(names, id).into_iter().map(move |mut guess| {
                 guess["_id"] = (*id).clone().into();
                 guess
             })
         })
         .collect();
-    let locals: Vec<Value> = ground
+    let locals: Vec<Value> = names
         .locals
         .iter()
         .map(|id| json!({ "_id": format!("_local/{id}") }))
@@ -399,13 +395,13 @@ pub(super) fn bulk_docs(ground: &Ground) -> Words {
     Words::queries(&[""]).json([edits, replicated, json!({ "docs": locals })])
 }
 
-pub(super) fn copy(ground: &Ground, id: &str) -> Words {
-    let each = revs(ground, id).iter().map(|rev| format!("rev={rev}"));
+pub(crate) fn copy(names: &Names, id: &str) -> Words {
+    let each = revs(names, id).iter().map(|rev| format!("rev={rev}"));
     Words::queries(&[""]).and(each)
 }
 
-pub(super) fn attach(ground: &Ground, method: Method, id: &str) -> Words {
-    let each = revs(ground, id).iter().map(|rev| format!("rev={rev}"));
+pub(crate) fn attach(names: &Names, method: Method, id: &str) -> Words {
+    let each = revs(names, id).iter().map(|rev| format!("rev={rev}"));
     let words = Words::queries(&[""]).and(each);
     match method {
         Method::Put => words.bodies(&["probe"]),
@@ -413,14 +409,14 @@ pub(super) fn attach(ground: &Ground, method: Method, id: &str) -> Words {
     }
 }
 
-pub(super) fn index() -> Words {
+pub(crate) fn index() -> Words {
     Words::queries(&[""]).json([
         json!({ "index": { "fields": ["secret"] } }),
         json!({ "index": { "fields": ["team"], "partial_filter_selector": { "secret": { "$gt": null } } }, "name": "probe", "ddoc": "probe" }),
     ])
 }
 
-pub(super) fn node(id: &str) -> Words {
+pub(crate) fn node(id: &str) -> Words {
     let node = json!({ "probe": true, "metadata": { "nodeId": id, "parents": ["phone"], "nodeAdmins": [] } });
     Words::queries(&[""]).json([json!({}), node])
 }

@@ -6,6 +6,7 @@ mod client;
 mod fake;
 mod kept;
 mod pouch;
+mod tap;
 mod world;
 
 pub(crate) use cast::backend;
@@ -13,4 +14,5 @@ pub(crate) use client::{Answer, Client, Feed};
 pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
 pub(crate) use kept::{Ask, Kept};
 pub(crate) use pouch::Pouch;
+pub(crate) use tap::Tap;
 pub(crate) use world::World;

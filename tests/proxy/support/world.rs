@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::cast::{self, Cast, PASSWORD, backend, unique};
 use super::client::Client;
 use super::fake::Fake;
+use super::tap::Tap;
 
 /// A couchwarden that runs, and all that it needs. Dropped, it stops, and what was made is deleted.
 pub(crate) struct World {
@@ -51,6 +52,14 @@ impl World {
         let mut world = Self::run(section, prefix, Cast::share(), policies, "").await;
         world.plain = true;
         world
+    }
+
+    /// Before the backend, with a relay between the two.
+    pub(crate) async fn behind(tap: &Tap, policies: &str) -> Self {
+        let prefix: Arc<str> = format!("{}_", unique()).into();
+        let (authority, address) = (&backend().authority, tap.address.to_string());
+        let section = backend().section().replace(authority, &address);
+        Self::run(section, prefix, Cast::share(), policies, "").await
     }
 
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
