@@ -298,7 +298,12 @@ impl Tags {
 
 /// The end of the container that opens at this place, by the places of all brackets; drops those before it.
 pub(super) fn closing(text: &[u8], brackets: &mut &[usize], open: usize) -> Option<usize> {
-    let start = brackets.iter().position(|place| *place >= open)?;
+    // Where a value is missing, the bracket that stands there closes the object around it.
+    let opens = matches!(text.get(open), Some(b'{' | b'['));
+    let start = brackets
+        .iter()
+        .position(|place| *place >= open)
+        .filter(|_| opens)?;
     *brackets = brackets
         .get(start..)
         .filter(|rest| rest.first() == Some(&open))?;

@@ -325,6 +325,21 @@ fn a_row_over_the_cap_is_an_error_before_it_is_there() {
     );
 }
 
+#[test]
+fn a_member_without_a_value_is_an_error_in_a_row_too() {
+    for text in [r#"[{"a":}]"#, r#"[{"b":{},"a":}]"#, r#"[{"a":]}]"#] {
+        let mut splitter = Splitter::new(Frame::Array, CAP);
+        splitter.push(text.as_bytes());
+        while let Ok(Some(event)) = splitter.next() {
+            if matches!(event, Event::Row(_)) {
+                let row = splitter.row();
+                assert!(row.members().eq(members(row.bytes())), "{text}");
+                assert!(row.members().any(|member| member.is_err()), "{text}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn rows_are_what_serde_json_reads(rows in prop::collection::vec(tree(), 0..6), beside in document(), dice: u64, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
