@@ -6,9 +6,20 @@
 //! Invariant: a path with anything left over is refused.
 
 use super::name::{DbName, Text};
-use super::path::Segment;
+use super::path::{Segment, is_unreserved};
 use super::query::Names;
 use super::{ClusterNodeCall, Registry, RegistryCall, ReshardCall, RouteError, ServerCall};
+
+/// A name that stands where reserved words do. One that begins like a word is rendered as it was spelt, or refused.
+fn name_or_word(segment: &Segment<'_>) -> Result<Text, RouteError> {
+    let text = segment.word()?;
+    if text.starts_with('_') && !text.bytes().all(is_unreserved) {
+        return Err(RouteError::Ambiguous(
+            "a name that begins like a reserved word needs escapes",
+        ));
+    }
+    Text::parse(text)
+}
 
 fn texts(segments: &[Segment<'_>]) -> Result<Vec<Text>, RouteError> {
     segments
@@ -93,7 +104,7 @@ impl ServerCall {
         let Some((name, rest)) = rest.split_first() else {
             return Err(RouteError::UnknownEndpoint);
         };
-        let node = Text::parse(name.word()?)?;
+        let node = name_or_word(name)?;
         Ok(Self::ClusterNode {
             node,
             call: ClusterNodeCall::parse(rest)?,
@@ -244,9 +255,9 @@ impl ClusterNodeCall {
             ("_smoosh", [status]) if status.text() == "status" => Ok(Self::SmooshStatus),
             ("_config", []) => Ok(Self::Config(None, None)),
             ("_config", [one]) if one.word()? == "_reload" => Ok(Self::ConfigReload),
-            ("_config", [section]) => Ok(Self::Config(Some(Text::parse(section.word()?)?), None)),
+            ("_config", [section]) => Ok(Self::Config(Some(name_or_word(section)?), None)),
             ("_config", [section, key]) => {
-                let (section, key) = (Text::parse(section.word()?)?, Text::parse(key.text())?);
+                let (section, key) = (name_or_word(section)?, Text::parse(key.text())?);
                 Ok(Self::Config(Some(section), Some(key)))
             }
             ("_dbs", rest) => Self::registry(Registry::Dbs, rest),

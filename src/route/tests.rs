@@ -169,6 +169,20 @@ fn a_reserved_word_in_disguise_is_refused() {
 }
 
 #[test]
+fn a_name_like_a_word_that_could_not_be_written_back_is_refused() {
+    for target in [
+        "/_node/_x@host/_stats",
+        "/_node/_local@host/_stats",
+        "/_node/_local/_config/_a:b",
+        "/_node/_local/_config/_a:b/key",
+    ] {
+        check_ambiguous(target);
+    }
+    assert!(get("/_node/_x-1/_stats").is_ok());
+    assert!(get("/_node/x@host/_stats").is_ok());
+}
+
+#[test]
 fn an_unknown_word_is_refused() {
     for target in [
         "/_unknown",
