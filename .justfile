@@ -10,6 +10,9 @@ live url:
 # Speed: the JSON filter and the decision.
 bench:
     cargo bench
+# One minute of fuzzing, with cargo-fuzz on nightly: just fuzz path|route|query|json|bulk|multipart
+fuzz target:
+    cargo +nightly fuzz run --sanitizer none --fuzz-dir tests/fuzz {{target}} -- -max_total_time=60
 # Development certificates in certs/.
 certs:
     cargo run -- cert

@@ -1,7 +1,7 @@
 //! The answer, seen through the permit's lens while it streams.
 //!
 //! `answer` makes what is sent, `stream` drives it row by row, `rows` knows the shapes of rows and `sight`
-//! judges each document in them; the rest is one file for each endpoint.
+//! judges each document in them; the rest is one file for each endpoint. `offline` is for the fuzz targets.
 //!
 //! Invariant: nothing reaches a client but an [`Answer`]; a row is shown only after it was judged; a filter
 //! that fails cuts the connection, it never falls back to pass-through.
@@ -35,6 +35,7 @@ mod known;
 mod layout;
 mod leaves;
 mod multipart;
+mod offline;
 mod pages;
 mod parts;
 mod project;
@@ -48,6 +49,7 @@ mod views;
 mod window;
 
 pub use answer::Answer;
+pub use offline::in_parts;
 
 #[cfg(test)]
 mod tests;

@@ -153,7 +153,7 @@ fn mark(boundary: &[u8]) -> Vec<u8> {
 pub(crate) async fn related(
     asker: &Asker,
     lens: &Lens,
-    upstream: Answered,
+    upstream: Body,
     boundary: &[u8],
 ) -> Result<(Answer, String), Refusal> {
     let mut parts = Parts::new(upstream);
@@ -219,7 +219,7 @@ impl Mixed {
         asker: Asker,
         lens: Lens,
         asked: Asked,
-        (upstream, boundary): (Answered, &[u8]),
+        (upstream, boundary): (Body, &[u8]),
     ) -> Self {
         Self {
             asker,

@@ -7,8 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use memchr::memmem;
 
-use crate::body::Cut;
-use crate::client::Answered;
+use crate::body::{Body, Cut};
 
 /// The longest head of a part: it holds the name of an attachment.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -16,7 +15,7 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// An answer that is being read.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    upstream: Answered,
+    upstream: Body,
     buffer: BytesMut,
 }
 
@@ -28,7 +27,7 @@ pub(crate) struct Head {
 }
 
 impl Parts {
-    pub(crate) fn new(upstream: Answered) -> Self {
+    pub(crate) fn new(upstream: Body) -> Self {
         Self {
             upstream,
             buffer: BytesMut::new(),

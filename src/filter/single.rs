@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::ETAG;
 use http_body_util::BodyExt as _;
 
-use crate::body::Cut;
+use crate::body::{Cut, boxed};
 use crate::client::Answered;
 use crate::filter::accept::{Kind, accepts};
 use crate::filter::answer::{Answer, first, first_as, rows_answer};
@@ -69,7 +69,7 @@ pub(crate) async fn document(
     };
     let upstream = first_as(accept, &asker, part).await.map_err(absent)?;
     let (answer, rev) = match boundary_of(&upstream) {
-        Some(boundary) => related(&asker, &lens, upstream.into_body(), &boundary).await?,
+        Some(boundary) => related(&asker, &lens, boxed(upstream.into_body()), &boundary).await?,
         None => plain(&asker, &lens, upstream.into_body()).await?,
     };
     let tag = etag(&rev, &lens.fingerprint());
@@ -134,7 +134,7 @@ async fn open_revs_mixed(
         .map_err(absent)?;
     let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
     let asked = named.map_or(Asked::Leaves, Asked::Named);
-    let mut mixed = Mixed::new(asker, lens, asked, (upstream.into_body(), &boundary));
+    let mut mixed = Mixed::new(asker, lens, asked, (boxed(upstream.into_body()), &boundary));
     if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }
@@ -166,7 +166,7 @@ pub(crate) async fn bulk_get(
     if let Some(kind) = kind.filter(|_| !docs.is_empty()) {
         let upstream = first_as(kind.name(), &asker, part).await?;
         let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
-        let upstream = (upstream.into_body(), boundary.as_slice());
+        let upstream = (boxed(upstream.into_body()), boundary.as_slice());
         return Ok(Mixed::new(asker, lens, Asked::Bulk, upstream).into_answer(kind));
     }
     let recipe = Recipe {

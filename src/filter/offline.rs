@@ -1,0 +1,70 @@
+//! Answers in several parts without the connection that they come by: the entry for the fuzz targets and the replay
+//! of their corpus (`tests/fuzz`), which know couchwarden as a library.
+//!
+//! Invariant: the same judgement as in `single`, and nothing is shown that a permit does not show.
+
+use http::Response;
+
+use crate::body::Body;
+use crate::client::Client;
+use crate::config::Config;
+use crate::couch::Couch;
+use crate::filter::accept::Kind;
+use crate::filter::ask::Asker;
+use crate::filter::multipart::{Asked, Mixed, related};
+use crate::identity::present::Presenter;
+use crate::policy::{Permit, Plan};
+use crate::refusal::Refusal;
+use crate::rewrite::Rewrite;
+use crate::upstream::Upstream;
+
+/// What the holder of a permit for a document, its open revisions or `_bulk_get` is shown, where `upstream` is
+/// CouchDB's answer in parts that `boundary` divides. What must be read besides is asked of the configured CouchDB.
+///
+/// # Errors
+///
+/// Those that a client gets in place of the answer; once it has begun, its body is cut.
+pub async fn in_parts(
+    permit: Permit,
+    config: &Config,
+    boundary: &[u8],
+    upstream: Body,
+) -> Result<Response<Body>, Refusal> {
+    let (Plan::Document(lens) | Plan::BulkGet(lens)) = permit.plan() else {
+        return Err(Refusal::Internal);
+    };
+    let lens = lens.clone();
+    let leaves = permit.route().query.has("open_revs");
+    let bulk = matches!(permit.plan(), Plan::BulkGet(_));
+    let asked = match leaves {
+        true => Some(Asked::Leaves),
+        false => bulk.then_some(Asked::Bulk),
+    };
+    let asker = asker(permit, config)?;
+    let answer = match asked {
+        Some(asked) => {
+            Mixed::new(asker, lens, asked, (upstream, boundary)).into_answer(Kind::Mixed)
+        }
+        None => related(&asker, &lens, upstream, boundary).await?.0,
+    };
+    Ok(answer.into_response())
+}
+
+fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
+    let couchdb = &config.couchdb;
+    let client = Client::new(couchdb, &config.limits)?;
+    let couch = Couch::new(
+        client.clone(),
+        &couchdb.user,
+        &couchdb.password,
+        config.limits.body,
+    )?;
+    Ok(Asker {
+        upstream: Upstream::new(client),
+        rewrite: Rewrite::new(Presenter::new(couchdb)?),
+        couch,
+        db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
+        permit,
+        row: config.limits.row,
+    })
+}
