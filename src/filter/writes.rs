@@ -41,11 +41,12 @@ pub(crate) async fn document(
         Some(id) if route.method == Method::Delete => Written::tombstone(id, &query, if_match)?,
         _ => Written::read(id, &query, if_match, inspect::value(&sent)?)?,
     };
+    let opened = asker.permit.signs_up(&written.id);
     drop(sent);
     let (document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
     // Security: whoever signs up under a name that was another's would be taken for him.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
-    if let Some(name) = asker.permit.signs_up()
+    if let Some(name) = opened
         && !identity.is_free(&name).await?
     {
         return Err(Refusal::Conflict);
@@ -65,10 +66,11 @@ pub(crate) async fn related(
 ) -> Result<Answer, Refusal> {
     // Security: an account is opened by a plain document only, after its name was looked up.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
-    if asker.permit.signs_up().is_some() {
+    let route = asker.permit.route();
+    let opens = |id: &DocId| asker.permit.signs_up(id.as_str()).is_some();
+    if route.document().is_some_and(opens) {
         return Err(Refusal::UnsupportedMedia("an account is plain JSON"));
     }
-    let route = asker.permit.route();
     let query = route.query.document()?;
     let mut written = Written::read(route.document(), &query, if_match, inspect::value(&sent)?)?;
     drop(sent);

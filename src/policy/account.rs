@@ -37,13 +37,15 @@ pub(super) enum Served {
     Never,
 }
 
-/// Accounts are made, changed and ended one by one: by `PUT` and `DELETE` under their own id.
+/// Accounts are made, changed and ended one by one: by `PUT` and `DELETE` under their own id, or by a `POST` that
+/// names it in its body.
 pub(super) fn served(route: &Route, administrator: bool) -> Served {
     if administrator || !route.db().is_some_and(DbName::holds_accounts) {
         return Served::AsAny;
     }
     match (route.document(), route.method) {
         (Some(_), Method::Put | Method::Delete) => Served::AsAccount,
+        (None, Method::Post) if route.is_of_a_database() => Served::AsAccount,
         (Some(_) | None, _) => Served::Never,
     }
 }

@@ -155,11 +155,10 @@ impl Permit {
         &self.rules
     }
 
-    /// The name of the account that this would open: of any account but the caller's own.
-    pub fn signs_up(&self) -> Option<UserName> {
-        let id = self.route.document()?;
+    /// The name of the account that a write of the document of this id would open: of any but the caller's own.
+    pub fn signs_up(&self, id: &str) -> Option<UserName> {
         let served = account::served(&self.route, self.caller.is_administrator());
-        let name = account::name(id.as_str()).filter(|_| served == Served::AsAccount)?;
+        let name = account::name(id).filter(|_| served == Served::AsAccount)?;
         (self.caller.name() != Some(name.as_str())).then_some(name)
     }
 

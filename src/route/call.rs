@@ -85,6 +85,17 @@ impl Route {
         Some((doc, name))
     }
 
+    /// Is it about a database itself: its info, or a `POST` of a document into it?
+    pub fn is_of_a_database(&self) -> bool {
+        matches!(
+            self.call,
+            Call::Database {
+                call: DatabaseCall::Itself,
+                ..
+            }
+        )
+    }
+
     /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits)?
     pub fn is_feed(&self) -> bool {
         let feeds = match &self.call {

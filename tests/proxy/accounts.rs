@@ -90,7 +90,6 @@ async fn accounts_are_written_one_by_one_under_their_own_id() {
     let batch = json!({ "docs": [own] });
     let rows = user.post("/_users/_bulk_docs", batch).await.yes();
     assert_eq!(rows[0]["error"], "forbidden", "{rows}");
-    user.post("/_users", own).await.no(403, "forbidden");
     let attachment = format!("{}/photo", path(&user));
     let answer = user
         .ask("PUT", &attachment, &[("content-type", "image/png")], "x")
@@ -108,8 +107,20 @@ async fn a_stranger_signs_up_and_logs_in() {
     raised["roles"] = json!(["writer"]);
     stranger.put(&path, raised).await.no(403, "forbidden");
     stranger.put(&path, fresh(&name)).await.yes();
-    let user = stranger.with_login(&name, PASSWORD);
+    let user = stranger.clone().with_login(&name, PASSWORD);
     assert_eq!(user.get(&path).await.yes()["name"], name.as_str());
+
+    let posted = world.free_name();
+    let mut account = fresh(&posted);
+    account["_id"] = json!(format!("org.couchdb.user:{posted}"));
+    stranger.post("/_users", account.clone()).await.yes();
+    stranger
+        .post("/_users", account.clone())
+        .await
+        .no(409, "conflict");
+    account["_id"] = json!(format!("org.couchdb.user:{}", world.name("ops")));
+    account["name"] = json!(world.name("ops"));
+    stranger.post("/_users", account).await.no(409, "conflict");
 }
 
 #[tokio::test(flavor = "multi_thread")]
