@@ -93,15 +93,22 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<Source> {
+    sources_in(root())
+}
+
+fn sources_in(top: PathBuf) -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders = vec![root()];
+    let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the folder is there") {
             let path = entry.expect("the entry is there").path();
+            if path.ends_with("node_modules") || path.ends_with("target") {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let relative = path.strip_prefix(root()).expect("inside src");
+                let relative = path.strip_prefix(&top).expect("inside the top");
                 let text = fs::read_to_string(&path).expect("the file can be read");
                 found.push(Source {
                     path: relative.to_string_lossy().replace('\\', "/"),
@@ -249,6 +256,32 @@ fn there_is_one_door_for_each_danger() {
             }
         }
     }
+    assert_none(&faults);
+}
+
+/// A promise without a test is none.
+#[test]
+fn every_test_that_a_guarantee_names_exists() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(top.join("docs/guarantees.md")).expect("the page is there");
+    let tests = sources_in(top.join("tests"));
+    let text: String = sources()
+        .iter()
+        .chain(&tests)
+        .map(|source| &*source.text)
+        .collect();
+    // Between backticks; no other word there has three underscores.
+    let words = page.split('`').skip(1).step_by(2);
+    let named: BTreeSet<&str> = words
+        .filter(|word| word.matches('_').count() >= 3)
+        .collect();
+    assert!(named.len() > 80, "only {} tests are named", named.len());
+    let exists = |name: &&&str| text.contains(&format!("fn {name}("));
+    let faults: Vec<String> = named
+        .iter()
+        .filter(|name| !exists(name))
+        .map(|name| format!("docs/guarantees.md names `{name}`, which is no test"))
+        .collect();
     assert_none(&faults);
 }
 
