@@ -34,7 +34,12 @@ pub(crate) async fn find(
         bookmark,
         fields,
     } = Find::read(&lens, &inspect::value(&body)?)?;
-    let text = Value::Object(query.clone()).to_bytes();
+    let parameters = inspect::find::parameters(&asker.permit.route().query)?;
+    let partition = parameters
+        .value("partition")
+        .map_or(Value::Null, Value::from);
+    let same = Value::Array(vec![Value::Object(query.clone()), partition]);
+    let text = same.to_bytes();
     let fingerprint = lens.fingerprint();
     let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
     let (bookmark, consumed) = match bookmark {
@@ -50,6 +55,7 @@ pub(crate) async fn find(
     let size = limit.saturating_add(skip).max(1);
     let pages = FindPages {
         query,
+        parameters,
         bookmark,
         consumed,
         size,

@@ -10,7 +10,7 @@ use crate::filter::ask::Asker;
 use crate::filter::pages::Part;
 use crate::filter::writes::{object, whole};
 use crate::inspect;
-use crate::inspect::find::Find;
+use crate::inspect::find::{Find, parameters};
 use crate::inspect::index::{created, deleted, is_visible};
 use crate::json::{Object, Value};
 use crate::policy::Lens;
@@ -148,7 +148,7 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
     asked.remove("bookmark");
     let part = Part {
         method: Method::Post,
-        query: Query::default(),
+        query: parameters(&asker.permit.route().query)?,
         body: Some(Value::Object(asked).to_bytes()),
     };
     let told = whole(first(&asker, part).await?).await?;

@@ -1,7 +1,8 @@
 //! The answer, seen through the permit's lens while it streams.
 //!
-//! `answer` makes what is sent, `stream` drives it row by row, `rows` knows the shapes of rows and `sight`
-//! judges each document in them; the rest is one file for each endpoint. `offline` is for the fuzz targets.
+//! `answer` makes what is sent, `stream` drives it row by row and `multipart` part by part, `rows` knows the shapes
+//! of rows and `sight` judges each document in them; the rest is one file for each endpoint. `offline` is for
+//! the fuzz targets.
 //!
 //! Invariant: nothing reaches a client but an [`Answer`]; a row is shown only after it was judged; a filter
 //! that fails cuts the connection, it never falls back to pass-through.

@@ -187,6 +187,8 @@ pub(crate) fn list_part(query: &ViewQuery) -> Part {
 pub(crate) struct FindPages {
     /// The query without `limit`, `skip` and `bookmark`.
     pub(crate) query: Object,
+    /// What stands in the query string.
+    pub(crate) parameters: Query,
     /// The bookmark that the page being read began at; null for the beginning.
     pub(crate) bookmark: Value,
     /// How many rows behind that bookmark have been consumed already.
@@ -207,7 +209,7 @@ impl FindPages {
         let body = Value::Object(query).to_bytes();
         Part {
             method: Method::Post,
-            query: Query::default(),
+            query: self.parameters.clone(),
             body: Some(body),
         }
     }

@@ -4,6 +4,7 @@ use crate::inspect::query::{may_name, selector};
 use crate::json::{Object, Value};
 use crate::policy::{Lens, field_steps};
 use crate::refusal::Refusal;
+use crate::route::Query;
 
 /// How many documents CouchDB returns when it is not told.
 const DEFAULT_LIMIT: u64 = 25;
@@ -72,6 +73,22 @@ impl Find {
             None => Err(Refusal::BadRequest("Missing required key: selector")),
         }
     }
+}
+
+/// What may stand in the query string: the partition, which CouchDB takes from there too.
+pub(crate) fn parameters(query: &Query) -> Result<Query, Refusal> {
+    let mut passed = Query::default();
+    for (name, value) in query.iter() {
+        match name {
+            "partition" => passed.set(name, value),
+            "_nonce" | "_" => {}
+            _ => {
+                let reason = format!("unknown query parameter `{name}`");
+                return Err(Refusal::Malformed(reason));
+            }
+        }
+    }
+    Ok(passed)
 }
 
 /// The client's selector and-ed with a selector that no visible document fails.

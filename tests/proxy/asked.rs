@@ -1,8 +1,9 @@
-//! What may be asked of `_changes` and `_find`: functions over hidden fields are refused, rows are judged all the same.
+//! What may be asked of `_changes`, `_find` and views: functions over hidden fields are refused, rows are judged all the
+//! same, and CouchDB is asked for no more than that.
 
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{Fake, World, plain};
 
 const RULES: &str = r#"
 [[rule]]
@@ -116,4 +117,91 @@ async fn conflicts_that_a_list_names_are_judged_one_by_one() {
         .await
         .yes();
     assert_eq!(feed["results"][0]["changes"].as_array().unwrap().len(), 2);
+}
+
+const PINNED: &str = r#"
+[[rule]]
+name = "own-calls"
+databases = ["calls"]
+callers = { roles = ["number:{number}"] }
+permit = ["view:calls/number"]
+keys = "{number}"
+
+[[rule]]
+name = "found"
+databases = ["calls"]
+callers = { roles = ["reader"] }
+permit = ["find"]
+hide = ["secret"]
+"#;
+
+/// What CouchDB is asked for when `client` asks for this, in short.
+async fn asked(world: &World, fake: &Fake, who: &str, path: &str) -> String {
+    let before = fake.seen().len();
+    let answer = world.as_(who).get(&format!("/calls/{path}")).await;
+    assert_eq!(answer.ids(), "1", "{path}");
+    for counted in ["total_rows", "offset", "update_seq"] {
+        assert!(!answer.text().contains(counted), "{}", answer.text());
+    }
+    let asked = fake.seen().split_off(before);
+    let targets = asked
+        .iter()
+        .map(|seen| seen.target.replace("%22%2B4930100%22", "PIN"));
+    targets.collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn couchdb_is_asked_for_the_pin_and_for_nothing_that_counts() {
+    let rows = "{\"total_rows\":9,\"offset\":3,\"update_seq\":\"9-x\",\"rows\":[\n{\"id\":\"1\",\"key\":\"+4930100\",\"value\":1},\n{\"id\":\"2\",\"key\":\"+4930\u{ad}100\",\"value\":2}\n]}\n";
+    // Of the two ranges of a pin the second holds the arrays that begin with it.
+    let none = "{\"total_rows\":9,\"offset\":3,\"rows\":[\n]}\n";
+    let fake = Fake::start(move |seen| match seen.target.contains("startkey=%5B") {
+        true => plain(200, none),
+        false => plain(200, rows),
+    })
+    .await;
+    let world = World::before(&fake, PINNED, "").await;
+    let view = "_design/calls/_view/number?reduce=false";
+    let partition = asked(&world, &fake, "sue", &format!("_partition/p/{view}")).await;
+    for part in partition.split(' ') {
+        assert!(
+            part.starts_with("/calls/_partition/p/_design/calls/_view/number?"),
+            "{part}"
+        );
+        assert!(
+            part.contains("startkey=") && part.contains("endkey="),
+            "{part}"
+        );
+    }
+    let counted = asked(
+        &world,
+        &fake,
+        "sue",
+        &format!("{view}&update_seq=true&stale=ok"),
+    )
+    .await;
+    assert!(
+        !counted.contains("update_seq") && counted.contains("stale=ok"),
+        "{counted}"
+    );
+    let start = "startkey=%22%2B4930100%22&startkey_docid=0";
+    let from = asked(&world, &fake, "sue", &format!("{view}&{start}")).await;
+    assert!(from.contains("startkey_docid=0"), "{from}");
+    // Without a key to begin at, an id says nothing.
+    let id = asked(&world, &fake, "sue", &format!("{view}&startkey_docid=0")).await;
+    assert!(!id.contains("startkey_docid"), "{id}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_a_query_string_names_is_kept() {
+    let docs = "{\"docs\":[\n{\"_id\":\"p:1\",\"secret\":\"s-1\"}\n],\n\"bookmark\": \"nil\"}\n";
+    let fake = Fake::start(move |_| plain(200, docs)).await;
+    let world = World::before(&fake, PINNED, "").await;
+    let rita = world.as_("rita");
+    let query = json!({ "selector": { "n": 1 } });
+    let found = rita.post("/calls/_find?partition=p", query.clone()).await;
+    assert_eq!(found.yes()["docs"], json!([{ "_id": "p:1" }]));
+    assert_eq!(fake.seen()[0].target, "/calls/_find?partition=p");
+    let unknown = rita.post("/calls/_find?frob=1", query).await;
+    assert_eq!((unknown.status, fake.seen().len()), (400, 1));
 }
