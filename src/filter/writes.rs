@@ -20,6 +20,7 @@ use crate::inspect::turns::{Pass, Turn, Turns};
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
+use crate::route::DocId;
 use crate::route::query::DocumentQuery;
 use crate::route::{Call, DatabaseCall, Method, Query};
 
