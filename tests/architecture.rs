@@ -93,12 +93,12 @@ fn root() -> PathBuf {
 }
 
 fn sources() -> Vec<Source> {
-    sources_in(root())
+    sources_in(&root())
 }
 
-fn sources_in(top: PathBuf) -> Vec<Source> {
+fn sources_in(top: &Path) -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders = vec![top.clone()];
+    let mut folders = vec![top.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("the folder is there") {
             let path = entry.expect("the entry is there").path();
@@ -108,7 +108,7 @@ fn sources_in(top: PathBuf) -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let relative = path.strip_prefix(&top).expect("inside the top");
+                let relative = path.strip_prefix(top).expect("inside the top");
                 let text = fs::read_to_string(&path).expect("the file can be read");
                 found.push(Source {
                     path: relative.to_string_lossy().replace('\\', "/"),
@@ -264,7 +264,7 @@ fn there_is_one_door_for_each_danger() {
 fn every_test_that_a_guarantee_names_exists() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(top.join("docs/guarantees.md")).expect("the page is there");
-    let tests = sources_in(top.join("tests"));
+    let tests = sources_in(&top.join("tests"));
     let text: String = sources()
         .iter()
         .chain(&tests)
