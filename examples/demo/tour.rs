@@ -70,7 +70,7 @@ fn pouch(company: &Company, authority: &str) {
     let mailbox = alice.mailbox.as_deref().unwrap_or_default();
     let started = format!("start it with NODE_EXTRA_CA_CERTS={authority}");
     let sync = format!("PouchDB.sync('mine', 'https://alice:{PASSWORD}@localhost:6984/{mailbox}')");
-    let rule = "What she writes needs `updated_by: 'alice'`, else it is denied and the sync goes on (ddocs/u{{uuid}}).";
+    let rule = "What she writes needs `updated_by: 'alice'`, else it is denied and the sync goes on (ddocs/u{uuid}).";
     line(&format!(
         "  PouchDB in Node syncs a whole mailbox ({started}):"
     ));
