@@ -98,9 +98,11 @@ function remote(url, auth = {}, options = {}) {
 /** PouchDB's own fetch, written down, and the rows of `_changes` counted. The body is read beside its reader, who need not wait for its end. */
 function watched(user) {
   return async (to, request = {}) => {
-    const response = await PouchDB.fetch(to, request);
-    const entry = { method: request.method ?? 'GET', url: String(to), status: response.status, body: null };
+    // In the order of asking: answers to what is asked side by side come in any.
+    const entry = { method: request.method ?? 'GET', url: String(to), status: null, body: null };
     traced.push(entry);
+    const response = await PouchDB.fetch(to, request);
+    entry.status = response.status;
     response.clone().text().then((text) => { entry.body = text; }, () => {});
     const read = response.json.bind(response);
     response.json = async () => {
