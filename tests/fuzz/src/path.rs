@@ -10,7 +10,11 @@ pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    if let Ok(db) = DbName::parse(text) {
+    // Databases of these names are out of reach: the words are couchwarden's own.
+    let own = ["node", "session"].contains(&text);
+    if let Ok(db) = DbName::parse(text)
+        && !own
+    {
         again(Call::Database {
             db,
             call: DatabaseCall::Itself,
