@@ -147,11 +147,11 @@ fn uuids(query: &Query) -> Result<Answer, Refusal> {
     let count = match query.value("count") {
         Some(count) => count
             .parse()
-            .map_err(|_| Refusal::BadRequest("invalid `count`"))?,
+            .map_err(|_| Refusal::BadRequest("count must be a positive integer"))?,
         None => 1,
     };
     if count > MOST_UUIDS {
-        return Err(Refusal::Forbidden("count parameter too large"));
+        return Err(Refusal::BadRequest("count parameter too large"));
     }
     let ids = (0..count).map(|_| inspect::document::new_id().map(Value::from));
     let ids = ids.collect::<Option<Vec<_>>>().ok_or(Refusal::Internal)?;

@@ -51,6 +51,7 @@ mod replication;
 mod selectors;
 mod tokens;
 mod tombstones;
+mod upstream;
 mod views;
 mod worlds;
 mod writes;

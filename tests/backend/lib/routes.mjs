@@ -96,8 +96,9 @@ function welcome(exchange) {
 
 function uuids(exchange) {
   exchange.allow('GET', 'HEAD');
-  const count = Number(exchange.query.text('count') ?? 1);
-  if (!Number.isInteger(count) || count < 0) throw new Refusal(400, 'bad_request', 'count must be a positive integer');
+  const text = exchange.query.text('count') ?? '1';
+  const count = Number(text);
+  if (!/^\d+$/.test(text)) throw new Refusal(400, 'bad_request', 'count must be a positive integer');
   if (count > 1000) throw new Refusal(400, 'bad_request', 'count parameter too large');
   exchange.answer(200, { uuids: Array.from({ length: count }, () => randomBytes(16).toString('hex')) }, { 'Cache-Control': 'no-cache', Pragma: 'no-cache' });
 }

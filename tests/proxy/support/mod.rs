@@ -1,10 +1,11 @@
 //! What the tests stand on: a cast of callers, a couchwarden over TLS before a real backend, a client, a fake
-//! CouchDB, and PouchDB in Node.
+//! CouchDB, a CouchDB behind TLS, and PouchDB in Node.
 
 mod cast;
 mod client;
 mod fake;
 mod kept;
+mod pipe;
 mod pouch;
 mod tap;
 mod world;
@@ -13,6 +14,7 @@ pub(crate) use cast::backend;
 pub(crate) use client::{Answer, Client, Feed};
 pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
 pub(crate) use kept::{Ask, Kept};
+pub(crate) use pipe::Pipe;
 pub(crate) use pouch::Pouch;
 pub(crate) use tap::Tap;
 pub(crate) use world::World;

@@ -62,6 +62,17 @@ impl World {
         Self::run(section, prefix, Cast::share(), policies, "").await
     }
 
+    /// Before the backend behind a TLS pipe; `authority` is the file of the certificate that its own is verified by.
+    pub(crate) async fn over_tls(pipe: SocketAddr, authority: &Path, policies: &str) -> Self {
+        let prefix: Arc<str> = format!("{}_", unique()).into();
+        let plain = format!("http://{}", backend().authority);
+        let section = backend()
+            .section()
+            .replace(&plain, &format!("https://{pipe}"));
+        let section = format!("{section}ca = \"{}\"\n", authority.display());
+        Self::run(section, prefix, Cast::share(), policies, "").await
+    }
+
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
     pub(crate) async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
         let section = format!(
