@@ -37,6 +37,7 @@ pub use path::{FieldPath, PathError, Step};
 pub use restore::HiddenFieldSent;
 pub use row::Row;
 pub use rows::Splitter;
+pub use spot::is_couchdbs_own;
 pub use value::Value;
 
 /// How deep arrays and objects may nest.

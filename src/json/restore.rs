@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::fields::{Fields, Kind, Visibility};
 use super::object::Object;
 use super::path::FieldPath;
-use super::spot::{Spot, is_own};
+use super::spot::{Spot, is_couchdbs_own};
 use super::value::Value;
 
 /// Why a document as sent cannot be put over the stored one.
@@ -278,7 +278,7 @@ fn differ_in_objects(
         .filter(|(key, _)| olds.get(key).is_none())
         .map(|(key, value)| (key, None, Some(value)));
     for (key, stored, new) in gone.chain(fresh) {
-        if !(trail.is_empty() && is_own(key)) {
+        if !(trail.is_empty() && is_couchdbs_own(key)) {
             within(trail, key, |trail| differ(stored, new, trail, found));
         }
     }

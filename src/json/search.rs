@@ -9,7 +9,7 @@ use memchr::memmem::Finder;
 use super::JsonError;
 use super::fields::{Clause, Fields, Kind};
 use super::path::{FieldPath, Step};
-use super::spot::is_own;
+use super::spot::is_couchdbs_own;
 use super::token::Cursor;
 use super::value::index;
 
@@ -289,7 +289,13 @@ impl<'a> Cutter<'a> {
 struct Unreadable;
 
 fn is_hidden(fields: &Fields, kind: Kind, place: &[Named<'_>]) -> bool {
-    if kind == Kind::Document && place.first().copied().flatten().is_some_and(is_own) {
+    if kind == Kind::Document
+        && place
+            .first()
+            .copied()
+            .flatten()
+            .is_some_and(is_couchdbs_own)
+    {
         return false;
     }
     let covered = |paths: &[FieldPath]| paths.iter().any(|path| covers(path.steps(), place));

@@ -8,7 +8,7 @@ use super::path::{Fate, Tails};
 use super::value::Value;
 
 /// CouchDB's own members are not the document's to hide, and not a writer's to change.
-pub(super) fn is_own(name: &str) -> bool {
+pub fn is_couchdbs_own(name: &str) -> bool {
     matches!(
         name,
         "_id"
@@ -75,7 +75,7 @@ impl<'f> Spot<'f> {
     /// How much is shown of the member or element of this name.
     #[inline]
     pub(super) fn fate(&self, name: &str) -> Visibility {
-        if self.own && is_own(name) {
+        if self.own && is_couchdbs_own(name) {
             return Visibility::Visible;
         }
         let hidden = self.hidden.fate(name);

@@ -6,6 +6,7 @@ use crate::json::FieldPath;
 use crate::json::Fields;
 use crate::json::Object;
 use crate::json::Value;
+use crate::json::is_couchdbs_own;
 
 use super::write::{Denied, forbidden};
 
@@ -42,6 +43,31 @@ pub fn keep_fields(fields: &[FieldPath], stored: &Value, tombstone: &mut Value) 
             keep(&path.names().unwrap_or_default(), stored, tombstone);
         }
     }
+}
+
+/// Security: a member that begins with an underscore is CouchDB's to give a meaning to, today (`_replication_id`) or
+/// in a later version (`_access`): whoever is under rules leaves it as it is stored.
+/// (`a_member_with_an_underscore_is_nobodys_to_write`)
+pub(super) fn reserved_stay(stored: Option<&Value>, new: &Value) -> Result<(), Denied> {
+    let members = |document: &Value| {
+        let object = document.as_object()?;
+        let reserved = object.iter().filter(|(name, _)| is_reserved(name));
+        Some(reserved.map(|(name, _)| name.to_owned()).collect())
+    };
+    let mut names: Vec<String> = members(new).unwrap_or_default();
+    if new.get("_deleted").and_then(Value::as_bool) != Some(true) {
+        names.extend(stored.and_then(members).unwrap_or_default());
+    }
+    for name in names {
+        if stored.and_then(|stored| stored.get(&name)) != new.get(&name) {
+            return Err(forbidden(&format!("the member `{name}` is reserved")));
+        }
+    }
+    Ok(())
+}
+
+fn is_reserved(name: &str) -> bool {
+    name.starts_with('_') && name != "_attachments" && !is_couchdbs_own(name)
 }
 
 /// Everything that differs must be covered by a path that may be changed.

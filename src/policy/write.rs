@@ -19,7 +19,7 @@ use crate::json::Value;
 use super::account;
 use super::action::{Mask, Simple};
 use super::binding::{Binding, Truth};
-use super::change::{keep_fields, may_change, may_leave};
+use super::change::{keep_fields, may_change, may_leave, reserved_stay};
 use super::fixed::fixed_fields;
 use super::grants::{Applied, Grants};
 use super::lens::Lens;
@@ -174,6 +174,9 @@ impl WriteRules {
             (None, true) => self.bury(&step, new),
             (None, false) => self.create(&step, new),
         }?;
+        if !self.everything {
+            reserved_stay(stored, &whole)?;
+        }
         if self.accounts {
             account::check(stored, &whole)?;
         }

@@ -31,6 +31,7 @@ mod everyday;
 mod feeds;
 mod fields;
 mod growth;
+mod guesses;
 mod hostile;
 mod identity;
 mod indexes;

@@ -117,6 +117,20 @@ fn a_tombstone_keeps_what_rules_decide_by() {
 }
 
 #[test]
+fn a_reserved_member_stays_as_it_is_stored() {
+    let rules = rules(&["permit=['replicate']\nhide=['_hidden']"]);
+    let stored = r#"{"_id":"x","_access":["a"],"_hidden":1}"#;
+    let same = r#"{"_id":"x","_access":["a"],"n":1}"#;
+    let whole = r#"{"_id":"x","_access":["a"],"_hidden":1,"n":1}"#;
+    passes(&rules, Some(stored), same, whole);
+    forbidden(&rules, Some(stored), r#"{"_id":"x","_access":["b"]}"#);
+    forbidden(&rules, Some(stored), r#"{"_id":"x"}"#);
+    forbidden(&rules, None, same);
+    let end = r#"{"_id":"x","_deleted":true}"#;
+    passes(&rules, Some(stored), end, end);
+}
+
+#[test]
 fn hidden_fields_come_back_and_may_not_be_sent() {
     let rules = rules(&["permit=['replicate']\nhide=['secret']"]);
     let stored = r#"{"_id":"x","a":1,"secret":2}"#;

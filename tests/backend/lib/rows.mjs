@@ -53,8 +53,10 @@ function localIds(database, { key, startkey = key, endkey = key, descending, inc
 export async function view(exchange, database, designName, viewName) {
   const index = await database.view(designName, viewName);
   await serve(exchange, async (options) => {
-    await index.update();
+    const stale = 'stale' in options || ['false', 'lazy'].includes(options.update);
+    if (!stale) await index.update();
     const { rows, ...head } = index.query(options);
+    if (options.stale === 'update_after' || options.update === 'lazy') await index.update();
     return withDocuments(database, { ...head, ...sequenceOf(index, options), rows }, options);
   });
 }
