@@ -16,7 +16,7 @@ use crate::say::Progress;
 const MARKER: &str = "_local/couchwarden-demo";
 
 /// What the demo puts into CouchDB. A change of it makes older databases outdated.
-const EDITION: u32 = 1;
+const EDITION: u32 = 2;
 
 const BATCH: usize = 1000;
 

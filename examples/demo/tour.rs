@@ -51,7 +51,7 @@ fn people(company: &Company, accounts: &[Account]) {
     let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
     let told = [
         format!(
-            "one of {}'s: her number {}, her mailbox",
+            "at {}: her number {}, her mailbox",
             alice.customer, alice.number
         ),
         format!("looks after the telephones of {}", tariq.customer),
@@ -93,7 +93,7 @@ fn stops(company: &Company) -> [Stop; 5] {
             path: "/cdrs/_design/cdr/_view/by_number?limit=3".to_owned(),
             asks: String::new(),
             shows: "Alice's dashboard asks for calls and gets hers, without the passwords that stand in each record.",
-            why: "cdr-dashboard pins the view to the number of her role; cdr-secrets hides registrant_password and **.password",
+            why: "cdr-own-calls pins the view to the number of her role and shows five fields; cdr-secrets hides **.password for ever",
         },
         Stop {
             who: "alice",
