@@ -26,6 +26,7 @@ mod upstream;
 
 pub mod cors;
 mod node;
+mod provision;
 mod session;
 
 pub mod cli;

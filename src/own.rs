@@ -230,6 +230,19 @@ pub(crate) async fn node(
     })
 }
 
+/// The name of a user's database.
+pub(crate) fn provisioned(db: &DbName) -> Answer {
+    json(&object([
+        ("ok", true.into()),
+        ("database", db.as_str().into()),
+    ]))
+}
+
+/// What was asked for is done.
+pub(crate) fn done() -> Answer {
+    json(&object([("ok", true.into())]))
+}
+
 fn json(value: &Value) -> Answer {
     let mut bytes = value.to_bytes();
     bytes.push(b'\n');

@@ -12,6 +12,7 @@ use crate::client::{Client, ClientError};
 use crate::config::{Config, Mistake};
 use crate::cors::Cors;
 use crate::couch::{Couch, CouchError};
+use crate::ddocs::{Target, read};
 use crate::filter::design::Designs;
 use crate::identity::present::Presenter;
 use crate::identity::{Identity, IdentityError, Jar, SameSite};
@@ -22,6 +23,7 @@ use crate::node::{Nodes, Settings};
 use crate::own::{Own, uuid};
 use crate::pipeline::Pipeline;
 use crate::policy::{Policy, PolicySettings};
+use crate::provision::Provisioning;
 use crate::rewrite::Rewrite;
 use crate::route::DbName;
 use crate::secret::Seal;
@@ -35,6 +37,9 @@ pub enum StartError {
     /// Configuration or policies have mistakes; all of them.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
+    /// The design documents of user databases have mistakes.
+    #[error("{}", .0.join("\n"))]
+    Designs(Vec<String>),
     /// The client for CouchDB can't be made.
     #[error("the way to CouchDB can't be prepared: {0}")]
     Client(#[from] ClientError),
@@ -116,10 +121,16 @@ pub async fn serve(
     let server = Server::new(&config.listen, &config.limits)?;
     let pipeline = Arc::new(assemble(&config)?);
     let identity = Arc::clone(&pipeline.identity);
-    let watched = Arc::clone(&pipeline);
+    let (watched, provisioning) = (Arc::clone(&pipeline), pipeline.provisioning.clone());
     let nodes = async move {
         match &watched.nodes {
             Some(nodes) => nodes.watch().await,
+            None => std::future::pending().await,
+        }
+    };
+    let looking_after = async {
+        match provisioning {
+            Some(provisioning) => provisioning.watch().await,
             None => std::future::pending().await,
         }
     };
@@ -132,6 +143,7 @@ pub async fn serve(
     tokio::select! {
         _ = server.run(listener, stop, handle) => {}
         () = identity.watch() => {}
+        () = looking_after => {}
         () = reloading => {}
         () = nodes => {}
     }
@@ -179,6 +191,24 @@ fn node_service(
     };
     let tags = config.identity.session.secret.derive("node etag");
     Nodes::new(couch.clone(), Arc::clone(identity), settings, tags)
+}
+
+fn provisioning(
+    config: &Config,
+    couch: &Couch,
+    identity: &Arc<Identity>,
+    policy: &Arc<ArcSwap<Policy>>,
+) -> Result<Option<Arc<Provisioning>>, StartError> {
+    let Some(settings) = &config.provisioning else {
+        return Ok(None);
+    };
+    let folders = read(&config.ddocs).map_err(StartError::Designs)?;
+    let ours = folders.into_iter();
+    let ours = ours.filter(|folder| folder.target == Target::UserDatabases);
+    let designs = ours.flat_map(|folder| folder.designs).collect();
+    let (identity, policy) = (Arc::clone(identity), Arc::clone(policy));
+    let made = Provisioning::new(settings, config, couch.clone(), identity, policy, designs)?;
+    Ok(Some(Arc::new(made)))
 }
 
 /// What everything else stands on.
@@ -243,13 +273,16 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     } = ground(config)?;
     let couchdb = &config.couchdb;
     let secret = &config.identity.session.secret;
+    let policy = Arc::new(ArcSwap::from_pointee(policy));
+    let provisioning = provisioning(config, &couch, &identity, &policy)?;
     Ok(Pipeline {
         door: Door::new(&config.limits, &config.listen.names, &config.trusted),
         cors: Cors::new(&config.cors),
         session: Session::new(Arc::clone(&identity)),
         identity,
-        policy: Arc::new(ArcSwap::from_pointee(policy)),
+        policy,
         nodes: nodes.map(Arc::new),
+        provisioning,
         own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
         couch,
         upstream: Upstream::new(client),

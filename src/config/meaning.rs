@@ -3,6 +3,7 @@
 //! Invariant: every default of the configuration stands in this file, in `limits` or in `tokens`.
 
 use super::limits::{count, limits};
+use super::provisioning::provisioning;
 use super::raw::{At, Environment, Reader, Section};
 use super::tokens::tokens;
 use super::words::{is_database, is_host, is_role, is_web_origin, parse_network, parse_origin};
@@ -51,6 +52,8 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
     let ddocs_directory = ddocs.path_or("directory", "ddocs");
     ddocs.finish();
     let nodes = nodes(root.section("nodes"), reader);
+    let node = couchdb.as_ref().and_then(|couchdb| couchdb.nodes.first());
+    let provisioning = provisioning(root.section("provisioning"), node, reader);
     let cors = cors(root.section("cors"), reader);
     let limits = limits(root.section("limits"), reader);
     let trusted = trusted(root.section("trusted"), reader);
@@ -69,6 +72,7 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
         policies: directory?.value,
         ddocs: ddocs_directory,
         nodes,
+        provisioning,
         cors,
         limits,
         trusted,

@@ -9,6 +9,7 @@
 mod jwk;
 mod limits;
 mod meaning;
+mod provisioning;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,8 @@ pub struct Config {
     pub ddocs: PathBuf,
     /// The service of nodes.
     pub nodes: Nodes,
+    /// The databases of users, where they are made.
+    pub provisioning: Option<Provisioning>,
     /// Origins of web pages that may use us with credentials: `scheme://host[:port]`, lower case.
     pub cors: Vec<String>,
     /// What a request may cost.
@@ -203,6 +206,21 @@ pub struct Nodes {
     pub creation: bool,
     /// How many one address may create in an hour, unless an administrator does.
     pub creations: u32,
+}
+
+/// The databases of users, and what travels between them and the one that is shared.
+#[derive(Debug, Clone)]
+pub struct Provisioning {
+    /// The database that is shared.
+    pub database: String,
+    /// couchwarden itself, as CouchDB's replicator reaches it.
+    pub url: Origin,
+    /// CouchDB, as its own replicator reaches it.
+    pub couchdb: Origin,
+    /// How long a replication goes on that nobody uses.
+    pub replication_timeout: Duration,
+    /// Whether logging out ends it.
+    pub end_on_logout: bool,
 }
 
 /// What a request may cost.

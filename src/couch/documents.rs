@@ -7,9 +7,7 @@ use std::collections::HashMap;
 
 use super::{Answer, Couch, CouchError};
 use crate::json::{Object, Value};
-use crate::route::{
-    DatabaseCall, DbName, DesignCall, DesignName, DocId, FunctionName, List, Method, Rev,
-};
+use crate::route::{DatabaseCall, DbName, DocId, List, Method, Rev};
 
 /// How many documents are asked for at once.
 const BATCH: usize = 500;
@@ -153,6 +151,33 @@ impl Couch {
         }
     }
 
+    /// Documents in the order of their ids, after the one named.
+    pub(crate) async fn page(
+        &self,
+        db: &DbName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Value>, CouchError> {
+        let start = after.map(|id| Value::from(id).to_string());
+        let limit = limit.to_string();
+        let mut query = vec![("include_docs", "true"), ("limit", limit.as_str())];
+        if let Some(start) = &start {
+            query.extend([("startkey", start.as_str()), ("skip", "1")]);
+        }
+        let errand = self.errand(db, Method::Get, DatabaseCall::List(List::All), &query);
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(Vec::new());
+        };
+        let rows = answer.get("rows").and_then(Value::as_array);
+        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| row.get("doc"))
+            .filter(|doc| !doc.is_null())
+            .cloned()
+            .collect())
+    }
+
     /// The Mango indexes, as `_index` lists them.
     pub(crate) async fn indexes(&self, db: &DbName) -> Result<Vec<Value>, CouchError> {
         let errand = self.errand(db, Method::Get, DatabaseCall::Index, &[]);
@@ -161,26 +186,6 @@ impl Couch {
         };
         let listed = answer.get("indexes").and_then(Value::as_array);
         Ok(listed.ok_or(CouchError::Unreadable("no indexes"))?.to_vec())
-    }
-
-    /// What a view answers.
-    #[expect(dead_code, reason = "nodes will be listed with it")]
-    pub(crate) async fn view(
-        &self,
-        db: &DbName,
-        ddoc: &DesignName,
-        view: &FunctionName,
-        query: &[(&str, &str)],
-    ) -> Result<Value, CouchError> {
-        let call = DatabaseCall::Design {
-            ddoc: ddoc.clone(),
-            call: DesignCall::View(view.clone()),
-        };
-        let errand = self.errand(db, Method::Get, call, query);
-        self.run(errand)
-            .await?
-            .found()?
-            .ok_or(CouchError::Status(404))
     }
 }
 

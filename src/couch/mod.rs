@@ -1,6 +1,6 @@
 //! Our own few calls to CouchDB, as the service account.
 //!
-//! `documents` reads and writes documents, `designs` design documents and their indexes, `accounts` asks about
+//! `documents` reads and writes documents, `designs` design documents and their indexes, `databases` databases as a whole, `accounts` asks about
 //! users and follows changes.
 //! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
 //!
@@ -8,8 +8,10 @@
 //! only.
 
 mod accounts;
+mod databases;
 mod designs;
 mod documents;
+mod replications;
 mod server;
 
 pub(crate) use accounts::UserCtx;

@@ -7,7 +7,7 @@ use crate::json::{Object, Value};
 
 /// What is to be done with one design document.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     /// It is not there yet, or its views are others: an index is to be built before it is put in place.
     Build(Vec<String>),
     /// Only members that no index depends on differ.
@@ -17,7 +17,7 @@ pub(super) enum Change {
 }
 
 /// Compares the document that is wanted with the one that is stored.
-pub(super) fn compare(wanted: &Design, stored: Option<&Value>) -> Change {
+pub(crate) fn compare(wanted: &Design, stored: Option<&Value>) -> Change {
     let empty = Object::new();
     let mut before = stored.and_then(Value::as_object).unwrap_or(&empty).clone();
     for own in ["_id", "_rev", "_attachments"] {

@@ -48,6 +48,12 @@ impl Design {
         indexed(&self.fields)
     }
 
+    /// Is this the stored document of that name?
+    pub(crate) fn is_named_as(&self, stored: &Value) -> bool {
+        let id = stored.get("_id").and_then(Value::as_str);
+        id.and_then(|id| id.strip_prefix("_design/")) == Some(self.name.as_str())
+    }
+
     /// A view, by which the index of all of them is asked for.
     pub(crate) fn any_view(&self) -> Option<&str> {
         let views = self.fields.get("views")?.as_object()?;

@@ -18,6 +18,7 @@ mod tests;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use difference::{Change, compare};
 pub(crate) use document::Design;
 pub(crate) use folder::{Folder, Target, read};
 
@@ -26,7 +27,6 @@ use crate::config::Config;
 use crate::couch::{Couch, CouchError};
 use crate::json::{Object, Value};
 use crate::route::{DbName, DesignName, DocId, FunctionName};
-use difference::{Change, compare};
 
 /// Before the name of a design document whose index is being built.
 const NEXT: &str = "couchwarden-next:";

@@ -36,6 +36,10 @@ pub struct Answer {
     response: Response<Body>,
 }
 
+/// Documents that policy has not let in.
+#[derive(Debug, Clone)]
+struct Denied(Vec<String>);
+
 impl Answer {
     /// The response, for the frame around the road: CORS, cookies, the log.
     pub(crate) fn into_response(self) -> Response<Body> {
@@ -104,6 +108,23 @@ impl Answer {
                 CACHE_CONTROL,
                 HeaderValue::from_static("private, must-revalidate"),
             )
+    }
+
+    /// The answer with the ids of documents that policy has not let in, for those who tell of it.
+    pub(crate) fn denying(mut self, ids: Vec<String>) -> Self {
+        self.response.extensions_mut().insert(Denied(ids));
+        self
+    }
+
+    /// Those ids.
+    pub(crate) fn denied(&self) -> &[String] {
+        let denied = self.response.extensions().get::<Denied>();
+        denied.map_or(&[], |denied| &denied.0)
+    }
+
+    /// A stream of events that one of our own services tells.
+    pub(crate) fn events(body: Body) -> Self {
+        Self::of(StatusCode::OK, head::filtered(), body).header(CONTENT_TYPE, EVENTS)
     }
 
     /// `304`: the client has it already.

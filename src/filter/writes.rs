@@ -200,9 +200,15 @@ pub(crate) async fn bulk(
     } else {
         appended(judged, rows)
     };
+    let denied = rows
+        .iter()
+        .filter(|row| row.get("error").and_then(Value::as_str) == Some("forbidden"));
+    let denied = denied
+        .filter_map(|row| row.get("id")?.as_str().map(str::to_owned))
+        .collect();
     let mut bytes = Value::Array(rows).to_bytes();
     bytes.push(b'\n');
-    Ok(Answer::with(status, bytes))
+    Ok(Answer::with(status, bytes).denying(denied))
 }
 
 /// One row for each document, in the client's order.

@@ -30,10 +30,6 @@ impl Identity {
     /// His roles are looked up at each use.
     ///
     /// Refused for those whom neither `_users` nor a node knows: there would be nothing to look up.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the provisioning service asks for it")
-    )]
     pub(crate) async fn issue_token(
         &self,
         name: &UserName,

@@ -116,6 +116,11 @@ pub(crate) struct Failed {
 }
 
 impl Recognised {
+    /// Has he come with a token for one database, as replications do?
+    pub(crate) fn is_for_one_database(&self) -> bool {
+        self.only.is_some()
+    }
+
     /// May he ask for this database, or for what is in none?
     ///
     /// Security: a token for one database opens no other, nor the server

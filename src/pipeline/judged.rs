@@ -79,7 +79,10 @@ impl Pipeline {
             }
             Plan::BulkWrite(rules) => {
                 let asker = self.asker(permit)?;
-                writes::bulk(asker, &rules, &self.turns, &self.locals, body).await
+                let (caller, db) = (asker.permit.caller().clone(), asker.db.clone());
+                let answer = writes::bulk(asker, &rules, &self.turns, &self.locals, body).await?;
+                self.tell_denied(&caller, &db, &answer);
+                Ok(answer)
             }
             Plan::Local => Box::pin(self.local(permit, body)).await,
         }

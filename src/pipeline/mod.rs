@@ -1,14 +1,15 @@
 //! One request, start to finish. Read this file first.
 //!
 //! `judged` carries out the permits whose body or answer goes through a lens, `writes` those whose body is not
-//! only JSON, `verbatim` those without a lens, `nodes` those of the node service; `sessions` opens and closes
-//! sessions, `lease` asks whether an open feed may go on.
+//! only JSON, `verbatim` those without a lens, `services` those that are not CouchDB's, `nodes` those of the node
+//! service; `sessions` opens and closes sessions, `lease` asks whether an open feed may go on.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
 mod lease;
 mod nodes;
+mod services;
 mod sessions;
 mod verbatim;
 mod writes;
@@ -38,6 +39,7 @@ use crate::node::Nodes;
 use crate::observe::Record;
 use crate::own::Own;
 use crate::policy::{Permit, Plan, Policy, Verdict};
+use crate::provision::Provisioning;
 use crate::refusal::Refusal;
 use crate::rewrite::Rewrite;
 use crate::route::{Call, DbName, Route, RouteError, ServerCall};
@@ -59,6 +61,7 @@ pub(crate) struct Pipeline {
     /// The rules in force; a request keeps those that it began with.
     pub(crate) policy: Arc<ArcSwap<Policy>>,
     pub(crate) nodes: Option<Arc<Nodes>>,
+    pub(crate) provisioning: Option<Arc<Provisioning>>,
     pub(crate) own: Own,
     pub(crate) couch: Couch,
     pub(crate) upstream: Upstream,
@@ -151,12 +154,15 @@ impl Pipeline {
         }
         let recognised = self.own_origin(&intake, recognised?)?;
         recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
+        self.admit(&recognised, text(&intake, &AUTHORIZATION))
+            .await?;
         let Recognised { caller, proof, .. } = recognised;
         record.caller(caller.name().unwrap_or_default());
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
         let caller = lease::endow(self.nodes.as_deref(), &policy, caller).await?;
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
+        self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
         Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await
@@ -262,26 +268,6 @@ impl Pipeline {
             return self.pass(permit, judged, lease, intake).await;
         }
         Box::pin(self.with_body(permit, lease, intake)).await
-    }
-
-    /// Our own services.
-    async fn own(
-        &self,
-        policy: &Policy,
-        permit: Permit,
-        intake: Intake,
-    ) -> Result<Answer, Refusal> {
-        match &permit.route().call {
-            Call::Server(call) => {
-                let body = intake.body.collect(self.limits.body).await?;
-                self.own
-                    .server(&self.couch, policy, &permit, call, body)
-                    .await
-            }
-            Call::Node(call) => self.node(&permit, call, intake).await,
-            Call::Warden(_) => Err(Refusal::NotImplemented("not built yet")),
-            Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
-        }
     }
 }
 

@@ -27,6 +27,7 @@ impl Pipeline {
         }
         if method == Method::Delete {
             let jar = text(&intake, &COOKIE);
+            self.logged_out(jar.as_deref(), intake.address).await;
             let answer = self.session.logout(jar.as_deref().map(str::as_bytes));
             return Ok(session_answer(answer, cookie));
         }

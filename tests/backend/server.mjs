@@ -7,7 +7,7 @@
 //
 // PouchDB (in memory) keeps documents, revisions, attachments and answers Mango queries; `lib/` puts CouchDB's HTTP API,
 // access control and views on top. Where it differs from CouchDB, CouchDB is right:
-// - no shows, lists, updates, rewrites, search, `_purge`, `_replicator` jobs, `_node`, `_scheduler`, `_db_updates`;
+// - no shows, lists, updates, rewrites, search, `_purge`, `_node`, `_scheduler/jobs`, `_db_updates`;
 // - a document with attachments is always answered as JSON, never as `multipart/…` (which it does accept);
 // - `_find` sorts and compares strings by code unit, its bookmarks only count, indexes other than PouchDB's are not known;
 // - `sizes` are 0, `_revs_limit` is remembered but has no effect, failed logins do not lock anybody out.
@@ -16,12 +16,14 @@ import { createServer } from 'node:http';
 
 import { Exchange } from './lib/exchange.mjs';
 import { ADMIN, PROXY_SECRET } from './lib/identity.mjs';
+import { Replicator } from './lib/replicator.mjs';
 import { serve } from './lib/routes.mjs';
 import { Databases } from './lib/store.mjs';
 
 const databases = new Databases();
 databases.create('_users');
 databases.create('_replicator');
+databases.replicator = new Replicator(databases.get('_replicator'));
 
 const server = createServer(async (request, response) => {
   const exchange = new Exchange(request, response);

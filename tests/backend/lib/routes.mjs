@@ -22,6 +22,7 @@ const SERVER = {
   _dbs_info: databasesInfo,
   _replicate: replicate,
   _active_tasks: activeTasks,
+  _scheduler: (exchange, databases) => databases.replicator.scheduler(exchange),
 };
 
 const DATABASE = {

@@ -114,6 +114,24 @@ pub(crate) fn delete_user(name: &str) {
     }
 }
 
+/// The roles of an account, as its document has them.
+pub(crate) fn roles_of_user(name: &str) -> Vec<String> {
+    let found = backend().ask("GET", &user_path(name), None).unwrap().json();
+    let roles = found["roles"].as_array().unwrap();
+    roles
+        .iter()
+        .map(|role| role.as_str().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn set_roles(name: &str, roles: &[String]) {
+    let path = user_path(name);
+    let mut document = backend().ask("GET", &path, None).unwrap().json();
+    document["roles"] = json!(roles);
+    let put = backend().ask("PUT", &path, Some(&document)).unwrap();
+    assert_eq!(put.status, 201, "{}", put.text);
+}
+
 fn user_path(name: &str) -> String {
     let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
     format!("/_users/org.couchdb.user:{encoded}")

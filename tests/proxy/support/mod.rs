@@ -3,6 +3,7 @@
 
 mod cast;
 mod client;
+mod cutter;
 mod fake;
 mod kept;
 mod pipe;
@@ -10,8 +11,9 @@ mod pouch;
 mod tap;
 mod world;
 
-pub(crate) use cast::backend;
+pub(crate) use cast::{PASSWORD, backend, roles_of_user, set_roles, unique};
 pub(crate) use client::{Answer, Client, Feed};
+pub(crate) use cutter::Cutter;
 pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
 pub(crate) use kept::{Ask, Kept};
 pub(crate) use pipe::Pipe;

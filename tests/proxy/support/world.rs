@@ -18,7 +18,6 @@ use tokio_rustls::TlsConnector;
 use super::cast::{self, Cast, PASSWORD, backend, unique};
 use super::client::Client;
 use super::fake::Fake;
-use super::tap::Tap;
 
 /// A couchwarden that runs, and all that it needs. Dropped, it stops, and what was made is deleted.
 pub(crate) struct World {
@@ -54,12 +53,12 @@ impl World {
         world
     }
 
-    /// Before the backend, with a relay between the two.
-    pub(crate) async fn behind(tap: &Tap, policies: &str) -> Self {
+    /// Before the backend, with a relay at this address between the two.
+    pub(crate) async fn behind(relay: SocketAddr, policies: &str, more: &str) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
-        let (authority, address) = (&backend().authority, tap.address.to_string());
-        let section = backend().section().replace(authority, &address);
-        Self::run(section, prefix, Cast::share(), policies, "").await
+        let (authority, relay) = (&backend().authority, relay.to_string());
+        let section = backend().section().replace(authority, &relay);
+        Self::run(section, prefix, Cast::share(), policies, more).await
     }
 
     /// Before the backend behind a TLS pipe; `authority` is the file of the certificate that its own is verified by.
@@ -103,20 +102,22 @@ impl World {
         } else {
             r#"["couchdb"]"#
         };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let text = format!(
             "[listen]\naddress = \"127.0.0.1:0\"\ncertificates = \"certs\"\n{couchdb}\n\
              [identity]\nadministrators = [\"{}\"]\nvouchers = {vouchers}\nbcrypt = {{ cost = 4 }}\n\
              session = {{ secret = \"0123456789abcdef0123456789abcdef\" }}\n\
              [policies]\ndirectory = \"policies\"\n{}",
             cast.name("ops"),
-            expand(more)
+            expand(more).replace("$port", &address.port().to_string())
         );
         let file = directory.path().join("couchwarden.toml");
         std::fs::write(&file, &text).unwrap();
         let config = Config::parse(&text, &file);
         let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"));
         couchwarden::check(&config).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
-        let (address, stop) = serve(config.clone()).await;
+        let stop = serve(config.clone(), listener);
         Self {
             address,
             directory,
@@ -132,9 +133,49 @@ impl World {
 
     /// Another couchwarden of the same configuration, before the same databases.
     pub(crate) async fn another(&self) -> SocketAddr {
-        let (address, stop) = serve(self.config.clone()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = serve(self.config.clone(), listener);
         self.stops.lock().unwrap().push(stop);
         address
+    }
+
+    /// A database that couchwarden has made is deleted with this world.
+    pub(crate) fn adopt(&self, full: &str) {
+        self.databases.lock().unwrap().push(full.to_owned());
+    }
+
+    /// An account under this very name.
+    pub(crate) fn make_user(&self, full: &str, roles: &[&str]) {
+        cast::make_user(full, roles);
+        self.users.lock().unwrap().push(full.to_owned());
+    }
+
+    pub(crate) fn remove_user(&self, full: &str) {
+        cast::delete_user(full);
+    }
+
+    /// Ends a replication as an administrator would, whatever CouchDB notes in its document meanwhile.
+    pub(crate) async fn delete_replication(&self, id: &str) {
+        let path = format!("/_replicator/{id}");
+        for _ in 0..20 {
+            let found = self.backend().get(&path).await;
+            if found.status == 404 {
+                return;
+            }
+            let rev = found.json()["_rev"].as_str().unwrap().to_owned();
+            self.backend().delete(&format!("{path}?rev={rev}")).await;
+        }
+        panic!("`{id}` can't be deleted");
+    }
+
+    /// CouchDB itself, as nobody.
+    pub(crate) fn backend_without_login(&self) -> Client {
+        Client {
+            address: backend().authority.parse().unwrap(),
+            tls: None,
+            ..self.anonymous()
+        }
     }
 
     /// Makes a database and fills it; `documents` is an array. With one shard, CouchDB answers the same each time.
@@ -186,12 +227,8 @@ impl World {
     /// The backend itself, as its administrator.
     pub(crate) fn backend(&self) -> Client {
         let backend = backend();
-        let client = Client {
-            address: backend.authority.parse().unwrap(),
-            tls: None,
-            ..self.anonymous()
-        };
-        client.with_login(&backend.user, &backend.password)
+        self.backend_without_login()
+            .with_login(&backend.user, &backend.password)
     }
 
     pub(crate) fn anonymous(&self) -> Client {
@@ -281,9 +318,7 @@ impl World {
 }
 
 /// Runs a couchwarden; it ends when the sender is dropped.
-async fn serve(config: Config) -> (SocketAddr, oneshot::Sender<()>) {
-    let listener = TcpListener::bind(config.listen.address).await.unwrap();
-    let address = listener.local_addr().unwrap();
+fn serve(config: Config, listener: TcpListener) -> oneshot::Sender<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async move {
         let _ = stopped.await;
@@ -293,7 +328,7 @@ async fn serve(config: Config) -> (SocketAddr, oneshot::Sender<()>) {
             .await
             .unwrap_or_else(|error| panic!("{error}"));
     });
-    (address, stop)
+    stop
 }
 
 /// Puts the real names of databases and of the cast into a text.

@@ -261,7 +261,7 @@ documents = { team = "red" }
 async fn hidden_and_absent_are_the_same_answer_and_the_same_work() {
     let backend = crate::support::backend().authority.parse().unwrap();
     let tap = Tap::start(backend).await;
-    let world = World::behind(&tap, WORK).await;
+    let world = World::behind(tap.address, WORK, "").await;
     let stored = json!([
         { "_id": "hidden-1", "team": "blue", "title": "t", "secret": "s", "_attachments": { "plain": { "content_type": "text/plain", "data": "aGlkZGVu" } } },
         { "_id": "red", "team": "red" },

@@ -1,0 +1,98 @@
+//! Requests that couchwarden answers by itself, and what its services have to do with the others.
+
+use std::net::IpAddr;
+
+use super::{LAST_EVENT_ID, Pipeline, text};
+use crate::caller::Caller;
+use crate::filter::answer::Answer;
+use crate::identity::Recognised;
+use crate::intake::Intake;
+use crate::policy::{Permit, Policy};
+use crate::refusal::Refusal;
+use crate::route::{Call, DbName, WardenCall};
+
+impl Pipeline {
+    /// Our own services.
+    pub(super) async fn own(
+        &self,
+        policy: &Policy,
+        permit: Permit,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        match &permit.route().call {
+            Call::Server(call) => {
+                let body = intake.body.collect(self.limits.body).await?;
+                self.own
+                    .server(&self.couch, policy, &permit, call, body)
+                    .await
+            }
+            Call::Node(call) => self.node(&permit, call, intake).await,
+            Call::Warden(call) => self.warden(permit.caller(), call, intake).await,
+            Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
+        }
+    }
+
+    async fn warden(
+        &self,
+        caller: &Caller,
+        call: &WardenCall,
+        intake: Intake,
+    ) -> Result<Answer, Refusal> {
+        let provisioning = self.provisioning.as_ref().ok_or(Refusal::NoEndpoint)?;
+        let last = text(&intake, &LAST_EVENT_ID);
+        drop(intake);
+        match call {
+            WardenCall::Provisioning => {
+                let db = provisioning.provision(caller).await?;
+                Ok(crate::own::provisioned(&db))
+            }
+            WardenCall::Voicemail(db) => {
+                provisioning.voicemail(caller, db).await?;
+                Ok(crate::own::done())
+            }
+            WardenCall::ProvisioningEvents => {
+                let events = provisioning.events(caller, last.as_deref())?;
+                Ok(Answer::events(events))
+            }
+        }
+    }
+
+    /// A replication comes with a token of ours, which is good as long as the replication is.
+    pub(super) async fn admit(
+        &self,
+        recognised: &Recognised,
+        header: Option<String>,
+    ) -> Result<(), Refusal> {
+        match (&self.provisioning, header) {
+            (Some(provisioning), Some(header)) if recognised.is_for_one_database() => {
+                provisioning.admit(&recognised.caller, &header).await
+            }
+            (_, _) => Ok(()),
+        }
+    }
+
+    /// Somebody who uses his own database keeps its replications alive.
+    pub(super) async fn used(&self, caller: &Caller, db: Option<&DbName>) {
+        if let (Some(provisioning), Some(db)) = (&self.provisioning, db) {
+            provisioning.used(caller, db).await;
+        }
+    }
+
+    /// Those who listen hear of what was not let in.
+    pub(super) fn tell_denied(&self, caller: &Caller, db: &DbName, answer: &Answer) {
+        if let Some(provisioning) = &self.provisioning {
+            provisioning.denied(caller, db, answer.denied());
+        }
+    }
+
+    /// His replications end with his session, where they are to. A session that is over already ends nothing.
+    pub(super) async fn logged_out(&self, jar: Option<&str>, address: IpAddr) {
+        let Some(provisioning) = &self.provisioning else {
+            return;
+        };
+        let jar = jar.map(str::as_bytes);
+        if let Ok(recognised) = self.identity.recognise(None, jar, address).await {
+            provisioning.logged_out(&recognised.caller).await;
+        }
+    }
+}

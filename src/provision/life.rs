@@ -1,0 +1,262 @@
+//! The life of a replication: started and kept alive by use, ended after a time without, with its owner, or
+//! at his logout; and the sweep that finds what was left behind.
+//!
+//! Nothing about it is kept in memory alone: any couchwarden can go on where another has stopped.
+//!
+//! Invariant: a token is good as long as the document that holds it.
+
+use std::time::Duration;
+
+use crate::caller::{Caller, User, UserName};
+use crate::couch::CouchError;
+use crate::json::Value;
+use crate::refusal::Refusal;
+use crate::route::DbName;
+use crate::secret::Secret;
+
+use super::replication::{self, Direction, Mark, PREFIX};
+use super::{Provisioning, now, plan};
+
+/// How long a token lasts that nobody ends. It is replaced, and the replication begins anew, at half of that.
+const TOKEN: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// How often ending is tried where CouchDB writes its own state into the document in between.
+const TRIES: usize = 5;
+
+/// How many documents are looked at in one go.
+const PAGE: usize = 500;
+
+impl Provisioning {
+    /// Sees to it that both replications of this user run, and that they know of his use. True: they did already.
+    pub(super) async fn start(&self, user: &User, db: &DbName) -> Result<bool, Refusal> {
+        let rights = self.rights(user);
+        let mut found = Vec::new();
+        for direction in Direction::ALL {
+            let id = direction.id(db).ok_or(Refusal::Internal)?;
+            found.push((direction, self.couch.read(&self.replicator, &id).await?));
+        }
+        let marks: Vec<Option<Mark>> = found
+            .iter()
+            .map(|(_, document)| document.as_ref().and_then(Mark::read))
+            .collect();
+        let others = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.rights != rights);
+        if marks.iter().any(|mark| others(mark) != Some(false)) {
+            self.take_away(user, db).await?;
+        }
+        let mut running = true;
+        for (direction, document) in found {
+            running &= self.run(user, db, direction, &rights, document).await?;
+        }
+        if marks.iter().any(|mark| others(mark) == Some(true)) {
+            // What the old replication had in its hands while the first look went on.
+            self.take_away(user, db).await?;
+        }
+        Ok(running)
+    }
+
+    /// Writes one document, if the one that is there is not as it should be. A replication whose owner sees
+    /// other things now begins anew, from the first change.
+    async fn run(
+        &self,
+        user: &User,
+        db: &DbName,
+        direction: Direction,
+        rights: &str,
+        found: Option<Value>,
+    ) -> Result<bool, Refusal> {
+        let now = now();
+        let mut mark = Mark {
+            owner: user.name.as_str().to_owned(),
+            database: db.clone(),
+            used: now,
+            expires: now.saturating_add(TOKEN.as_secs()),
+            rights: rights.to_owned(),
+        };
+        let wanted = replication::document(direction, &self.ends, &mark, &Secret::new(""));
+        let half = now.saturating_add(TOKEN.as_secs() / 2);
+        let kept = found.as_ref().filter(|document| {
+            let fits = |known: Mark| {
+                known.owner == mark.owner && known.rights == mark.rights && known.expires > half
+            };
+            Mark::read(document).is_some_and(fits)
+                && !replication::has_failed(document)
+                && replication::is_same_way(document, &wanted)
+        });
+        let mut document = match kept.and_then(|document| Some((document, Mark::read(document)?))) {
+            Some((_, known)) if now < known.used.saturating_add(self.fresh()) => return Ok(true),
+            Some((document, known)) => {
+                mark.expires = known.expires;
+                replication::marked(document, &mark)
+            }
+            None => {
+                let token = self
+                    .identity
+                    .issue_token(&user.name, &self.ends.shared, TOKEN);
+                replication::document(direction, &self.ends, &mark, &token.await?)
+            }
+        };
+        if let (Some(rev), Some(document)) = (
+            found.as_ref().and_then(|found| found.get("_rev")),
+            document.as_object_mut(),
+        ) {
+            document.insert("_rev", rev.clone());
+        }
+        let id = direction.id(db).ok_or(Refusal::Internal)?;
+        self.couch.put(&self.replicator, &id, &document).await?;
+        Ok(kept.is_some())
+    }
+
+    /// For how many seconds a use need not be written down again.
+    fn fresh(&self) -> u64 {
+        self.timeout.as_secs() / 6
+    }
+
+    /// The owner has asked for something in his own database.
+    pub(crate) async fn used(&self, caller: &Caller, db: &DbName) {
+        let Some(user) = caller.user() else { return };
+        if !db.is_user_database() || plan::provisioned(user).as_ref() != Some(db) {
+            return;
+        }
+        if self.recent.get(db).is_some() {
+            return;
+        }
+        self.recent.insert(db.clone(), ());
+        if let Err(refusal) = self.start(user, db).await {
+            // His request is served all the same; the next one tries again.
+            self.recent.invalidate(db);
+            tracing::warn!(?refusal, "a replication could not be started");
+        }
+    }
+
+    /// May a replication go on that comes with this header? Only while a document of this very user holds it.
+    ///
+    /// Security: without this, a token would outlive its replication (`a_token_dies_with_its_replication`).
+    pub(crate) async fn admit(&self, caller: &Caller, header: &str) -> Result<(), Refusal> {
+        let user = caller.user().ok_or(Refusal::WrongCredentials)?;
+        let db = plan::provisioned(user).ok_or(Refusal::WrongCredentials)?;
+        if self.admitted.get(header).as_ref() == Some(&db) {
+            return Ok(());
+        }
+        for direction in Direction::ALL {
+            let id = direction.id(&db).ok_or(Refusal::Internal)?;
+            let document = self.couch.read(&self.replicator, &id).await?;
+            let held = document.as_ref().and_then(replication::authorization);
+            if held.is_some_and(|held| Secret::new(held).matches(header.as_bytes())) {
+                self.admitted.insert(header.to_owned(), db);
+                return Ok(());
+            }
+        }
+        Err(Refusal::WrongCredentials)
+    }
+
+    /// The user has logged out.
+    pub(crate) async fn logged_out(&self, caller: &Caller) {
+        let db = caller.user().and_then(plan::provisioned);
+        let Some(db) = db.filter(|_| self.end_on_logout) else {
+            return;
+        };
+        if let Err(error) = self.end(&db).await {
+            tracing::warn!(%error, "a replication could not be ended");
+        }
+    }
+
+    /// Ends both replications of a database.
+    pub(super) async fn end(&self, db: &DbName) -> Result<(), CouchError> {
+        for direction in Direction::ALL {
+            let id = direction.id(db).ok_or(CouchError::Name)?;
+            for _ in 0..TRIES {
+                let Some(document) = self.couch.read(&self.replicator, &id).await? else {
+                    break;
+                };
+                let rev = document
+                    .get("_rev")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                match self.couch.delete(&self.replicator, &id, rev).await {
+                    Ok(()) => break,
+                    Err(CouchError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        // Entries of others may go too: they are asked for again.
+        self.admitted.invalidate_all();
+        self.recent.invalidate(db);
+        Ok(())
+    }
+
+    /// Follows all replications of ours. Does not return.
+    pub(crate) async fn watch(&self) {
+        let pause = (self.timeout / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
+        loop {
+            tokio::time::sleep(pause).await;
+            if let Err(refusal) = self.sweep().await {
+                tracing::warn!(?refusal, "replications could not be looked after");
+            }
+        }
+    }
+
+    /// Looks at each replication of ours once.
+    async fn sweep(&self) -> Result<(), Refusal> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = self
+                .couch
+                .page(&self.replicator, after.as_deref(), PAGE)
+                .await?;
+            for document in &page {
+                let id = document
+                    .get("_id")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                after = Some(id.to_owned());
+                let mark = Mark::read(document).filter(|_| id.starts_with(PREFIX));
+                if let Some(mark) = mark {
+                    let failed = replication::has_failed(document);
+                    self.look_after(&mark, failed).await?;
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn look_after(&self, mark: &Mark, failed: bool) -> Result<(), Refusal> {
+        let db = &mark.database;
+        let Some(user) = self.owner(mark).await? else {
+            self.end(db).await?;
+            return self.lock(db).await;
+        };
+        if mark.used.saturating_add(self.timeout.as_secs()) < now() {
+            self.end(db).await?;
+        } else if failed || self.rights(&user) != mark.rights {
+            match self.start(&user, db).await {
+                // Somebody else looks after it too.
+                Ok(_) | Err(Refusal::Conflict) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+
+    /// The user that a replication is for, if this database still is his.
+    async fn owner(&self, mark: &Mark) -> Result<Option<User>, Refusal> {
+        let Ok(name) = UserName::parse(&mark.owner) else {
+            return Ok(None);
+        };
+        let user = self.user(&name).await?;
+        Ok(user.filter(|user| plan::provisioned(user).as_ref() == Some(&mark.database)))
+    }
+
+    /// Security: whoever gets the name of a removed user must not get his database (leaks J3;
+    /// `the_database_of_a_removed_user_is_nobodys`).
+    async fn lock(&self, db: &DbName) -> Result<(), Refusal> {
+        if let Some(security) = self.couch.security(db).await? {
+            self.couch
+                .put_security(db, &plan::locked(&security))
+                .await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! The two replications of a user, as documents of `_replicator`.
+//!
+//! ```text
+//! down   provisioning, by couchwarden's own URL, as the user ──▶ his database, by CouchDB's, as the service account
+//! up     his database ──▶ provisioning, the same way
+//! ```
+//!
+//! CouchDB's replicator is a client like others: what it gets and what it may bring back, policy decides.
+//!
+//! Invariant: a document of ours is marked, and says whose it is; a token stands in one of them only.
+
+use super::plan::object;
+use crate::config::Origin;
+use crate::json::Value;
+use crate::route::{Call, DatabaseCall, DbName, DocId, Method, Query, Route};
+use crate::secret::Secret;
+
+/// The member that marks documents of ours, and tombstones that must not travel back.
+pub(super) const MARK: &str = "couchwarden";
+
+/// Before the id of each document of ours.
+pub(super) const PREFIX: &str = "couchwarden:";
+
+/// Which way documents travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Direction {
+    /// From `provisioning` to the user.
+    Down,
+    /// Back.
+    Up,
+}
+
+/// Where documents travel between.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
+    /// couchwarden, as CouchDB reaches it.
+    pub(super) warden: Origin,
+    /// The database that is shared.
+    pub(super) shared: DbName,
+    /// CouchDB, as its own replicator reaches it.
+    pub(super) couchdb: Origin,
+    /// The service account.
+    pub(super) user: String,
+    /// Its password.
+    pub(super) password: Secret,
+}
+
+/// What a document of ours says about itself. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) owner: String,
+    pub(super) database: DbName,
+    /// When he used his database last.
+    pub(super) used: u64,
+    /// When the token ends.
+    pub(super) expires: u64,
+    /// The fingerprint of what he may see.
+    pub(super) rights: String,
+}
+
+impl Direction {
+    pub(super) const ALL: [Self; 2] = [Self::Down, Self::Up];
+
+    /// As it is called in ids and events.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Up => "up",
+        }
+    }
+
+    /// The document's id.
+    pub(super) fn id(self, db: &DbName) -> Option<DocId> {
+        DocId::parse(&format!("{PREFIX}{}:{}", db.as_str(), self.name())).ok()
+    }
+}
+
+impl Mark {
+    /// What a document says; nothing if it is none of ours.
+    pub(super) fn read(document: &Value) -> Option<Self> {
+        let mark = document.get(MARK)?;
+        let text = |name: &str| mark.get(name).and_then(Value::as_str);
+        let number = |name: &str| mark.get(name)?.as_number()?.as_u64();
+        Some(Self {
+            owner: text("owner")?.to_owned(),
+            database: DbName::parse(text("database")?).ok()?,
+            used: number("used")?,
+            expires: number("expires")?,
+            rights: text("rights")?.to_owned(),
+        })
+    }
+
+    fn write(&self) -> Value {
+        object([
+            ("owner", self.owner.as_str().into()),
+            ("database", self.database.as_str().into()),
+            ("used", self.used.into()),
+            ("expires", self.expires.into()),
+            ("rights", self.rights.as_str().into()),
+        ])
+    }
+}
+
+/// A document of `_replicator`, without a revision.
+pub(super) fn document(direction: Direction, ends: &Ends, mark: &Mark, token: &Secret) -> Value {
+    let bearer = [b"Bearer ", token.expose()].concat();
+    let bearer = String::from_utf8_lossy(&bearer).into_owned();
+    let shared = object([
+        ("url", url(&ends.warden, &ends.shared).into()),
+        ("headers", object([("Authorization", bearer.into())])),
+    ]);
+    let basic = object([
+        ("username", ends.user.as_str().into()),
+        (
+            "password",
+            String::from_utf8_lossy(ends.password.expose())
+                .into_owned()
+                .into(),
+        ),
+    ]);
+    let own = object([
+        ("url", url(&ends.couchdb, &mark.database).into()),
+        ("auth", object([("basic", basic)])),
+    ]);
+    let (source, target) = match direction {
+        Direction::Down => (shared, own),
+        Direction::Up => (own, shared),
+    };
+    let mut members = vec![
+        ("source", source),
+        ("target", target),
+        ("continuous", true.into()),
+        (MARK, mark.write()),
+    ];
+    if direction == Direction::Up {
+        members.push(("selector", travels_back()));
+    }
+    object(members)
+}
+
+/// A document of ours with what it says about itself now, and without what CouchDB has noted in it.
+pub(super) fn marked(document: &Value, mark: &Mark) -> Value {
+    let members = document.as_object().into_iter().flat_map(|all| all.iter());
+    let members = members.filter(|(name, _)| !name.starts_with('_') || *name == "_id");
+    let mut members: Vec<(&str, Value)> = members
+        .filter(|(name, _)| *name != MARK)
+        .map(|(name, value)| (name, value.clone()))
+        .collect();
+    members.push((MARK, mark.write()));
+    object(members)
+}
+
+/// All but design documents, which are ours, and what was taken away because a right was.
+fn travels_back() -> Value {
+    let design = object([("$regex", "^_design/".into())]);
+    object([
+        ("$not", object([("_id", design)])),
+        (MARK, object([("$exists", false.into())])),
+    ])
+}
+
+/// The tombstone of a document that its reader may not see any more.
+pub(super) fn taken_away(id: &str, rev: &str) -> Value {
+    object([
+        ("_id", id.into()),
+        ("_rev", rev.into()),
+        ("_deleted", true.into()),
+        (MARK, "not yours to see any more".into()),
+    ])
+}
+
+/// Does this document name the same ends, with whatever token?
+pub(super) fn is_same_way(stored: &Value, wanted: &Value) -> bool {
+    ["source", "target"].iter().all(|end| {
+        let url = |document: &Value| document.at(&[end, "url"]).cloned();
+        let auth = |document: &Value| document.at(&[end, "auth"]).cloned();
+        url(stored) == url(wanted) && auth(stored) == auth(wanted)
+    }) && stored.get("selector") == wanted.get("selector")
+        && stored.get("continuous") == wanted.get("continuous")
+}
+
+/// The `Authorization` by which a document's replication comes to us.
+pub(super) fn authorization(document: &Value) -> Option<&str> {
+    let of = |end: &str| document.at(&[end, "headers", "Authorization"]);
+    of("source").or_else(|| of("target"))?.as_str()
+}
+
+/// Has CouchDB given the replication up?
+pub(super) fn has_failed(document: &Value) -> bool {
+    let state = document.get("_replication_state").and_then(Value::as_str);
+    matches!(state, Some("failed" | "error"))
+}
+
+fn url(at: &Origin, db: &DbName) -> String {
+    let call = DatabaseCall::Itself;
+    let path = Route {
+        call: Call::Database {
+            db: db.clone(),
+            call,
+        },
+        method: Method::Get,
+        query: Query::default(),
+    };
+    format!("{at}{}", path.render())
+}

@@ -1,0 +1,123 @@
+//! What a user may see of the shared database, and what he has to give back when he may not any more.
+//!
+//! Invariant: only what came from the shared database is taken away: a document that shares a revision with
+//! one that is there, and that policy hides from this user now.
+
+use std::sync::Arc;
+
+use super::Provisioning;
+use super::replication::taken_away;
+use crate::caller::{Caller, User};
+use crate::couch::CouchError;
+use crate::json::Value;
+use crate::policy::{Permit, Plan, Verdict};
+use crate::refusal::Refusal;
+use crate::route::{Call, DatabaseCall, DbName, DocId, List, Method, Query, Route};
+
+/// How many documents are looked at in one go.
+const PAGE: usize = 200;
+
+impl Provisioning {
+    /// A text that is the same as long as this user sees the same.
+    pub(super) fn rights(&self, user: &User) -> String {
+        match self.sight(user) {
+            None => "nothing".to_owned(),
+            Some(permit) => permit
+                .fingerprint()
+                .map_or_else(|| "everything".to_owned(), |rights| rights.to_string()),
+        }
+    }
+
+    /// His permit to read the shared database.
+    fn sight(&self, user: &User) -> Option<Permit> {
+        let route = Route {
+            call: Call::Database {
+                db: self.ends.shared.clone(),
+                call: DatabaseCall::List(List::All),
+            },
+            method: Method::Get,
+            query: Query::default(),
+        };
+        let caller = Caller::User(Arc::new(user.clone()));
+        match self.policy.load().decide(&caller, route) {
+            Verdict::Permit(permit) => Some(permit),
+            Verdict::Deny(_) | Verdict::Ask(_) => None,
+        }
+    }
+
+    /// Deletes from a user's database what he may not see any more.
+    ///
+    /// Security: a database of one's own would else keep what a lost role had shown (leaks I7;
+    /// `a_lost_role_takes_its_documents_away`).
+    pub(super) async fn take_away(&self, user: &User, db: &DbName) -> Result<(), Refusal> {
+        let permit = self.sight(user);
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.couch.page(db, after.as_deref(), PAGE).await?;
+            let ids: Vec<&str> = page
+                .iter()
+                .filter_map(|doc| doc.get("_id")?.as_str())
+                .collect();
+            let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
+            for (id, stored) in ids.iter().zip(&shared) {
+                let hidden = stored
+                    .as_ref()
+                    .is_some_and(|stored| !sees(permit.as_ref(), id, stored));
+                if hidden && !id.starts_with("_design/") {
+                    self.take_one(db, id).await?;
+                }
+            }
+            after = ids.last().map(|id| (*id).to_owned());
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn take_one(&self, db: &DbName, id: &str) -> Result<(), Refusal> {
+        let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
+        let theirs = self.couch.leaves(&self.ends.shared, &id).await?;
+        let known: Vec<String> = theirs.iter().flat_map(revisions).collect();
+        for leaf in self.couch.leaves(db, &id).await? {
+            let deleted = leaf.get("_deleted").and_then(Value::as_bool) == Some(true);
+            let came = revisions(&leaf).iter().any(|rev| known.contains(rev));
+            let rev = leaf.get("_rev").and_then(Value::as_str);
+            if let Some(rev) = rev.filter(|_| came && !deleted) {
+                let tombstone = taken_away(id.as_str(), rev);
+                match self.couch.put(db, &id, &tombstone).await {
+                    // He writes at the same time; his next change is judged when the next look comes to it.
+                    Ok(_) | Err(CouchError::Conflict) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A deleted document tells nothing any more, and its end travels by itself.
+fn sees(permit: Option<&Permit>, id: &str, stored: &Value) -> bool {
+    if stored.get("_deleted").and_then(Value::as_bool) == Some(true) {
+        return true;
+    }
+    match permit.map(Permit::plan) {
+        None => false,
+        Some(Plan::Documents(lens)) => lens.judge(id, Some(stored)).is_some(),
+        Some(_) => true,
+    }
+}
+
+/// `3-c`, `2-b`, `1-a`: a leaf and what it grew from.
+fn revisions(leaf: &Value) -> Vec<String> {
+    let start = leaf.at(&["_revisions", "start"]);
+    let start = start
+        .and_then(Value::as_number)
+        .and_then(|start| start.as_u64());
+    let ids = leaf.at(&["_revisions", "ids"]).and_then(Value::as_array);
+    let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
+    let numbers = (0..=start.unwrap_or_default()).rev();
+    numbers
+        .zip(ids)
+        .map(|(number, id)| format!("{number}-{id}"))
+        .collect()
+}

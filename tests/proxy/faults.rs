@@ -1,0 +1,79 @@
+//! What is left when CouchDB, or couchwarden, is gone in the middle: the next call finishes it, and nobody has
+//! seen a database before its `_security` was set.
+
+use serde_json::{Value, json};
+
+use crate::provision::{MORE, USER_DATABASES, assert_complete, name, provision};
+use crate::support::{Client, Cutter, World, backend, roles_of_user};
+
+/// Far more than there are.
+const STEPS: i64 = 20;
+
+async fn world(cutter: &Cutter) -> World {
+    let couchdb = format!("couchdb = \"http://{}\"\n", backend().authority);
+    let world = World::behind(cutter.address, USER_DATABASES, &format!("{MORE}{couchdb}")).await;
+    world.database("provisioning", json!([])).await;
+    world
+}
+
+/// The database that is claimed for this user, however far its making has come.
+async fn assert_closed(world: &World, who: &Client) {
+    let roles = roles_of_user(&name(who));
+    let Some(db) = roles
+        .iter()
+        .find_map(|role| role.strip_prefix("provisioned:"))
+    else {
+        return;
+    };
+    world.adopt(db);
+    let found = world.backend().get(&format!("/{db}/_all_docs")).await;
+    if found.status == 404 {
+        return;
+    }
+    let security = world.backend().get(&format!("/{db}/_security")).await.yes();
+    let secured = security["members"]["names"] == json!([name(who)]);
+    assert!(
+        secured || found.ids().is_empty(),
+        "{security} {:?}",
+        found.ids()
+    );
+}
+
+/// Stops at every write in turn, before it or after it; then the next call finishes.
+async fn stop_at_each_step(made: bool) {
+    let cutter = Cutter::start(backend().authority.parse().unwrap()).await;
+    let world = world(&cutter).await;
+    for step in 0..STEPS {
+        let una = world.user("una", &[]);
+        // Known before, so that only the steps are counted.
+        una.get("/").await.yes();
+        cutter.arm(step, made);
+        let answer = una.post("/_warden/provisioning", Value::Null).await;
+        let through = answer.status == 200;
+        assert!(through || answer.status >= 500, "{step}: {answer:?}");
+        cutter.disarm();
+        assert_closed(&world, &una).await;
+        let db = provision(&world, &una).await;
+        assert_complete(&world, &una, &db).await;
+        let claimed = roles_of_user(&name(&una));
+        let claimed = claimed
+            .iter()
+            .filter(|role| role.starts_with("provisioned:"));
+        assert_eq!(claimed.count(), 1, "{step}");
+        if through {
+            assert!(step > 4, "there are fewer steps than are known");
+            return;
+        }
+    }
+    panic!("no call got through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_step_couchdb_is_gone_at_the_next_call_finishes() {
+    stop_at_each_step(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_step_is_made_and_its_answer_lost_the_next_call_finishes() {
+    stop_at_each_step(true).await;
+}

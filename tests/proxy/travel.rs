@@ -1,0 +1,369 @@
+//! What travels between the shared database and a user's own: by CouchDB's replicator, through couchwarden, with
+//! PouchDB as the user's application.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::provision::{MORE, USER_DATABASES, name, provision};
+use crate::support::{Client, Pouch, World, roles_of_user};
+
+const SHARED: &str = include_str!("../../policies/provisioning.toml");
+
+async fn world(more: &str) -> World {
+    let rules = format!(
+        "{USER_DATABASES}\n{}",
+        SHARED.replace("\"provisioning\"", "\"@provisioning\"")
+    );
+    let world = World::with(&rules, &format!("{MORE}{more}")).await;
+    let record = |id: &str, more: Value| {
+        let mut record = json!({ "_id": id, "display_name": "old", "tariff": "flat", "user_access": true, "updated_by": "ops" });
+        record
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        record
+    };
+    let records = json!([
+        record("number:1@a.example", json!({ "sip_secret": "hidden" })),
+        record("endpoint:1@a.example", json!({})),
+        record("number:2@a.example", json!({ "user_access": false })),
+        record("number:1@b.example", json!({})),
+    ]);
+    world.database("provisioning", records).await;
+    world
+}
+
+/// Asks until the answer is as wanted; fails after a while.
+async fn until<T: std::fmt::Debug>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> T,
+    fit: impl Fn(&T) -> bool,
+) -> T {
+    let mut last = None;
+    for _ in 0..300 {
+        let answer = ask().await;
+        if fit(&answer) {
+            return answer;
+        }
+        last = Some(answer);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{what}: {last:?}");
+}
+
+async fn ids(world: &World, db: &str) -> String {
+    let rows = world.backend().get(&format!("/{db}/_all_docs")).await.ids();
+    let ids = rows.split(' ').filter(|id| !id.starts_with("_design/"));
+    ids.collect::<Vec<_>>().join(" ")
+}
+
+async fn until_ids(world: &World, db: &str, wanted: &str) {
+    until(db, async || ids(world, db).await, |ids| ids == wanted).await;
+}
+
+async fn record(world: &World, id: &str) -> Value {
+    world
+        .backend()
+        .get(&format!("/@provisioning/{id}"))
+        .await
+        .json()
+}
+
+async fn jobs(world: &World, db: &str) -> Vec<Value> {
+    let mut jobs = Vec::new();
+    for way in ["down", "up"] {
+        let answer = world
+            .backend()
+            .get(&format!("/_replicator/couchwarden:{db}:{way}"))
+            .await;
+        if answer.status == 200 {
+            jobs.push(answer.json());
+        }
+    }
+    jobs
+}
+
+fn set_roles(who: &Client, change: impl FnOnce(&mut Vec<String>)) {
+    let mut roles = roles_of_user(&name(who));
+    change(&mut roles);
+    crate::support::set_roles(&name(who), &roles);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_works_on_its_own_database_and_policy_decides_what_comes_back() {
+    let world = world("").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
+    let mut pouch = Pouch::start(&world);
+    let url = format!("https://localhost:{}/{db}", world.address.port());
+    pouch.ok(&una, json!({ "op": "open", "db": "mine" }));
+    pouch.ok(
+        &una,
+        json!({ "op": "sync-start", "source": "mine", "target": url }),
+    );
+    let wait = |id: &str| json!({ "op": "wait", "db": "mine", "id": id, "timeout": 30_000 });
+    let number = pouch.ok(&una, wait("number:1@a.example"))["doc"].clone();
+    assert_eq!(number["sip_secret"], Value::Null, "{number}");
+    // What he may change arrives, and what he could not see is still there.
+    let mut edited = number.clone();
+    edited["display_name"] = "new".into();
+    edited["updated_by"] = name(&una).into();
+    pouch.ok(&una, json!({ "op": "put", "db": "mine", "doc": edited }));
+    let arrived = until(
+        "the edit",
+        async || record(&world, "number:1@a.example").await,
+        |record| record["display_name"] == "new",
+    );
+    assert_eq!(arrived.await["sip_secret"], "hidden");
+    // What he may not change, create or delete does not, and what comes later still does.
+    let signed = |id: &str| json!({ "_id": id, "tariff": "free", "user_access": true, "updated_by": name(&una) });
+    let endpoint = pouch.ok(&una, wait("endpoint:1@a.example"))["doc"].clone();
+    let mut forbidden = endpoint.clone();
+    forbidden["tariff"] = "free".into();
+    forbidden["updated_by"] = name(&una).into();
+    for denied in [
+        forbidden,
+        signed("number:9@a.example"),
+        signed("number:1@b.example"),
+    ] {
+        pouch.ok(&una, json!({ "op": "put", "db": "mine", "doc": denied }));
+    }
+    let number = pouch.ok(
+        &una,
+        json!({ "op": "get", "db": "mine", "id": "number:1@a.example" }),
+    );
+    let mut last = number.clone();
+    last["display_name"] = "last".into();
+    pouch.ok(&una, json!({ "op": "put", "db": "mine", "doc": last }));
+    until(
+        "the last edit",
+        async || record(&world, "number:1@a.example").await,
+        |record| record["display_name"] == "last",
+    )
+    .await;
+    assert_eq!(
+        record(&world, "endpoint:1@a.example").await["tariff"],
+        "flat"
+    );
+    assert_eq!(record(&world, "number:1@b.example").await["tariff"], "flat");
+    assert_eq!(
+        record(&world, "number:9@a.example").await["error"],
+        "not_found"
+    );
+    until_failures(&world, &db).await;
+}
+
+/// CouchDB counts what was denied.
+async fn until_failures(world: &World, db: &str) {
+    let path = format!("/_scheduler/docs/_replicator/couchwarden:{db}:up");
+    until(
+        "denials",
+        async || world.backend().get(&path).await.json(),
+        |job| job["info"]["doc_write_failures"].as_u64() >= Some(3),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_dies_with_its_replication() {
+    let world = world("").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    let running = jobs(&world, &db).await;
+    let bearer = running[0]["source"]["headers"]["Authorization"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(running[0]["couchwarden"]["owner"], json!(name(&una)));
+    let borne = world.anonymous().with_header("authorization", &bearer);
+    assert!(
+        borne
+            .get("/@provisioning/_changes")
+            .await
+            .ids()
+            .contains("number:1@a.example")
+    );
+    // Not for his own database, not for the server, and not for our own services.
+    borne
+        .get(&format!("/{db}/_all_docs"))
+        .await
+        .no(403, "forbidden");
+    borne
+        .post("/_warden/provisioning", Value::Null)
+        .await
+        .no(403, "forbidden");
+    for job in running {
+        world.delete_replication(job["_id"].as_str().unwrap()).await;
+    }
+    until(
+        "the token",
+        async || borne.get("/@provisioning/_changes").await.status,
+        |status| *status == 401,
+    )
+    .await;
+    // The next call finishes the work, with another token, and the old one stays dead.
+    provision(&world, &una).await;
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+    borne
+        .get("/@provisioning/_changes")
+        .await
+        .no(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_ends_without_use_and_begins_again_with_it() {
+    let world = world("replication_timeout = \"2s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until(
+        "the end",
+        async || jobs(&world, &db).await.len(),
+        |left| *left == 0,
+    )
+    .await;
+    // A look into his database is use.
+    una.get(&format!("/{db}/_all_docs")).await.yes();
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_out_ends_a_replication_where_it_is_configured() {
+    let world = world("end_on_logout = true\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    let login = world
+        .anonymous()
+        .post(
+            "/_session",
+            json!({ "name": name(&una), "password": crate::support::PASSWORD }),
+        )
+        .await;
+    let cookie = login
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+    world
+        .anonymous()
+        .with_header("cookie", &cookie)
+        .delete("/_session")
+        .await
+        .yes();
+    assert_eq!(jobs(&world, &db).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_a_removed_user_is_nobodys() {
+    let world = world("replication_timeout = \"4s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
+    world.remove_user(&name(&una));
+    let path = format!("/{db}/_security");
+    let locked = until(
+        "the lock",
+        async || world.backend().get(&path).await.json(),
+        |security| security["members"]["names"] == json!([]),
+    );
+    assert_eq!(locked.await["members"]["roles"], json!(["_admin"]));
+    assert_eq!(jobs(&world, &db).await.len(), 0);
+    // Another one of the same name gets another database.
+    world.make_user(&name(&una), &["number_domain:b.example"]);
+    let other = until(
+        "another database",
+        async || una.post("/_warden/provisioning", Value::Null).await,
+        |answer| answer.status == 200,
+    );
+    let other = other.await.json()["database"].as_str().unwrap().to_owned();
+    world.adopt(&other);
+    assert_ne!(other, db);
+    una.get(&format!("/{db}/number:1@a.example"))
+        .await
+        .no(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_role_takes_its_documents_away_and_a_granted_one_brings_them() {
+    let world = world("replication_timeout = \"40s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
+    una.put(&format!("/{db}/own"), json!({ "updated_by": name(&una) }))
+        .await
+        .yes();
+    set_roles(&una, |roles| {
+        roles.push("number_domain:b.example".to_owned())
+    });
+    until_ids(
+        &world,
+        &db,
+        "endpoint:1@a.example number:1@a.example number:1@b.example own",
+    )
+    .await;
+    set_roles(&una, |roles| {
+        roles.retain(|role| role != "number_domain:a.example")
+    });
+    until_ids(&world, &db, "number:1@b.example own").await;
+    // What was taken away from him is not deleted for everybody.
+    assert_eq!(
+        record(&world, "number:1@a.example").await["display_name"],
+        "old"
+    );
+    assert_eq!(
+        record(&world, "endpoint:1@a.example").await["display_name"],
+        "old"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tell_what_becomes_of_the_replications() {
+    let world = world("").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    world
+        .anonymous()
+        .get("/_warden/provisioning/events")
+        .await
+        .no(401, "unauthorized");
+    una.get("/_warden/provisioning/events")
+        .await
+        .no(404, "not_found");
+    let db = provision(&world, &una).await;
+    let mut feed = una.feed("/_warden/provisioning/events").await;
+    assert_eq!(feed.status, 200);
+    assert_eq!(feed.headers["content-type"], "text/event-stream");
+    let mut heard = String::new();
+    while !heard.contains("event: replication:paused") {
+        heard.push_str(&feed.line().await.unwrap());
+        heard.push('\n');
+    }
+    una.put(
+        &format!("/{db}/number:8@a.example"),
+        json!({ "updated_by": name(&una) }),
+    )
+    .await
+    .yes();
+    while !heard.contains("data: {\"direction\":\"up\",\"id\":\"number:8@a.example\"}") {
+        heard.push_str(&feed.line().await.unwrap());
+        heard.push('\n');
+    }
+    assert!(heard.contains("event: replication:denied"), "{heard}");
+    // Who comes back hears of it again, unless he knows.
+    let again = una.clone().with_header("last-event-id", "1");
+    let mut again = again.feed("/_warden/provisioning/events").await;
+    let mut repeated = String::new();
+    while !repeated.contains("number:8@a.example") {
+        repeated.push_str(&again.line().await.unwrap());
+    }
+    for job in jobs(&world, &db).await {
+        world.delete_replication(job["_id"].as_str().unwrap()).await;
+    }
+    while !heard.contains("event: replication:canceled") {
+        heard.push_str(&feed.line().await.unwrap());
+        heard.push('\n');
+    }
+}
