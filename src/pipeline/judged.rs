@@ -13,7 +13,7 @@ use crate::filter::lease::Lease;
 use crate::filter::lists::Named;
 use crate::filter::single::Wanted;
 use crate::filter::{feeds, find, indexes, lists, locals, single, writes};
-use crate::policy::{Lens, Permit, Plan, ViewLens};
+use crate::policy::{Lens, Permit, Plan, ViewLens, WriteRules};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DesignName, FunctionName, Method};
 
@@ -77,15 +77,22 @@ impl Pipeline {
                 let with = (&self.turns, &*self.identity);
                 writes::document(asker, &rules, with, if_match.as_deref(), body).await
             }
-            Plan::BulkWrite(rules) => {
-                let asker = self.asker(permit)?;
-                let (caller, db) = (asker.permit.caller().clone(), asker.db.clone());
-                let answer = writes::bulk(asker, &rules, &self.turns, &self.locals, body).await?;
-                self.tell_denied(&caller, &db, &answer);
-                Ok(answer)
-            }
+            Plan::BulkWrite(rules) => self.bulk(permit, &rules, body).await,
             Plan::Local => Box::pin(self.local(permit, body)).await,
         }
+    }
+
+    async fn bulk(
+        &self,
+        permit: Permit,
+        rules: &WriteRules,
+        body: Bytes,
+    ) -> Result<Answer, Refusal> {
+        let asker = self.asker(permit)?;
+        let (caller, db) = (asker.permit.caller().clone(), asker.db.clone());
+        let answer = writes::bulk(asker, rules, &self.turns, &self.locals, body).await?;
+        self.tell_denied(&caller, &db, &answer);
+        Ok(answer)
     }
 
     async fn view(&self, permit: Permit, lens: ViewLens, body: Bytes) -> Result<Answer, Refusal> {

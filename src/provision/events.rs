@@ -163,7 +163,7 @@ impl Listener {
             if self.looks > 0 {
                 tokio::time::sleep(LOOK).await;
             }
-            let quiet = self.looks % QUIET == 0;
+            let quiet = self.looks.is_multiple_of(QUIET);
             self.looks = self.looks.wrapping_add(1);
             if quiet && !self.is_his().await {
                 return None;

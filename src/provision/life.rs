@@ -190,7 +190,7 @@ impl Provisioning {
         let pause = (self.timeout / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
         loop {
             tokio::time::sleep(pause).await;
-            if let Err(refusal) = self.sweep().await {
+            if let Err(refusal) = Box::pin(self.sweep()).await {
                 tracing::warn!(?refusal, "replications could not be looked after");
             }
         }

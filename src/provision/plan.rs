@@ -172,17 +172,10 @@ fn is_foreign(name: &str, security: &Value) -> bool {
 /// `_security` with the roles that open a voicemail database to its owners; nothing if they are there.
 pub(super) fn voicemail(db: &DbName, security: &Value) -> Option<Value> {
     let mut security = security.as_object().cloned().unwrap_or_default();
-    let mut members = security
-        .remove("members")
-        .and_then(into_object)
-        .unwrap_or_default();
-    let mut roles = match members.remove("roles") {
-        Some(Value::Array(roles)) => roles,
-        Some(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_),
-        )
-        | None => Vec::new(),
-    };
+    let members = security.get("members").and_then(Value::as_object);
+    let mut members = members.cloned().unwrap_or_default();
+    let roles = members.get("roles").and_then(Value::as_array);
+    let mut roles = roles.unwrap_or_default().to_vec();
     let before = roles.len();
     for role in [
         format!("{OPENS}{}", db.as_str()),
@@ -203,10 +196,6 @@ pub(super) fn voicemail(db: &DbName, security: &Value) -> Option<Value> {
 /// The role that says that a caller owns this database.
 pub(super) fn owning_role(db: &DbName) -> String {
     format!("{OPENS}{}", db.as_str())
-}
-
-fn into_object(value: Value) -> Option<Object> {
-    value.as_object().cloned()
 }
 
 /// An object of these members, whose names are all different.

@@ -41,7 +41,7 @@ async fn until<T: std::fmt::Debug>(
     fit: impl Fn(&T) -> bool,
 ) -> T {
     let mut last = None;
-    for _ in 0..300 {
+    for _ in 0..600 {
         let answer = ask().await;
         if fit(&answer) {
             return answer;
@@ -259,7 +259,7 @@ async fn logging_out_ends_a_replication_where_it_is_configured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_database_of_a_removed_user_is_nobodys() {
-    let world = world("replication_timeout = \"4s\"\n").await;
+    let world = world("replication_timeout = \"20s\"\n").await;
     let una = world.user("una", &["number_domain:a.example"]);
     let db = provision(&world, &una).await;
     until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;

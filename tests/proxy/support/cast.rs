@@ -106,8 +106,12 @@ pub(crate) fn change_user(name: &str, change: &Value) {
 }
 
 pub(crate) fn delete_user(name: &str) {
-    let path = user_path(name);
-    if let Ok(found) = backend().ask("GET", &path, None)
+    delete(&user_path(name));
+}
+
+/// Deletes a document, if it is there.
+pub(super) fn delete(path: &str) {
+    if let Ok(found) = backend().ask("GET", path, None)
         && let Some(rev) = found.json()["_rev"].as_str()
     {
         let _ = backend().ask("DELETE", &format!("{path}?rev={rev}"), None);

@@ -343,6 +343,9 @@ impl Drop for World {
             cast::delete_user(user);
         }
         for database in self.databases.get_mut().unwrap() {
+            for way in ["down", "up"] {
+                cast::delete(&format!("/_replicator/couchwarden:{database}:{way}"));
+            }
             let _ = backend().ask("DELETE", &format!("/{database}"), None);
         }
     }
