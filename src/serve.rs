@@ -178,8 +178,6 @@ fn node_service(
     identity: &Arc<Identity>,
 ) -> Result<Nodes, CouchError> {
     let nodes = &config.nodes;
-    let mut reserved = config.identity.administrators.clone();
-    reserved.push(config.couchdb.user.clone());
     let settings = Settings {
         database,
         listing: nodes.listing,
@@ -187,7 +185,6 @@ fn node_service(
         creations: nodes.creations,
         self_service: nodes.self_service,
         attributes: nodes.attributes.clone(),
-        reserved,
     };
     let tags = config.identity.session.secret.derive("node etag");
     Nodes::new(couch.clone(), Arc::clone(identity), settings, tags)

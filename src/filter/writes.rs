@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
+use crate::caller::UserName;
 use crate::client::Answered;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::errors;
 use crate::filter::pages::Part;
-use crate::identity::Identity;
 use crate::inspect;
 use crate::inspect::attachments::{following, in_order};
 use crate::inspect::bulk::{Batch, Judged, body};
@@ -27,14 +27,17 @@ use crate::route::{Call, DatabaseCall, Method, Query};
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
 
-/// `PUT`, `POST` or `DELETE` of one document.
-pub(crate) async fn document(
+/// `PUT`, `POST` or `DELETE` of one document. `is_free` says whether an account may be opened by a name.
+pub(crate) async fn document<F>(
     asker: Asker,
     rules: &WriteRules,
-    (turns, identity): (&Turns, &Identity),
+    (turns, is_free): (&Turns, impl FnOnce(UserName) -> F),
     if_match: Option<&str>,
     sent: Bytes,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Refusal>
+where
+    F: Future<Output = Result<bool, Refusal>>,
+{
     let route = asker.permit.route();
     let query = route.query.document()?;
     let id = route.document();
@@ -48,7 +51,7 @@ pub(crate) async fn document(
     // Security: whoever signs up under a name that was another's would be taken for him.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
     if let Some(name) = opened
-        && !identity.is_free(&name).await?
+        && !is_free(name).await?
     {
         return Err(Refusal::Conflict);
     }

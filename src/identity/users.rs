@@ -225,19 +225,21 @@ impl Users {
         if name.as_str() == ANONYMOUS {
             return Ok(false);
         }
+        let users = DbName::parse("_users").map_err(|_| CouchError::Name)?;
         let account = DocId::parse(&format!("{USER_PREFIX}{name}"));
-        let places = [
-            (&self.users, account.ok()),
-            (&self.nodes, DocId::parse(name.as_str()).ok()),
-        ];
-        for (source, id) in places {
-            if let (Some(source), Some(id)) = (source, id)
-                && !self.couch.leaves(&source.db, &id).await?.is_empty()
-            {
+        // An account counts even where CouchDB does not vouch: it may be asked for again.
+        let mut places = vec![(&users, account)];
+        if let Some(nodes) = &self.nodes {
+            places.push((&nodes.db, DocId::parse(name.as_str())));
+        }
+        for (db, id) in places {
+            let id = id.map_err(|_| CouchError::Name)?;
+            if !self.couch.leaves(db, &id).await?.is_empty() {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let administrators = self.couch.administrators().await?;
+        Ok(!administrators.iter().any(|one| *one == *name.as_str()))
     }
 
     #[cfg(test)]

@@ -64,8 +64,6 @@ pub(crate) struct Settings {
     pub(crate) self_service: bool,
     /// The paths that policies read through `{node:…}`.
     pub(crate) attributes: Vec<String>,
-    /// Names that no user node may take: administrators, and the service account.
-    pub(crate) reserved: Vec<String>,
 }
 
 /// The node service.

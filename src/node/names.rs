@@ -1,33 +1,20 @@
-//! Whether a name is still to be had: no stranger becomes a user whose name means somebody already.
+//! Whether a name is still to be had: no stranger becomes a user whose name means somebody already, by a node
+//! or by an account in `_users`.
 //!
 //! Invariant: a name of which we can't find out is not free.
 
 use super::Nodes;
-use crate::identity::present::ANONYMOUS;
+use super::tree::Tree;
+use crate::caller::UserName;
 use crate::refusal::Refusal;
-use crate::route::DbName;
 
 impl Nodes {
-    /// Is nobody known by this name, and nobody ever was? That no node has or had the id, the caller knows.
-    pub(super) async fn is_free(&self, name: &str) -> Result<bool, Refusal> {
-        let reserved = self
-            .settings
-            .reserved
-            .iter()
-            .any(|reserved| reserved == name);
-        if reserved || name == ANONYMOUS || self.store.look(|tree| tree.administers(name)) {
-            return Ok(false);
-        }
-        let users = DbName::parse("_users").map_err(|_| Refusal::Internal)?;
-        let id = format!("org.couchdb.user:{name}");
-        let found = self.couch.read_many(&users, &[&id]).await?;
-        // A tombstone counts: roles and databases may still be the deleted user's.
-        if found.into_iter().flatten().next().is_some() {
-            return Ok(false);
-        }
-        let administrators = self.couch.administrators().await?;
-        Ok(!administrators
-            .iter()
-            .any(|administrator| administrator == name))
+    /// Is nobody known by this name, and nobody ever was? Whoever took one that stands in the `nodeAdmins` of
+    /// some node would write that node, and whoever took that of a node would be its user.
+    pub(crate) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
+        self.store.catch_up().await?;
+        let means =
+            |tree: &Tree| tree.find(name.as_str()).is_some() || tree.administers(name.as_str());
+        Ok(!self.store.look(means) && self.identity.is_free(name).await?)
     }
 }

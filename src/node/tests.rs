@@ -31,7 +31,6 @@ fn settings() -> Settings {
         creations: 3,
         self_service: false,
         attributes: vec!["customer.numbers".into(), "plan".into()],
-        reserved: vec!["ops".into(), "warden".into()],
     }
 }
 

@@ -229,7 +229,10 @@ impl Nodes {
         let found = found.as_ref();
         writer.may_put(found)?;
         let stranger = found.is_none() && draft.is_user() && !asked.caller.is_administrator();
-        let is_free = !stranger || self.is_free(writer.id).await?;
+        let is_free = match UserName::parse(writer.id) {
+            Ok(name) if stranger => self.is_free(&name).await?,
+            Ok(_) | Err(_) => !stranger,
+        };
         writer.may_become(found, draft, is_free)?;
         let knot = match found {
             Some(Document::Node(knot)) => Some(knot),

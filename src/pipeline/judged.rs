@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Conditions, Pipeline, database};
+use crate::caller::UserName;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::diff::{Diff, missing};
@@ -74,7 +75,8 @@ impl Pipeline {
             Plan::View(lens) => Box::pin(self.view(permit, *lens, body)).await,
             Plan::Write(rules) => {
                 let asker = self.asker(permit)?;
-                let with = (&self.turns, &*self.identity);
+                let is_free = |name: UserName| async move { self.is_free(&name).await };
+                let with = (&self.turns, is_free);
                 writes::document(asker, &rules, with, if_match.as_deref(), body).await
             }
             Plan::BulkWrite(rules) => self.bulk(permit, &rules, body).await,
@@ -93,6 +95,14 @@ impl Pipeline {
         let answer = writes::bulk(asker, rules, &self.turns, &self.locals, body).await?;
         self.tell_denied(&caller, &db, &answer);
         Ok(answer)
+    }
+
+    /// May somebody open an account by this name?
+    async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
+        match &self.nodes {
+            Some(nodes) => nodes.is_free(name).await,
+            None => self.identity.is_free(name).await,
+        }
     }
 
     async fn view(&self, permit: Permit, lens: ViewLens, body: Bytes) -> Result<Answer, Refusal> {

@@ -155,3 +155,54 @@ async fn nobody_signs_up_under_a_name_that_is_or_was_anothers() {
         assert_eq!(answer.status, 409, "{name}: {:?}", answer.body);
     }
 }
+
+/// A name that nobody has yet, but that some node already lets write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_up_under_a_name_that_writes_a_node() {
+    let world = world("[nodes]\ndatabase = \"@nodes\"").await;
+    let name = world.free_name();
+    let metadata = json!({ "nodeId": "customer", "nodeAdmins": [name] });
+    let nodes = json!([{ "_id": "customer", "metadata": metadata }]);
+    world.database("nodes", nodes).await;
+    let (stranger, path) = (
+        world.anonymous(),
+        format!("/_users/org.couchdb.user:{name}"),
+    );
+    let mut account = fresh(&name);
+    account["_id"] = json!(format!("org.couchdb.user:{name}"));
+    stranger
+        .put(&path, account.clone())
+        .await
+        .no(409, "conflict");
+    stranger
+        .post("/_users", account.clone())
+        .await
+        .no(409, "conflict");
+    let kind = [("content-type", "multipart/related; boundary=b")];
+    let parts = format!("--b\r\ncontent-type: application/json\r\n\r\n{account}\r\n--b--");
+    let answer = stranger.ask("PUT", &path, &kind, parts).await;
+    answer.no(415, "bad_content_type");
+    let kind = [("content-type", "multipart/form-data; boundary=b")];
+    let form = format!(
+        "--b\r\ncontent-disposition: form-data; name=\"_doc\"\r\n\r\n{account}\r\n--b--\r\n"
+    );
+    let answer = stranger.ask("POST", &path, &kind, form).await;
+    answer.no(401, "unauthorized");
+    let user = world.user("ann", &[]);
+    let target = format!("org.couchdb.user:{name}");
+    let copied = user
+        .ask("COPY", &self::path(&user), &[("destination", &target)], "")
+        .await;
+    copied.no(403, "forbidden");
+    let batch = json!({ "docs": [account.clone()] });
+    let answer = stranger.post("/_users/_bulk_docs", batch).await;
+    answer.no(401, "unauthorized");
+    let forced = json!({ "docs": [account.clone()], "new_edits": false });
+    stranger.post("/_users/_bulk_docs", forced).await;
+    world.backend().get(&path).await.no(404, "not_found");
+    // Once no node names him any more, the name is to be had.
+    let open = json!({ "metadata": { "nodeId": "customer" } });
+    let changed = world.as_("ops").put("/node/customer", open).await;
+    assert_eq!(changed.status, 200, "{:?}", changed.body);
+    stranger.put(&path, account).await.yes();
+}
