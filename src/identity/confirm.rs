@@ -82,14 +82,9 @@ impl Identity {
 
     /// Ends every session of a user that has begun by now, and looks him up anew, so that a password that is
     /// no longer his is believed no more. Feeds that began by either end.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for whoever changes a password or removes a user")
-    )]
     pub(crate) async fn end_sessions(&self, name: &UserName) {
         self.ended.end_all(name, now_ms());
-        self.users.forget(name).await;
-        self.announce();
+        self.forget(name).await;
     }
 
     /// Whom the caller who has shown this is to be taken for now; nobody, if it proves nothing any more.

@@ -26,6 +26,11 @@ impl Stored {
     fn said(&self, name: &str) -> Option<&Value> {
         self.single.as_ref()?.node.said(name)
     }
+
+    /// The hash of the password that it has.
+    pub(super) fn hash(&self) -> Option<&str> {
+        self.said("authorization")?.get("crypted")?.as_str()
+    }
 }
 
 /// Who made the node and when; if nobody has yet, this caller now.
@@ -75,14 +80,10 @@ impl Nodes {
             Authorization::None => Ok(None),
             // Before it is made, anything stands for it.
             Authorization::Password(_) => Ok(Some(wanted.hash.clone().unwrap_or_default())),
-            Authorization::Keep => {
-                let said = old.said("authorization");
-                let hash = said.and_then(|said| said.get("crypted")?.as_str().map(str::to_owned));
-                match hash {
-                    Some(hash) => Ok(Some(hash)),
-                    None => wrong("`metadata.authorization` has no password to keep".to_owned()),
-                }
-            }
+            Authorization::Keep => match old.hash() {
+                Some(hash) => Ok(Some(hash.to_owned())),
+                None => wrong("`metadata.authorization` has no password to keep".to_owned()),
+            },
             Authorization::Hash(hash) if self.identity.accepts(hash) => Ok(Some(hash.clone())),
             Authorization::Hash(_) => wrong(
                 "`metadata.authorization.crypted` is not a bcrypt hash of an accepted cost"

@@ -58,6 +58,8 @@ struct Judged {
     /// What will be under the id, but for its revision.
     becomes: Value,
     creates: bool,
+    /// Is the password that it had gone after it?
+    ends_sessions: bool,
 }
 
 /// A node as it was sent.
@@ -179,9 +181,11 @@ impl Nodes {
         let document = Document::read(&becomes).ok_or(Refusal::Internal)?;
         self.store.wrote(id, document).await;
         // Security: a new password ends what the old one has opened, here at once.
-        // (`a_new_password_ends_sessions_and_logins`)
-        if let Ok(name) = UserName::parse(id) {
-            self.identity.forget(&name).await;
+        // (`a_new_password_ends_sessions_and_logins`, `an_old_password_put_back_opens_no_old_session`)
+        match UserName::parse(id) {
+            Ok(name) if judged.ends_sessions => self.identity.end_sessions(&name).await,
+            Ok(name) => self.identity.forget(&name).await,
+            Err(_) => {}
         }
         let mut answer = Object::new();
         answer.insert("ok", true);
@@ -218,6 +222,7 @@ impl Nodes {
             write: Write::change(id, &knot.rev, tombstone),
             structural: is_structural(Some(knot), None),
             creates: false,
+            ends_sessions: knot.user,
         })
     }
 
@@ -270,6 +275,7 @@ impl Nodes {
             structural: is_structural(knot, Some(draft)),
             becomes,
             creates: knot.is_none(),
+            ends_sessions: old.hash().is_some_and(|old| hash.as_deref() != Some(old)),
         })
     }
 
