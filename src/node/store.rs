@@ -10,6 +10,8 @@
 //!
 //! Invariant: a full node is made of exactly the revisions that its signature names.
 
+mod follow;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -17,28 +19,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use moka::future::Cache;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
 use super::single::{self, Single};
 use super::tree::{Broken, Document, Tree};
 use crate::couch::{Couch, CouchError};
-use crate::json::{Object, Value};
+use crate::json::Object;
 use crate::refusal::Refusal;
 use crate::route::DbName;
 use crate::secret::Key;
 
-/// How many changed documents are read at once.
-const PAGE: usize = 500;
-
-/// How long one question for changes waits.
-const WAIT: Duration = Duration::from_secs(10);
+use follow::Place;
 
 /// How long the tree is believed while nothing tells that it is still right: longer than one question.
 const BELIEVED: Duration = Duration::from_secs(15);
-
-/// How long to wait after the changes could not be followed, at first and at most.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many times a reader looks again because a document has changed meanwhile.
 const PATIENCE: usize = 5;
@@ -55,8 +49,8 @@ pub(super) struct Store {
     couch: Couch,
     db: DbName,
     state: RwLock<State>,
-    /// Up to where the changes have been read. Whoever holds it is the one who changes the tree.
-    read_to: Mutex<String>,
+    /// Whoever holds it is the one who changes the tree.
+    read_to: Mutex<Place>,
     documents: Cache<Box<str>, Arc<Single>>,
     full: Cache<Signature, Arc<Full>>,
     /// Signs revisions, which may be none of the reader's business.
@@ -110,7 +104,7 @@ impl Store {
             couch,
             db,
             state: RwLock::default(),
-            read_to: Mutex::new("0".to_owned()),
+            read_to: Mutex::new(Place::beginning()),
             documents: Cache::builder()
                 .max_capacity(CAPACITY)
                 .weigher(|_, single: &Arc<Single>| u32::try_from(single.weight).unwrap_or(u32::MAX))
@@ -168,77 +162,6 @@ impl Store {
 
     fn change(&self, with: impl FnOnce(&mut State)) {
         with(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    async fn read_on(&self, read_to: &mut String) -> Result<(), CouchError> {
-        loop {
-            let begun = Instant::now();
-            let changed = self
-                .couch
-                .changed_documents(&self.db, read_to, PAGE)
-                .await?;
-            let Some(changed) = changed else {
-                // No database, no nodes; one that comes back begins anew.
-                *read_to = "0".to_owned();
-                self.change(|state| {
-                    *state = State {
-                        confirmed: Some(begun),
-                        ..State::default()
-                    };
-                });
-                return Ok(());
-            };
-            self.change(|state| {
-                for document in &changed.documents {
-                    let id = document.get("_id").and_then(Value::as_str);
-                    if let (Some(id), Some(found)) = (id, Document::read(document)) {
-                        state.tree.note(id, found);
-                    }
-                }
-                if changed.complete {
-                    state.confirmed = Some(begun);
-                }
-            });
-            *read_to = changed.last_seq;
-            if changed.complete {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Follows the database. Does not return.
-    pub(super) async fn watch(&self) {
-        let mut pause = PAUSE;
-        loop {
-            match timeout(WAIT * 2, self.wait()).await {
-                Ok(Ok(())) => pause = PAUSE,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, db = %self.db, "nodes can't be followed");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(_) => tracing::warn!(db = %self.db, "nodes can't be followed in time"),
-            }
-        }
-    }
-
-    /// Waits for a change and reads it.
-    async fn wait(&self) -> Result<(), CouchError> {
-        let since = self.read_to.lock().await.clone();
-        let begun = Instant::now();
-        let changes = self.couch.changes(&self.db, &since, Some(WAIT)).await?;
-        let mut read_to = self.read_to.lock().await;
-        if !changes.ids.is_empty() || *read_to != since {
-            return self.read_on(&mut read_to).await;
-        }
-        self.change(|state| state.confirmed = Some(Instant::now()));
-        *read_to = changes.last_seq;
-        drop(read_to);
-        if begun.elapsed() < PAUSE {
-            // A server that does not wait must not be asked without end.
-            sleep(PAUSE).await;
-        }
-        Ok(())
     }
 
     /// The full node, or with `alone` the single-level one; nothing, if there is no such node.

@@ -39,9 +39,9 @@ const DATABASE = {
   _find: find,
   _explain: explain,
   _index: indexes,
-  _ensure_full_commit: (exchange) => {
+  _ensure_full_commit: (exchange, database) => {
     exchange.allow('POST');
-    exchange.answer(201, { ok: true, instance_start_time: '0' });
+    exchange.answer(201, { ok: true, instance_start_time: database.made });
   },
   _compact: maintain((database) => database.pouch.compact()),
   _view_cleanup: maintain(() => {}),
@@ -154,7 +154,7 @@ async function infoOf(database) {
   const { documents } = database;
   await documents.update();
   return {
-    instance_start_time: '0',
+    instance_start_time: database.made,
     db_name: database.name,
     purge_seq: sequence(0),
     update_seq: sequence(await lastSequence(database)),

@@ -63,6 +63,7 @@ export class Database {
 
   constructor(name, storage) {
     this.name = name;
+    this.made = String(Math.floor(Date.now() / 1000));
     this.pouch = new PouchDB(storage, { adapter: 'memory' });
     this.security = DEFAULT_SECURITY;
     this.locals = new Map();
