@@ -144,6 +144,22 @@ async fn a_user_reads_his_full_node() {
 }
 
 #[tokio::test]
+async fn a_burst_of_reads_of_a_cold_node_reads_each_document_once() {
+    let fake = telephone_company().await;
+    let (nodes, alice) = (nodes(&fake), user("alice"));
+    let (id, query) = (NodeId::parse("alice").unwrap(), query(&[]));
+    let burst = || (0..100).map(|_| nodes.read(asked(&alice, &id, &query)));
+    let read = futures_util::future::join_all(burst()).await;
+    assert!(read.iter().all(|answer| *answer == read[0]));
+    // The tree, and then the node with both its ancestors in one request.
+    let heard = fake.heard();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    let read = futures_util::future::join_all(burst()).await;
+    assert!(read.iter().all(Result::is_ok));
+    assert_eq!(fake.heard(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_hidden_node_looks_like_an_absent_one() {
     let fake = telephone_company().await;
     for id in ["alice", "never", "notes"] {

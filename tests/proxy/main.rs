@@ -41,6 +41,8 @@ mod journeys;
 mod lies;
 mod multipart;
 mod nodes;
+mod nodes_corners;
+mod nodes_ends;
 mod nodes_gate;
 mod nodes_racing;
 mod nodes_readme;
