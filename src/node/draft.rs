@@ -2,8 +2,9 @@
 //!
 //! Invariant: a draft holds no member that a node can't have; its password is nowhere but in a [`Secret`].
 
+use super::unmerge::Steps;
 use crate::caller::UserName;
-use crate::json::{Object, Value};
+use crate::json::{Number, Object, Value};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
@@ -72,6 +73,10 @@ impl Draft {
         }
         if metadata.get("nodeId").and_then(Value::as_str) != Some(id) {
             return wrong(format!("`metadata.nodeId` must be `{id}`"));
+        }
+        let of_member = |(name, value)| Some(altered(value)?.below(name));
+        if let Some(steps) = properties.iter().find_map(of_member) {
+            return wrong(format!("`{steps}`: this number can't be kept exactly"));
         }
         let mut lists = Object::new();
         for name in ["parents", "nodeAdmins"] {
@@ -195,4 +200,26 @@ fn names(metadata: &Object, name: &str) -> Result<Vec<String>, Refusal> {
 
 pub(super) fn wrong<T>(reason: String) -> Result<T, Refusal> {
     Err(Refusal::Malformed(reason))
+}
+
+/// The way to the first number that would be read back as another one.
+fn altered(value: &Value) -> Option<Steps> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
+        Value::Number(number) => (!is_kept(number)).then(Steps::default),
+        Value::Array(elements) => elements
+            .iter()
+            .enumerate()
+            .find_map(|(at, element)| Some(altered(element)?.below(&at.to_string()))),
+        Value::Object(object) => object
+            .iter()
+            .find_map(|(name, member)| Some(altered(member)?.below(name))),
+    }
+}
+
+/// CouchDB keeps an integer as it is written, and any other number as the nearest double.
+fn is_kept(number: &Number) -> bool {
+    let digit = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let double = format!("{:e}", number.as_f64());
+    number.as_str().bytes().all(digit) || Number::parse(&double).as_ref() == Some(number)
 }

@@ -17,12 +17,13 @@ use std::fmt;
 
 use crate::json::{Object, Value};
 
-/// Something inherited that the wanted value leaves out: steps from the root, array indexes as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stays(Vec<String>);
+/// The way to something in a value, array indexes as text; the innermost step first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Steps(Vec<String>);
 
-impl Stays {
-    fn below(mut self, step: &str) -> Self {
+impl Steps {
+    /// The way to the same from one level above.
+    pub(super) fn below(mut self, step: &str) -> Self {
         self.0.push(step.to_owned());
         self
     }
@@ -35,7 +36,7 @@ impl Stays {
 }
 
 /// The path as policies write it: steps joined by dots, a dot within a step behind a backslash.
-impl fmt::Display for Stays {
+impl fmt::Display for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let escape = |step: &String| step.replace('\\', "\\\\").replace('.', "\\.");
         let steps: Vec<String> = self.0.iter().rev().map(escape).collect();
@@ -43,8 +44,9 @@ impl fmt::Display for Stays {
     }
 }
 
-/// What makes `wanted` of `left`; nothing, where they are the same.
-pub(crate) fn unmerge(left: &Value, wanted: &Value) -> Result<Option<Value>, Stays> {
+/// What makes `wanted` of `left`; nothing, where they are the same. An error is the way to something inherited
+/// that `wanted` leaves out.
+pub(crate) fn unmerge(left: &Value, wanted: &Value) -> Result<Option<Value>, Steps> {
     let (Some(had), Some(wants)) = (members(left), members(wanted)) else {
         return Ok((left != wanted).then(|| wanted.clone()));
     };
@@ -53,7 +55,7 @@ pub(crate) fn unmerge(left: &Value, wanted: &Value) -> Result<Option<Value>, Sta
     for (key, old) in &had {
         let new = places
             .get(&**key)
-            .ok_or_else(|| Stays(vec![key.to_string()]))?;
+            .ok_or_else(|| Steps::default().below(key))?;
         let differs = unmerge(old, new).map_err(|stays| stays.below(key))?;
         same.insert(key, differs);
     }

@@ -32,6 +32,8 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// The largest node, in bytes of JSON: each reader of a child reads it too.
 const LARGEST: usize = 1 << 20;
 
+const REFUSED: Refusal = Refusal::Forbidden("the database does not take this node");
+
 /// Who asks for what, and under which conditions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -154,6 +156,8 @@ impl Nodes {
                     }
                 }
                 Err(CouchError::Conflict) => continue,
+                // A design document of the database has its own rules.
+                Err(CouchError::Status(403)) => return Err(REFUSED),
                 Err(error) => return Err(error.into()),
             };
             return self.written(asked.id.as_str(), judged, &rev).await;

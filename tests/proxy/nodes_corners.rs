@@ -267,6 +267,38 @@ async fn parents_may_disagree_about_what_a_property_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_would_be_read_back_as_another_is_refused_by_its_path() {
+    let world = world("").await;
+    let ops = world.as_("ops");
+    // Sent as text: a JSON library would round it.
+    let put = async |number: &str| {
+        let metadata = r#""metadata":{"nodeId":"n"}"#;
+        let body = format!(r#"{{"a":[0,{{"b.c":{number}}}],{metadata}}}"#);
+        ops.ask("PUT", "/node/n", &[], body).await
+    };
+    for number in ["1e400", "-1e999", "1e-400", "0.10000000000000000555"] {
+        let answer = put(number).await;
+        answer.no(400, "bad_request");
+        let reason = answer.json()["reason"].as_str().unwrap().to_owned();
+        assert!(reason.starts_with(r"`a.1.b\.c`"), "{number}: {reason}");
+    }
+    for number in [
+        "0.1",
+        "1.50e2",
+        "-0.0",
+        "5e-324",
+        "1.7976931348623157e308",
+        "9007199254740991",
+    ] {
+        let answer = put(number).await;
+        assert!(answer.status < 300, "{number}: {:?}", answer.body);
+        let read = ops.get("/node/n").await.yes();
+        let kept = read["a"][1]["b.c"].as_f64();
+        assert_eq!(kept, number.parse().ok(), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_is_put_back_by_each_who_may() {
     let world = world("self_service = true\n").await;
     let (ops, rita) = (world.as_("ops"), world.as_("rita"));

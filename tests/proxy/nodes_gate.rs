@@ -1,5 +1,7 @@
 //! Nodes by CouchDB's own API: the same rules.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -220,7 +222,8 @@ async fn documents_are_read_as_nodes_are() {
     );
 }
 
-/// The shipped `validate_doc_update` holds what a node is by itself, for those who write past couchwarden.
+/// The shipped `validate_doc_update` holds what a node is by itself, for those who write past couchwarden; and the
+/// views beside it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_design_document_guards_nodes_from_those_who_go_around() {
     let world = world().await;
@@ -229,7 +232,15 @@ async fn a_design_document_guards_nodes_from_those_who_go_around() {
         .lines()
         .skip_while(|line| line.starts_with("//"))
         .collect();
-    let design = json!({ "language": "javascript", "validate_doc_update": source.join("\n") });
+    let map = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/ddocs/catconf/nodes/views");
+        let source = std::fs::read_to_string(format!("{folder}/{name}/map.js")).unwrap();
+        let function = source.find("function").unwrap();
+        json!({ "map": source[function..] })
+    };
+    let views = ["by_admin", "by_parent", "domains", "users"];
+    let views: BTreeMap<&str, Value> = views.into_iter().map(|name| (name, map(name))).collect();
+    let design = json!({ "language": "javascript", "views": views, "validate_doc_update": source.join("\n") });
     let couchdb = world.backend();
     let db = world.db("catconf");
     assert_eq!(
@@ -271,5 +282,35 @@ async fn a_design_document_guards_nodes_from_those_who_go_around() {
         )
         .await;
     assert_eq!(put.status, 201, "{:?}", put.body);
+    for (view, ids) in [
+        ("by_parent?key=%22root%22", "child phone"),
+        ("domains", "child n root"),
+        ("users", "phone"),
+        ("by_admin", ""),
+    ] {
+        let path = format!("/{db}/_design/nodes/_view/{view}");
+        assert_eq!(couchdb.get(&path).await.ids(), ids, "{view}");
+    }
     assert_eq!(world.as_("ops").delete("/node/child").await.status, 200);
+}
+
+/// Rules of the operator's own, beside those of nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_design_document_refuses_is_forbidden_and_stops_nobody() {
+    let world = world().await;
+    let ops = world.as_("ops");
+    let source =
+        "function (doc) { if (doc.plan === 'none') throw ({ forbidden: 'our own rule' }); }";
+    let design = json!({ "language": "javascript", "validate_doc_update": source });
+    let path = format!("/{}/_design/own", world.db("catconf"));
+    assert_eq!(world.backend().put(&path, design).await.status, 201);
+    let node = |id: &str, plan: &str| json!({ "plan": plan, "metadata": { "nodeId": id } });
+    for id in ["new", "root"] {
+        let path = format!("/node/{id}");
+        ops.put(&path, node(id, "none")).await.no(403, "forbidden");
+    }
+    // The creation that was decided and could not be done is in nobody's way.
+    assert_eq!(ops.put("/node/other", node("other", "x")).await.status, 201);
+    ops.get("/node/new").await.no(404, "not_found");
+    assert_eq!(ops.get("/node/root").await.yes()["plan"], "basic");
 }
