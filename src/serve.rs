@@ -130,7 +130,9 @@ pub async fn serve(
     };
     let looking_after = async {
         match provisioning {
-            Some(provisioning) => provisioning.watch().await,
+            Some(provisioning) => {
+                tokio::join!(provisioning.watch(), provisioning.wake());
+            }
             None => std::future::pending().await,
         }
     };
@@ -195,6 +197,7 @@ fn provisioning(
     couch: &Couch,
     identity: &Arc<Identity>,
     policy: &Arc<ArcSwap<Policy>>,
+    nodes: Option<Arc<Nodes>>,
 ) -> Result<Option<Arc<Provisioning>>, StartError> {
     let Some(settings) = &config.provisioning else {
         return Ok(None);
@@ -204,7 +207,8 @@ fn provisioning(
     let ours = ours.filter(|folder| folder.target == Target::UserDatabases);
     let designs = ours.flat_map(|folder| folder.designs).collect();
     let (identity, policy) = (Arc::clone(identity), Arc::clone(policy));
-    let made = Provisioning::new(settings, config, couch.clone(), identity, policy, designs)?;
+    let couch = couch.clone();
+    let made = Provisioning::new(settings, config, couch, identity, policy, nodes, designs)?;
     Ok(Some(Arc::new(made)))
 }
 
@@ -271,14 +275,15 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let couchdb = &config.couchdb;
     let secret = &config.identity.session.secret;
     let policy = Arc::new(ArcSwap::from_pointee(policy));
-    let provisioning = provisioning(config, &couch, &identity, &policy)?;
+    let nodes = nodes.map(Arc::new);
+    let provisioning = provisioning(config, &couch, &identity, &policy, nodes.clone())?;
     Ok(Pipeline {
         door: Door::new(&config.limits, &config.listen.names, &config.trusted),
         cors: Cors::new(&config.cors),
         session: Session::new(Arc::clone(&identity)),
         identity,
         policy,
-        nodes: nodes.map(Arc::new),
+        nodes,
         provisioning,
         own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
         couch,

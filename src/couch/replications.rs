@@ -1,8 +1,8 @@
-//! What the replicator tells about its jobs.
+//! What the replicator tells about its jobs; and `_local` documents, which do not replicate.
 
 use super::{Couch, CouchError};
-use crate::json::Value;
-use crate::route::{DbName, ServerCall, Text};
+use crate::json::{Object, Value};
+use crate::route::{DatabaseCall, DbName, LocalId, Method, ServerCall, Text};
 
 impl Couch {
     /// `_scheduler/docs/DB/ID`; nothing if the replicator knows of no such document.
@@ -10,5 +10,40 @@ impl Couch {
         let id = Text::parse(id).map_err(|_| CouchError::Name)?;
         let call = ServerCall::SchedulerDocs(Some(db.clone()), Some(id));
         self.run(self.server(call)).await?.found()
+    }
+
+    /// A `_local` document.
+    pub(crate) async fn local(
+        &self,
+        db: &DbName,
+        id: &LocalId,
+    ) -> Result<Option<Value>, CouchError> {
+        let call = DatabaseCall::Local(id.clone());
+        let errand = self.errand(db, Method::Get, call, &[]);
+        self.run(errand).await?.found()
+    }
+
+    /// Sets one member of a `_local` document, whoever has written it last.
+    pub(crate) async fn put_local(
+        &self,
+        db: &DbName,
+        id: &LocalId,
+        member: &str,
+        value: &str,
+    ) -> Result<(), CouchError> {
+        let found = self.local(db, id).await?;
+        let rev = found.as_ref().and_then(|found| found.get("_rev"));
+        let mut document = Object::new();
+        if let Some(rev) = rev {
+            document.insert("_rev", rev.clone());
+        }
+        document.insert(member, value);
+        let call = DatabaseCall::Local(id.clone());
+        let mut errand = self.errand(db, Method::Put, call, &[]);
+        errand.body = Some(document.into());
+        match self.run(errand).await?.found() {
+            Ok(_) | Err(CouchError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

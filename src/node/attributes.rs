@@ -6,6 +6,7 @@
 use super::Nodes;
 use super::store::Trouble;
 use crate::caller::Caller;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 
 impl Nodes {
@@ -41,5 +42,17 @@ impl Nodes {
             }
         }
         Ok(caller.with_attributes(found))
+    }
+}
+
+/// The caller with the values of his own node, where a rule asks for one.
+pub(crate) async fn endow(
+    nodes: Option<&Nodes>,
+    policy: &Policy,
+    caller: Caller,
+) -> Result<Caller, Refusal> {
+    match nodes {
+        Some(nodes) if policy.uses_attributes() => nodes.endow(caller).await,
+        Some(_) | None => Ok(caller),
     }
 }

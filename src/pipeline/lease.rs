@@ -9,12 +9,10 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 
 use super::Pipeline;
-use crate::caller::Caller;
 use crate::filter::lease::Lease;
 use crate::identity::Proof;
-use crate::node::Nodes;
+use crate::node::endow;
 use crate::policy::{Fingerprint, Permit, Plan, Policy, Verdict};
-use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall};
 
 /// What a permit is compared by.
@@ -78,17 +76,5 @@ impl Pipeline {
         };
         let lease = self.limits.feed_lease;
         Some(Lease::new(Arc::new(ask), self.identity.changes(), lease))
-    }
-}
-
-/// The caller with the values of his own node, where a rule asks for one.
-pub(super) async fn endow(
-    nodes: Option<&Nodes>,
-    policy: &Policy,
-    caller: Caller,
-) -> Result<Caller, Refusal> {
-    match nodes {
-        Some(nodes) if policy.uses_attributes() => nodes.endow(caller).await,
-        Some(_) | None => Ok(caller),
     }
 }

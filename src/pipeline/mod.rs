@@ -35,7 +35,7 @@ use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
 use crate::intake::{Door, Intake, Peer};
 use crate::json::Value;
-use crate::node::Nodes;
+use crate::node::{Nodes, endow};
 use crate::observe::Record;
 use crate::own::Own;
 use crate::policy::{Permit, Plan, Policy, Verdict};
@@ -160,7 +160,7 @@ impl Pipeline {
         record.caller(caller.name().unwrap_or_default());
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
-        let caller = lease::endow(self.nodes.as_deref(), &policy, caller).await?;
+        let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
@@ -256,7 +256,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         if matches!(permit.plan(), Plan::Own) {
-            return self.own(policy, permit, intake).await;
+            return self.own(policy, permit, lease, intake).await;
         }
         if let Some(nodes) = &self.nodes
             && let Some(gate) = nodes.gate(permit.route())

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{LAST_EVENT_ID, Pipeline, text};
 use crate::caller::Caller;
 use crate::filter::answer::Answer;
+use crate::filter::lease::Lease;
 use crate::identity::Recognised;
 use crate::intake::Intake;
 use crate::policy::{Permit, Policy};
@@ -17,6 +18,7 @@ impl Pipeline {
         &self,
         policy: &Policy,
         permit: Permit,
+        lease: Option<Lease>,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         match &permit.route().call {
@@ -27,7 +29,7 @@ impl Pipeline {
                     .await
             }
             Call::Node(call) => self.node(&permit, call, intake).await,
-            Call::Warden(call) => self.warden(permit.caller(), call, intake).await,
+            Call::Warden(call) => self.warden(permit.caller(), call, lease, intake).await,
             Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
         }
     }
@@ -36,6 +38,7 @@ impl Pipeline {
         &self,
         caller: &Caller,
         call: &WardenCall,
+        lease: Option<Lease>,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let provisioning = self.provisioning.as_ref().ok_or(Refusal::NoEndpoint)?;
@@ -52,7 +55,8 @@ impl Pipeline {
             }
             WardenCall::ProvisioningEvents => {
                 let events = provisioning.events(caller, last.as_deref())?;
-                Ok(Answer::events(events))
+                let lease = lease.ok_or(Refusal::Internal)?;
+                Ok(Answer::events(lease.cut(events)))
             }
         }
     }

@@ -5,7 +5,8 @@
 //! changes; `replication:denied` tells each document that policy did not let back in. Whoever comes back with
 //! `Last-Event-ID` gets the denials that he has missed, as far as this couchwarden has heard of them.
 //!
-//! Invariant: a listener hears of his own replications only, and not longer than they are his.
+//! Invariant: a listener hears of his own replications only. That he may still listen says the lease of the stream
+//! (`pipeline/lease.rs`).
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -19,9 +20,8 @@ use http_body_util::StreamBody;
 use moka::sync::Cache;
 
 use super::replication::Direction;
-use super::{Provisioning, plan};
+use super::{Provisioning, replication};
 use crate::body::{Body, boxed};
-use crate::caller::User;
 use crate::couch::CouchError;
 use crate::json::Value;
 use crate::route::DbName;
@@ -29,7 +29,7 @@ use crate::route::DbName;
 /// How often the state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// After how many quiet looks a comment is sent, and the listener's account is looked at again.
+/// After how many quiet looks a comment is sent.
 const QUIET: u32 = 15;
 
 /// How many denials are kept for each user, and for how long.
@@ -84,7 +84,16 @@ impl Journal {
     }
 }
 
-/// The state of one direction.
+/// What is there of one direction.
+#[derive(Debug, Clone, PartialEq)]
+enum Seen {
+    Nothing,
+    Parked,
+    /// What `_scheduler/docs` tells of it.
+    Job(Value),
+}
+
+/// What is told of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Active,
@@ -105,16 +114,19 @@ impl Phase {
         }
     }
 
-    /// By what `_scheduler/docs` tells, and whether that is what it told the last time.
-    fn of(job: Option<&Value>, same: bool) -> Self {
-        let state = job.and_then(|job| job.get("state")).and_then(Value::as_str);
-        match state {
-            None => Self::Canceled,
+    /// By what is seen, and whether that is what was seen the last time.
+    fn of(seen: &Seen, same: bool) -> Self {
+        let job = match seen {
+            Seen::Nothing => return Self::Canceled,
+            Seen::Parked => return Self::Paused,
+            Seen::Job(job) => job,
+        };
+        match job.get("state").and_then(Value::as_str) {
             Some("completed") => Self::Complete,
             Some("crashing" | "error" | "failed") => Self::Error,
             // Everything that could be brought has been, if nothing has moved since.
             Some(_) if same => Self::Paused,
-            Some(_) => Self::Active,
+            Some(_) | None => Self::Active,
         }
     }
 }
@@ -122,57 +134,46 @@ impl Phase {
 /// Somebody who listens.
 struct Listener {
     provisioning: Arc<Provisioning>,
-    user: User,
     db: DbName,
     /// What was told of each direction.
     told: [Option<Phase>; 2],
-    seen: [Option<Value>; 2],
+    seen: [Option<Seen>; 2],
     /// The last denial that was told.
     number: u64,
-    looks: u32,
+    /// How many looks there have been since something was sent; none before the first one.
+    quiet: Option<u32>,
 }
 
 /// The stream of events of this user's replications.
-pub(super) fn listen(
-    provisioning: Arc<Provisioning>,
-    user: User,
-    db: DbName,
-    last: Option<&str>,
-) -> Body {
+pub(super) fn listen(provisioning: Arc<Provisioning>, db: DbName, last: Option<&str>) -> Body {
     let number = last.and_then(|last| last.parse().ok());
     let listener = Listener {
         provisioning,
-        user,
         db,
         told: [None; 2],
         seen: [const { None }; 2],
         number: number.unwrap_or_else(super::micros),
-        looks: 0,
+        quiet: None,
     };
     let events = unfold(listener, |mut listener| async move {
-        let text = listener.next().await?;
+        let text = listener.next().await;
         Some((Ok(Frame::data(Bytes::from(text))), listener))
     });
     boxed(StreamBody::new(events))
 }
 
 impl Listener {
-    /// The next text to send; nothing when the replications are not his any more.
-    async fn next(&mut self) -> Option<String> {
+    /// The next text to send.
+    async fn next(&mut self) -> String {
         loop {
-            if self.looks > 0 {
+            if self.quiet.is_some() {
                 tokio::time::sleep(LOOK).await;
-            }
-            let quiet = self.looks.is_multiple_of(QUIET);
-            self.looks = self.looks.wrapping_add(1);
-            if quiet && !self.is_his().await {
-                return None;
             }
             let mut text = String::new();
             for (index, direction) in Direction::ALL.into_iter().enumerate() {
                 // A look that fails tells nothing; the next one will.
-                if let Ok(job) = self.job(direction).await {
-                    self.tell(index, direction, job, &mut text);
+                if let Ok(seen) = self.look(direction).await {
+                    self.tell(index, direction, seen, &mut text);
                 }
             }
             for denial in self.provisioning.journal.since(&self.db, self.number) {
@@ -184,44 +185,45 @@ impl Listener {
                     self.number
                 );
             }
-            if !text.is_empty() {
-                return Some(text);
+            let quiet = self.quiet.map_or(0, |looks| looks.saturating_add(1));
+            if text.is_empty() && quiet < QUIET {
+                self.quiet = Some(quiet);
+                continue;
             }
-            if quiet {
-                return Some(":\n\n".to_owned());
+            self.quiet = Some(0);
+            if text.is_empty() {
+                text.push_str(":\n\n");
             }
+            return text;
         }
     }
 
-    fn tell(&mut self, index: usize, direction: Direction, job: Option<Value>, text: &mut String) {
-        let (Some(told), Some(seen)) = (self.told.get_mut(index), self.seen.get_mut(index)) else {
+    fn tell(&mut self, index: usize, direction: Direction, seen: Seen, text: &mut String) {
+        let (Some(told), Some(before)) = (self.told.get_mut(index), self.seen.get_mut(index))
+        else {
             return;
         };
-        let same = job.is_some() && seen.as_ref() == job.as_ref();
-        let phase = Phase::of(job.as_ref(), same);
+        let phase = Phase::of(&seen, before.as_ref() == Some(&seen));
         if *told != Some(phase) {
             let (name, way) = (phase.name(), direction.name());
             let _ = write!(text, "event: {name}\ndata: {{\"direction\":\"{way}\"}}\n\n");
             *told = Some(phase);
         }
-        *seen = job;
+        *before = Some(seen);
     }
 
-    async fn job(&self, direction: Direction) -> Result<Option<Value>, CouchError> {
+    async fn look(&self, direction: Direction) -> Result<Seen, CouchError> {
         let id = direction.id(&self.db).ok_or(CouchError::Name)?;
-        let provisioning = &self.provisioning;
-        provisioning
-            .couch
-            .job(&provisioning.replicator, id.as_str())
-            .await
-    }
-
-    /// A failed look leaves it as it is.
-    async fn is_his(&self) -> bool {
-        let now = self.provisioning.user(&self.user.name).await;
-        now.is_err()
-            || now.is_ok_and(|now| {
-                now.is_some_and(|user| plan::provisioned(&user).as_ref() == Some(&self.db))
-            })
+        let Provisioning {
+            couch, replicator, ..
+        } = &*self.provisioning;
+        if let Some(job) = couch.job(replicator, id.as_str()).await? {
+            return Ok(Seen::Job(job));
+        }
+        let leaves = couch.leaves(replicator, &id).await?;
+        Ok(match leaves.iter().any(replication::is_parked) {
+            true => Seen::Parked,
+            false => Seen::Nothing,
+        })
     }
 }

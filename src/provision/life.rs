@@ -7,14 +7,15 @@
 
 use std::time::Duration;
 
-use crate::caller::{Caller, User, UserName};
+use crate::caller::{Caller, User};
 use crate::couch::CouchError;
 use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::DbName;
 use crate::secret::Secret;
 
-use super::replication::{self, Direction, Mark, PREFIX};
+use super::register::{Entry, State};
+use super::replication::{self, Direction, Mark};
 use super::{Provisioning, now, plan};
 
 /// How long a token lasts that nobody ends. It is replaced, and the replication begins anew, at half of that.
@@ -23,13 +24,10 @@ const TOKEN: Duration = Duration::from_secs(14 * 24 * 3600);
 /// How often ending is tried where CouchDB writes its own state into the document in between.
 const TRIES: usize = 5;
 
-/// How many documents are looked at in one go.
-const PAGE: usize = 500;
-
 impl Provisioning {
     /// Sees to it that both replications of this user run, and that they know of his use. True: they did already.
     pub(super) async fn start(&self, user: &User, db: &DbName) -> Result<bool, Refusal> {
-        let rights = self.rights(user);
+        let rights = self.rights(user).await?;
         let mut found = Vec::new();
         for direction in Direction::ALL {
             let id = direction.id(db).ok_or(Refusal::Internal)?;
@@ -42,6 +40,7 @@ impl Provisioning {
         let others = |mark: &Option<Mark>| mark.as_ref().map(|mark| mark.rights != rights);
         if marks.iter().any(|mark| others(mark) != Some(false)) {
             self.take_away(user, db).await?;
+            self.bring_back(user, db).await?;
         }
         let mut running = true;
         for (direction, document) in found {
@@ -155,25 +154,26 @@ impl Provisioning {
         let Some(db) = db.filter(|_| self.end_on_logout) else {
             return;
         };
-        if let Err(error) = self.end(&db).await {
+        if let Err(error) = self.end(&db, false).await {
             tracing::warn!(%error, "a replication could not be ended");
         }
     }
 
-    /// Ends both replications of a database.
-    pub(super) async fn end(&self, db: &DbName) -> Result<(), CouchError> {
+    /// Ends both replications of a database, for good or until somebody needs them.
+    pub(super) async fn end(&self, db: &DbName, parked: bool) -> Result<(), CouchError> {
         for direction in Direction::ALL {
             let id = direction.id(db).ok_or(CouchError::Name)?;
             for _ in 0..TRIES {
-                let Some(document) = self.couch.read(&self.replicator, &id).await? else {
+                let leaves = self.couch.leaves(&self.replicator, &id).await?;
+                let ended = |leaf: &Value| {
+                    replication::is_deleted(leaf) && (parked || !replication::is_parked(leaf))
+                };
+                let Some(document) = leaves.iter().find(|leaf| !ended(leaf)) else {
                     break;
                 };
-                let rev = document
-                    .get("_rev")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                match self.couch.delete(&self.replicator, &id, rev).await {
-                    Ok(()) => break,
+                let tombstone = replication::tombstone(document, parked);
+                match self.couch.put(&self.replicator, &id, &tombstone).await {
+                    Ok(_) => break,
                     Err(CouchError::Conflict) => {}
                     Err(error) => return Err(error),
                 }
@@ -185,7 +185,7 @@ impl Provisioning {
         Ok(())
     }
 
-    /// Follows all replications of ours. Does not return.
+    /// Looks after all replications of ours. Does not return.
     pub(crate) async fn watch(&self) {
         let pause = (self.timeout / 4).clamp(Duration::from_millis(500), Duration::from_secs(60));
         loop {
@@ -196,66 +196,46 @@ impl Provisioning {
         }
     }
 
-    /// Looks at each replication of ours once.
+    /// Looks at each replication of ours once. One that can't be looked after keeps none of the others from it.
     async fn sweep(&self) -> Result<(), Refusal> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .couch
-                .page(&self.replicator, after.as_deref(), PAGE)
-                .await?;
-            for document in &page {
-                let id = document
-                    .get("_id")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                after = Some(id.to_owned());
-                let mark = Mark::read(document).filter(|_| id.starts_with(PREFIX));
-                if let Some(mark) = mark {
-                    let failed = replication::has_failed(document);
-                    self.look_after(&mark, failed).await?;
-                }
-            }
-            if page.len() < PAGE {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn look_after(&self, mark: &Mark, failed: bool) -> Result<(), Refusal> {
-        let db = &mark.database;
-        let Some(user) = self.owner(mark).await? else {
-            self.end(db).await?;
-            return self.lock(db).await;
-        };
-        if mark.used.saturating_add(self.timeout.as_secs()) < now() {
-            self.end(db).await?;
-        } else if failed || self.rights(&user) != mark.rights {
-            match self.start(&user, db).await {
+        for entry in self.entries(true).await? {
+            let db = entry.mark.database.clone();
+            match self.look_after(entry).await {
                 // Somebody else looks after it too.
-                Ok(_) | Err(Refusal::Conflict) => {}
-                Err(refusal) => return Err(refusal),
+                Ok(()) | Err(Refusal::Conflict) => {}
+                Err(refusal) => tracing::warn!(?refusal, %db, "a replication is not looked after"),
             }
         }
         Ok(())
     }
 
-    /// The user that a replication is for, if this database still is his.
-    async fn owner(&self, mark: &Mark) -> Result<Option<User>, Refusal> {
-        let Ok(name) = UserName::parse(&mark.owner) else {
-            return Ok(None);
+    async fn look_after(&self, entry: Entry) -> Result<(), Refusal> {
+        let Entry { mark, state, user } = entry;
+        let db = &mark.database;
+        let Some(user) = user.filter(|user| plan::provisioned(user).as_ref() == Some(db)) else {
+            self.end(db, false).await?;
+            return self.lock(db).await;
         };
-        let user = self.user(&name).await?;
-        Ok(user.filter(|user| plan::provisioned(user).as_ref() == Some(&mark.database)))
+        let idle = mark.used.saturating_add(self.timeout.as_secs()) < now();
+        let same = self.rights(&user).await? == mark.rights;
+        match state {
+            State::Running | State::Failed if idle => Ok(self.end(db, true).await?),
+            State::Running | State::Parked if same => Ok(()),
+            State::Running | State::Failed | State::Parked => {
+                self.start(&user, db).await.map(|_| ())
+            }
+        }
     }
 
     /// Security: whoever gets the name of a removed user must not get his database (leaks J3;
     /// `the_database_of_a_removed_user_is_nobodys`).
     async fn lock(&self, db: &DbName) -> Result<(), Refusal> {
-        if let Some(security) = self.couch.security(db).await? {
-            self.couch
-                .put_security(db, &plan::locked(&security))
-                .await?;
+        let Some(security) = self.couch.security(db).await? else {
+            return Ok(());
+        };
+        let locked = plan::locked(&security);
+        if locked != security {
+            self.couch.put_security(db, &locked).await?;
         }
         Ok(())
     }

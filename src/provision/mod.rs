@@ -3,7 +3,8 @@
 //!
 //! `plan` says what is missing; this file looks, asks it, does the steps, and looks again until nothing is
 //! missing. So whatever an earlier call has left half done is finished by the next one. `replication` knows
-//! the documents of `_replicator`, `life` when they begin and end, `rights` what a user sees, `events` tells him.
+//! the documents of `_replicator`, `register` keeps the list of them, `life` says when they begin and end, `wake`
+//! starts those that are parked, `rights` knows what a user sees, `events` tells him.
 //!
 //! Invariant: the name of the database is claimed on the user's document, at the revision that was read,
 //! before anything is made of it: of two calls at once one is told of a conflict, and goes on with the
@@ -12,16 +13,19 @@
 mod events;
 mod life;
 mod plan;
+mod register;
 mod replication;
 mod rights;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
+use tokio::sync::Mutex;
 
 use crate::body::Body;
 use crate::caller::{Caller, Role, User, UserName};
@@ -31,11 +35,13 @@ use crate::ddocs::Design;
 use crate::identity::Identity;
 use crate::inspect::document::new_id;
 use crate::json::Value;
+use crate::node::Nodes;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
 use events::Journal;
 use plan::{Found, Step};
+use register::Register;
 use replication::Ends;
 
 /// How often a call looks again. Each round that others disturb leaves less to do.
@@ -53,6 +59,8 @@ pub(crate) struct Provisioning {
     couch: Couch,
     identity: Arc<Identity>,
     policy: Arc<ArcSwap<Policy>>,
+    /// Where rules go by values of nodes.
+    nodes: Option<Arc<Nodes>>,
     users: DbName,
     replicator: DbName,
     /// What belongs into each user database.
@@ -65,6 +73,7 @@ pub(crate) struct Provisioning {
     /// Tokens that were alive a moment ago, and whose they are.
     admitted: Cache<String, DbName>,
     journal: Journal,
+    register: Mutex<Register>,
 }
 
 /// What a look came to.
@@ -83,6 +92,7 @@ impl Provisioning {
         couch: Couch,
         identity: Arc<Identity>,
         policy: Arc<ArcSwap<Policy>>,
+        nodes: Option<Arc<Nodes>>,
         designs: Vec<Design>,
     ) -> Result<Self, CouchError> {
         let db = |name: &str| DbName::parse(name).map_err(|_| CouchError::Name);
@@ -91,6 +101,7 @@ impl Provisioning {
             couch,
             identity,
             policy,
+            nodes,
             users: db("_users")?,
             replicator: db("_replicator")?,
             designs,
@@ -112,6 +123,7 @@ impl Provisioning {
                 .time_to_live(ADMITTED)
                 .build(),
             journal: Journal::new(),
+            register: Mutex::default(),
         })
     }
 
@@ -209,7 +221,7 @@ impl Provisioning {
     ) -> Result<Body, Refusal> {
         let user = caller.user().ok_or(Refusal::Unauthorized)?;
         let db = plan::provisioned(user).ok_or(Refusal::NoDatabase)?;
-        Ok(events::listen(Arc::clone(self), user.clone(), db, last))
+        Ok(events::listen(Arc::clone(self), db, last))
     }
 
     /// Policy has not let these documents into this database; his listeners hear of it.
@@ -221,12 +233,6 @@ impl Provisioning {
         for id in ids {
             self.journal.note(&own, id, micros());
         }
-    }
-
-    /// A user as his document has him now; nothing if there is none.
-    async fn user(&self, name: &UserName) -> Result<Option<User>, Refusal> {
-        let document = self.couch.read(&self.users, &user_id(name)?).await?;
-        Ok(document.map(|document| user_of(name.clone(), &document)))
     }
 }
 

@@ -150,6 +150,40 @@ pub(super) fn marked(document: &Value, mark: &Mark) -> Value {
     object(members)
 }
 
+/// What is left of a replication that has ended: nothing, or that it is only parked.
+pub(super) fn tombstone(document: &Value, parked: bool) -> Value {
+    let of = |name: &str| document.get(name).cloned().unwrap_or(Value::Null);
+    let mut members = vec![
+        ("_id", of("_id")),
+        ("_rev", of("_rev")),
+        ("_deleted", true.into()),
+    ];
+    if parked {
+        let mut mark = of(MARK);
+        if let Some(mark) = mark.as_object_mut() {
+            mark.insert("parked", true);
+        }
+        members.push((MARK, mark));
+    }
+    object(members)
+}
+
+/// Is this the tombstone of a replication that is only parked?
+pub(super) fn is_parked(document: &Value) -> bool {
+    let parked = document.at(&[MARK, "parked"]);
+    is_deleted(document) && parked.and_then(Value::as_bool) == Some(true)
+}
+
+/// Is this a tombstone?
+pub(super) fn is_deleted(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
+}
+
+/// Is this the tombstone of a document that was taken away from its reader?
+pub(super) fn is_taken_away(document: &Value) -> bool {
+    is_deleted(document) && document.get(MARK).is_some()
+}
+
 /// All but design documents, which are ours, and what was taken away because a right was.
 fn travels_back() -> Value {
     let design = object([("$regex", "^_design/".into())]);

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use super::Provisioning;
-use super::replication::taken_away;
+use super::replication::{is_deleted, is_taken_away, taken_away};
 use crate::caller::{Caller, User};
 use crate::couch::CouchError;
 use crate::json::Value;
+use crate::node::endow;
 use crate::policy::{Permit, Plan, Verdict};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, DocId, List, Method, Query, Route};
@@ -19,17 +20,12 @@ const PAGE: usize = 200;
 
 impl Provisioning {
     /// A text that is the same as long as this user sees the same.
-    pub(super) fn rights(&self, user: &User) -> String {
-        match self.sight(user) {
-            None => "nothing".to_owned(),
-            Some(permit) => permit
-                .fingerprint()
-                .map_or_else(|| "everything".to_owned(), |rights| rights.to_string()),
-        }
+    pub(super) async fn rights(&self, user: &User) -> Result<String, Refusal> {
+        Ok(rights_of(self.sight(user).await?.as_ref()))
     }
 
-    /// His permit to read the shared database.
-    fn sight(&self, user: &User) -> Option<Permit> {
+    /// His permit to read the shared database; none if he may not.
+    pub(super) async fn sight(&self, user: &User) -> Result<Option<Permit>, Refusal> {
         let route = Route {
             call: Call::Database {
                 db: self.ends.shared.clone(),
@@ -38,11 +34,13 @@ impl Provisioning {
             method: Method::Get,
             query: Query::default(),
         };
+        let policy = self.policy.load_full();
         let caller = Caller::User(Arc::new(user.clone()));
-        match self.policy.load().decide(&caller, route) {
+        let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
+        Ok(match policy.decide(&caller, route) {
             Verdict::Permit(permit) => Some(permit),
             Verdict::Deny(_) | Verdict::Ask(_) => None,
-        }
+        })
     }
 
     /// Deletes from a user's database what he may not see any more.
@@ -50,7 +48,7 @@ impl Provisioning {
     /// Security: a database of one's own would else keep what a lost role had shown (leaks I7;
     /// `a_lost_role_takes_its_documents_away`).
     pub(super) async fn take_away(&self, user: &User, db: &DbName) -> Result<(), Refusal> {
-        let permit = self.sight(user);
+        let permit = self.sight(user).await?;
         let mut after: Option<String> = None;
         loop {
             let page = self.couch.page(db, after.as_deref(), PAGE).await?;
@@ -74,12 +72,52 @@ impl Provisioning {
         }
     }
 
+    /// Brings back what was taken away from a user who may see it again. Its tombstone stands over the revision
+    /// that he once had, in his database and on his devices, and only a newer one would show through: so the
+    /// shared document is written again as it is.
+    pub(super) async fn bring_back(&self, user: &User, db: &DbName) -> Result<(), Refusal> {
+        let permit = self.sight(user).await?;
+        let mut since = "0".to_owned();
+        while let Some(changes) = self.couch.changed_documents(db, &since, PAGE).await? {
+            let taken = changes.documents.iter().filter(|doc| is_taken_away(doc));
+            let ids: Vec<&str> = taken.filter_map(|doc| doc.get("_id")?.as_str()).collect();
+            let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
+            for (id, stored) in ids.iter().zip(shared) {
+                let stored = stored.filter(|stored| !is_deleted(stored));
+                if let Some(stored) = stored.filter(|stored| sees(permit.as_ref(), id, stored)) {
+                    self.bring_one(db, id, &stored).await?;
+                }
+            }
+            if changes.complete {
+                break;
+            }
+            since = changes.last_seq;
+        }
+        Ok(())
+    }
+
+    async fn bring_one(&self, db: &DbName, id: &str, stored: &Value) -> Result<(), Refusal> {
+        let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
+        let rev = stored.get("_rev").and_then(Value::as_str);
+        let leaves = self.couch.leaves(db, &id).await?;
+        let known = leaves.iter().flat_map(revisions);
+        if !known.into_iter().any(|known| Some(known.as_str()) == rev) {
+            // What has changed since comes by itself.
+            return Ok(());
+        }
+        match self.couch.put(&self.ends.shared, &id, stored).await {
+            // Who writes at the same time makes it newer too.
+            Ok(_) | Err(CouchError::Conflict) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn take_one(&self, db: &DbName, id: &str) -> Result<(), Refusal> {
         let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
         let theirs = self.couch.leaves(&self.ends.shared, &id).await?;
         let known: Vec<String> = theirs.iter().flat_map(revisions).collect();
         for leaf in self.couch.leaves(db, &id).await? {
-            let deleted = leaf.get("_deleted").and_then(Value::as_bool) == Some(true);
+            let deleted = is_deleted(&leaf);
             let came = revisions(&leaf).iter().any(|rev| known.contains(rev));
             let rev = leaf.get("_rev").and_then(Value::as_str);
             if let Some(rev) = rev.filter(|_| came && !deleted) {
@@ -95,9 +133,18 @@ impl Provisioning {
     }
 }
 
+/// [`Provisioning::rights`] by a permit.
+pub(super) fn rights_of(permit: Option<&Permit>) -> String {
+    let Some(permit) = permit else {
+        return "nothing".to_owned();
+    };
+    let rights = permit.fingerprint();
+    rights.map_or_else(|| "everything".to_owned(), |rights| rights.to_string())
+}
+
 /// A deleted document tells nothing any more, and its end travels by itself.
 fn sees(permit: Option<&Permit>, id: &str, stored: &Value) -> bool {
-    if stored.get("_deleted").and_then(Value::as_bool) == Some(true) {
+    if is_deleted(stored) {
         return true;
     }
     match permit.map(Permit::plan) {

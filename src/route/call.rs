@@ -96,8 +96,11 @@ impl Route {
         )
     }
 
-    /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits)?
+    /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits, and our events)?
     pub fn is_feed(&self) -> bool {
+        if matches!(self.call, Call::Warden(WardenCall::ProvisioningEvents)) {
+            return true;
+        }
         let feeds = match &self.call {
             Call::Server(call) => matches!(call, ServerCall::DbUpdates),
             Call::Database { call, .. } => matches!(call, DatabaseCall::Changes),

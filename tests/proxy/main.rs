@@ -47,6 +47,7 @@ mod nodes_gate;
 mod nodes_racing;
 mod nodes_readme;
 mod nodes_writing;
+mod parked;
 mod parts;
 mod passing;
 mod provision;

@@ -10,7 +10,7 @@ use crate::support::{Client, Pouch, World, roles_of_user};
 
 const SHARED: &str = include_str!("../../policies/provisioning.toml");
 
-async fn world(more: &str) -> World {
+pub(crate) async fn world(more: &str) -> World {
     let rules = format!(
         "{USER_DATABASES}\n{}",
         SHARED.replace("\"provisioning\"", "\"@provisioning\"")
@@ -35,7 +35,7 @@ async fn world(more: &str) -> World {
 }
 
 /// Asks until the answer is as wanted; fails after a while.
-async fn until<T: std::fmt::Debug>(
+pub(crate) async fn until<T: std::fmt::Debug>(
     what: &str,
     mut ask: impl AsyncFnMut() -> T,
     fit: impl Fn(&T) -> bool,
@@ -58,11 +58,11 @@ async fn ids(world: &World, db: &str) -> String {
     ids.collect::<Vec<_>>().join(" ")
 }
 
-async fn until_ids(world: &World, db: &str, wanted: &str) {
+pub(crate) async fn until_ids(world: &World, db: &str, wanted: &str) {
     until(db, async || ids(world, db).await, |ids| ids == wanted).await;
 }
 
-async fn record(world: &World, id: &str) -> Value {
+pub(crate) async fn record(world: &World, id: &str) -> Value {
     world
         .backend()
         .get(&format!("/@provisioning/{id}"))
@@ -70,7 +70,7 @@ async fn record(world: &World, id: &str) -> Value {
         .json()
 }
 
-async fn jobs(world: &World, db: &str) -> Vec<Value> {
+pub(crate) async fn jobs(world: &World, db: &str) -> Vec<Value> {
     let mut jobs = Vec::new();
     for way in ["down", "up"] {
         let answer = world
@@ -82,6 +82,14 @@ async fn jobs(world: &World, db: &str) -> Vec<Value> {
         }
     }
     jobs
+}
+
+/// A device keeps in step with the user's database.
+fn sync(world: &World, pouch: &mut Pouch, who: &Client, db: &str) {
+    let url = format!("https://localhost:{}/{db}", world.address.port());
+    pouch.ok(who, json!({ "op": "open", "db": "mine" }));
+    let sync = json!({ "op": "sync-start", "source": "mine", "target": url });
+    pouch.ok(who, sync);
 }
 
 fn set_roles(who: &Client, change: impl FnOnce(&mut Vec<String>)) {
@@ -97,12 +105,7 @@ async fn an_application_works_on_its_own_database_and_policy_decides_what_comes_
     let db = provision(&world, &una).await;
     until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
     let mut pouch = Pouch::start(&world);
-    let url = format!("https://localhost:{}/{db}", world.address.port());
-    pouch.ok(&una, json!({ "op": "open", "db": "mine" }));
-    pouch.ok(
-        &una,
-        json!({ "op": "sync-start", "source": "mine", "target": url }),
-    );
+    sync(&world, &mut pouch, &una, &db);
     let wait = |id: &str| json!({ "op": "wait", "db": "mine", "id": id, "timeout": 30_000 });
     let number = pouch.ok(&una, wait("number:1@a.example"))["doc"].clone();
     assert_eq!(number["sip_secret"], Value::Null, "{number}");
@@ -167,131 +170,12 @@ async fn until_failures(world: &World, db: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_dies_with_its_replication() {
-    let world = world("").await;
-    let una = world.user("una", &["number_domain:a.example"]);
-    let db = provision(&world, &una).await;
-    let running = jobs(&world, &db).await;
-    let bearer = running[0]["source"]["headers"]["Authorization"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert_eq!(running[0]["couchwarden"]["owner"], json!(name(&una)));
-    let borne = world.anonymous().with_header("authorization", &bearer);
-    assert!(
-        borne
-            .get("/@provisioning/_changes")
-            .await
-            .ids()
-            .contains("number:1@a.example")
-    );
-    // Not for his own database, not for the server, and not for our own services.
-    borne
-        .get(&format!("/{db}/_all_docs"))
-        .await
-        .no(403, "forbidden");
-    borne
-        .post("/_warden/provisioning", Value::Null)
-        .await
-        .no(403, "forbidden");
-    for job in running {
-        world.delete_replication(job["_id"].as_str().unwrap()).await;
-    }
-    until(
-        "the token",
-        async || borne.get("/@provisioning/_changes").await.status,
-        |status| *status == 401,
-    )
-    .await;
-    // The next call finishes the work, with another token, and the old one stays dead.
-    provision(&world, &una).await;
-    assert_eq!(jobs(&world, &db).await.len(), 2);
-    borne
-        .get("/@provisioning/_changes")
-        .await
-        .no(401, "unauthorized");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_replication_ends_without_use_and_begins_again_with_it() {
-    let world = world("replication_timeout = \"2s\"\n").await;
-    let una = world.user("una", &["number_domain:a.example"]);
-    let db = provision(&world, &una).await;
-    until(
-        "the end",
-        async || jobs(&world, &db).await.len(),
-        |left| *left == 0,
-    )
-    .await;
-    // A look into his database is use.
-    una.get(&format!("/{db}/_all_docs")).await.yes();
-    assert_eq!(jobs(&world, &db).await.len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn logging_out_ends_a_replication_where_it_is_configured() {
-    let world = world("end_on_logout = true\n").await;
-    let una = world.user("una", &["number_domain:a.example"]);
-    let db = provision(&world, &una).await;
-    let login = world
-        .anonymous()
-        .post(
-            "/_session",
-            json!({ "name": name(&una), "password": crate::support::PASSWORD }),
-        )
-        .await;
-    let cookie = login
-        .header("set-cookie")
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
-    assert_eq!(jobs(&world, &db).await.len(), 2);
-    world
-        .anonymous()
-        .with_header("cookie", &cookie)
-        .delete("/_session")
-        .await
-        .yes();
-    assert_eq!(jobs(&world, &db).await.len(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_database_of_a_removed_user_is_nobodys() {
-    let world = world("replication_timeout = \"20s\"\n").await;
-    let una = world.user("una", &["number_domain:a.example"]);
-    let db = provision(&world, &una).await;
-    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
-    world.remove_user(&name(&una));
-    let path = format!("/{db}/_security");
-    let locked = until(
-        "the lock",
-        async || world.backend().get(&path).await.json(),
-        |security| security["members"]["names"] == json!([]),
-    );
-    assert_eq!(locked.await["members"]["roles"], json!(["_admin"]));
-    assert_eq!(jobs(&world, &db).await.len(), 0);
-    // Another one of the same name gets another database.
-    world.make_user(&name(&una), &["number_domain:b.example"]);
-    let other = until(
-        "another database",
-        async || una.post("/_warden/provisioning", Value::Null).await,
-        |answer| answer.status == 200,
-    );
-    let other = other.await.json()["database"].as_str().unwrap().to_owned();
-    world.adopt(&other);
-    assert_ne!(other, db);
-    una.get(&format!("/{db}/number:1@a.example"))
-        .await
-        .no(404, "not_found");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_role_takes_its_documents_away_and_a_granted_one_brings_them() {
     let world = world("replication_timeout = \"40s\"\n").await;
     let una = world.user("una", &["number_domain:a.example"]);
     let db = provision(&world, &una).await;
+    let mut pouch = Pouch::start(&world);
+    sync(&world, &mut pouch, &una, &db);
     until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
     una.put(&format!("/{db}/own"), json!({ "updated_by": name(&una) }))
         .await
@@ -309,6 +193,7 @@ async fn a_lost_role_takes_its_documents_away_and_a_granted_one_brings_them() {
         roles.retain(|role| role != "number_domain:a.example")
     });
     until_ids(&world, &db, "number:1@b.example own").await;
+    until_device(&mut pouch, &una, "number:1@b.example own").await;
     // What was taken away from him is not deleted for everybody.
     assert_eq!(
         record(&world, "number:1@a.example").await["display_name"],
@@ -318,6 +203,29 @@ async fn a_lost_role_takes_its_documents_away_and_a_granted_one_brings_them() {
         record(&world, "endpoint:1@a.example").await["display_name"],
         "old"
     );
+    // What he may see again comes back, in his database and on his devices, and is nobody's conflict.
+    set_roles(&una, |roles| {
+        roles.push("number_domain:a.example".to_owned())
+    });
+    let all = "endpoint:1@a.example number:1@a.example number:1@b.example own";
+    until_ids(&world, &db, all).await;
+    until_device(&mut pouch, &una, all).await;
+    for place in [&*world.db("provisioning"), &db] {
+        let path = format!("/{place}/number:1@a.example?conflicts=true");
+        let back = world.backend().get(&path).await.yes();
+        assert_eq!(back["display_name"], "old", "{back}");
+        assert_eq!(back["_conflicts"], Value::Null, "{back}");
+    }
+}
+
+/// The ids on a device that syncs with the user's database.
+async fn until_device(pouch: &mut Pouch, who: &Client, wanted: &str) {
+    let ids = async || {
+        let ids = pouch.ids(who, "mine");
+        let ids = ids.split(' ').filter(|id| !id.starts_with("_design/"));
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    until("the device", ids, |ids| ids == wanted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,146 @@
+//! How long a replication of ours lives: parked without use, woken by use and by changes, ended with its user.
+
+use serde_json::{Value, json};
+
+use crate::provision::{name, provision};
+use crate::support::{Client, World};
+use crate::travel::{jobs, record, until, until_ids, world};
+
+async fn until_jobs(world: &World, db: &str, wanted: usize) {
+    let left = async || jobs(world, db).await.len();
+    until("replications", left, |left| *left == wanted).await;
+}
+
+/// Logs in, and out again.
+async fn log_out(world: &World, who: &Client) {
+    let login = json!({ "name": name(who), "password": crate::support::PASSWORD });
+    let login = world.anonymous().post("/_session", login).await;
+    let cookie = login.header("set-cookie").unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let session = world.anonymous().with_header("cookie", cookie);
+    session.delete("/_session").await.yes();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_dies_with_its_replication() {
+    let world = world("").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    let running = jobs(&world, &db).await;
+    let bearer = running[0]["source"]["headers"]["Authorization"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(running[0]["couchwarden"]["owner"], json!(name(&una)));
+    let borne = world.anonymous().with_header("authorization", &bearer);
+    assert!(
+        borne
+            .get("/@provisioning/_changes")
+            .await
+            .ids()
+            .contains("number:1@a.example")
+    );
+    // Not for his own database, not for the server, and not for our own services.
+    borne
+        .get(&format!("/{db}/_all_docs"))
+        .await
+        .no(403, "forbidden");
+    borne
+        .post("/_warden/provisioning", Value::Null)
+        .await
+        .no(403, "forbidden");
+    for job in running {
+        world.delete_replication(job["_id"].as_str().unwrap()).await;
+    }
+    until(
+        "the token",
+        async || borne.get("/@provisioning/_changes").await.status,
+        |status| *status == 401,
+    )
+    .await;
+    // The next call finishes the work, with another token, and the old one stays dead.
+    provision(&world, &una).await;
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+    borne
+        .get("/@provisioning/_changes")
+        .await
+        .no(401, "unauthorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_is_parked_without_use_and_goes_on_with_it() {
+    let world = world("replication_timeout = \"2s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_jobs(&world, &db, 0).await;
+    // A look into his database is use.
+    una.get(&format!("/{db}/_all_docs")).await.yes();
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_replication_is_woken_by_a_change_that_concerns_its_user() {
+    let world = world("replication_timeout = \"15s\"\nend_on_logout = true\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let tom = world.user("tim", &["number_domain:b.example"]);
+    let out = world.user("out", &["number_domain:a.example"]);
+    let (hers, his) = (provision(&world, &una).await, provision(&world, &tom).await);
+    let ended = provision(&world, &out).await;
+    until_ids(&world, &hers, "endpoint:1@a.example number:1@a.example").await;
+    log_out(&world, &out).await;
+    until_jobs(&world, &hers, 0).await;
+    until_jobs(&world, &his, 0).await;
+    let mut changed = record(&world, "number:1@a.example").await;
+    changed["display_name"] = "changed".into();
+    world.fill("provisioning", json!([changed])).await;
+    let path = format!("/{hers}/number:1@a.example");
+    until(
+        "the change",
+        async || world.backend().get(&path).await.json(),
+        |record| record["display_name"] == "changed",
+    )
+    .await;
+    // Nobody else's is started: not of him who may not see it, and not of him who has logged out.
+    assert_eq!(jobs(&world, &his).await.len(), 0);
+    assert_eq!(jobs(&world, &ended).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logging_out_ends_a_replication_where_it_is_configured() {
+    let world = world("end_on_logout = true\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    assert_eq!(jobs(&world, &db).await.len(), 2);
+    log_out(&world, &una).await;
+    assert_eq!(jobs(&world, &db).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_of_a_removed_user_is_nobodys() {
+    let world = world("replication_timeout = \"20s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
+    world.remove_user(&name(&una));
+    let path = format!("/{db}/_security");
+    let locked = until(
+        "the lock",
+        async || world.backend().get(&path).await.json(),
+        |security| security["members"]["names"] == json!([]),
+    );
+    assert_eq!(locked.await["members"]["roles"], json!(["_admin"]));
+    assert_eq!(jobs(&world, &db).await.len(), 0);
+    // Another one of the same name gets another database.
+    world.make_user(&name(&una), &["number_domain:b.example"]);
+    let other = until(
+        "another database",
+        async || una.post("/_warden/provisioning", Value::Null).await,
+        |answer| answer.status == 200,
+    );
+    let other = other.await.json()["database"].as_str().unwrap().to_owned();
+    world.adopt(&other);
+    assert_ne!(other, db);
+    una.get(&format!("/{db}/number:1@a.example"))
+        .await
+        .no(404, "not_found");
+}
