@@ -214,3 +214,28 @@ fn a_network_knows_its_addresses() {
     assert!(!network("::1").contains(address("::2")));
     assert!(super::words::parse_network("10.0.0.0/33").is_none());
 }
+
+#[test]
+fn provisioning_has_its_own_section_and_its_own_mistakes() {
+    assert!(read(SMALLEST).unwrap().provisioning.is_none());
+    let with = |section: &str| format!("{SMALLEST}[provisioning]\n{section}");
+    let config = read(&with("url = \"https://localhost:6984\"\n")).unwrap();
+    let provisioning = config.provisioning.unwrap();
+    assert_eq!(provisioning.database, "provisioning");
+    assert_eq!(provisioning.couchdb.to_string(), "http://127.0.0.1:5984");
+    assert_eq!(
+        provisioning.replication_timeout,
+        Duration::from_secs(30 * 60)
+    );
+    assert!(!provisioning.end_on_logout);
+    let told = mistakes(&with(
+        "url = \"https://localhost:6984/db\"\ndatabase = \"Upper\"\ncouchdb = \"ftp://x\"\nreplication_timeout = 7\nidle = 1\n",
+    ));
+    assert_eq!(told.lines().count(), 5, "{told}");
+    assert!(told.contains("`Upper` is not a database name"), "{told}");
+    // The token of a user travels there.
+    let told = mistakes(&with("url = \"http://warden.example:6984\"\n"));
+    assert!(told.contains("plain HTTP on this machine only"), "{told}");
+    let told = mistakes(&with("end_on_logout = true\n"));
+    assert!(told.contains("url"), "{told}");
+}

@@ -67,6 +67,7 @@ impl Provisioning {
         let mut mark = Mark {
             owner: user.name.as_str().to_owned(),
             database: db.clone(),
+            shared: self.ends.shared.clone(),
             used: now,
             expires: now.saturating_add(TOKEN.as_secs()),
             rights: rights.to_owned(),

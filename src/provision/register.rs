@@ -13,6 +13,7 @@ use crate::caller::{User, UserName};
 use crate::couch::CouchError;
 use crate::json::Value;
 use crate::refusal::Refusal;
+use crate::route::DbName;
 
 /// How many changed documents are read in one go.
 const PAGE: usize = 500;
@@ -58,7 +59,7 @@ impl Register {
         self.entries.values().cloned().collect()
     }
 
-    fn note(&mut self, document: &Value) {
+    fn note(&mut self, document: &Value, shared: &DbName) {
         let id = document.get("_id").and_then(Value::as_str);
         let Some(id) = id.filter(|id| id.starts_with(PREFIX)) else {
             return;
@@ -73,7 +74,8 @@ impl Register {
             (false, _) if replication::has_failed(document) => Some(State::Failed),
             (false, _) => Some(State::Running),
         };
-        match state.zip(Mark::read(document)) {
+        let mark = Mark::read(document).filter(|mark| mark.shared == *shared);
+        match state.zip(mark) {
             Some((state, mark)) => {
                 let user = self.entries.remove(id).and_then(|entry| entry.user);
                 self.entries
@@ -136,7 +138,7 @@ impl Provisioning {
                 return Ok(());
             };
             for document in &changes.documents {
-                register.note(document);
+                register.note(document, &self.ends.shared);
             }
             register.since = changes.last_seq;
             if changes.complete {
@@ -151,10 +153,11 @@ mod tests {
     use super::*;
 
     fn note(register: &mut Register, document: &str) {
-        register.note(&Value::parse(document.as_bytes()).unwrap());
+        let shared = DbName::parse("provisioning").unwrap();
+        register.note(&Value::parse(document.as_bytes()).unwrap(), &shared);
     }
 
-    const MARK: &str = r#""couchwarden":{"owner":"una","database":"u00000000000000000000000000000001","used":1,"expires":2,"rights":"r""#;
+    const MARK: &str = r#""couchwarden":{"owner":"una","database":"u00000000000000000000000000000001","shared":"provisioning","used":1,"expires":2,"rights":"r""#;
 
     #[test]
     fn what_was_parked_is_told_from_what_was_ended() {
@@ -185,6 +188,11 @@ mod tests {
         let mut register = Register::default();
         note(&mut register, &format!(r#"{{"_id":"mine",{MARK}}}}}"#));
         note(&mut register, r#"{"_id":"couchwarden:other","source":"a"}"#);
+        let other = MARK.replace("provisioning", "another");
+        note(
+            &mut register,
+            &format!(r#"{{"_id":"couchwarden:x",{other}}}}}"#),
+        );
         assert!(register.all().is_empty());
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Ends {
 pub(super) struct Mark {
     pub(super) owner: String,
     pub(super) database: DbName,
+    /// The shared database; those of another one are none of this couchwarden's business.
+    pub(super) shared: DbName,
     /// When he used his database last.
     pub(super) used: u64,
     /// When the token ends.
@@ -84,6 +86,7 @@ impl Mark {
         Some(Self {
             owner: text("owner")?.to_owned(),
             database: DbName::parse(text("database")?).ok()?,
+            shared: DbName::parse(text("shared")?).ok()?,
             used: number("used")?,
             expires: number("expires")?,
             rights: text("rights")?.to_owned(),
@@ -94,6 +97,7 @@ impl Mark {
         object([
             ("owner", self.owner.as_str().into()),
             ("database", self.database.as_str().into()),
+            ("shared", self.shared.as_str().into()),
             ("used", self.used.into()),
             ("expires", self.expires.into()),
             ("rights", self.rights.as_str().into()),

@@ -1,6 +1,10 @@
 //! What is left when CouchDB, or couchwarden, is gone in the middle: the next call finishes it, and nobody has
 //! seen a database before its `_security` was set.
 
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::provision::{MORE, USER_DATABASES, assert_complete, name, provision};
@@ -39,6 +43,22 @@ async fn assert_closed(world: &World, who: &Client) {
     );
 }
 
+/// The next call finishes what was begun.
+async fn assert_finished(world: &World, una: &Client) {
+    assert_closed(world, una).await;
+    let db = provision(world, una).await;
+    assert_complete(world, una, &db).await;
+    for way in ["down", "up"] {
+        let path = format!("/_replicator/couchwarden:{db}:{way}");
+        world.backend().get(&path).await.yes();
+    }
+    let claimed = roles_of_user(&name(una));
+    let claimed = claimed
+        .iter()
+        .filter(|role| role.starts_with("provisioned:"));
+    assert_eq!(claimed.count(), 1);
+}
+
 /// Stops at every write in turn, before it or after it; then the next call finishes.
 async fn stop_at_each_step(made: bool) {
     let cutter = Cutter::start(backend().authority.parse().unwrap()).await;
@@ -52,14 +72,7 @@ async fn stop_at_each_step(made: bool) {
         let through = answer.status == 200;
         assert!(through || answer.status >= 500, "{step}: {answer:?}");
         cutter.disarm();
-        assert_closed(&world, &una).await;
-        let db = provision(&world, &una).await;
-        assert_complete(&world, &una, &db).await;
-        let claimed = roles_of_user(&name(&una));
-        let claimed = claimed
-            .iter()
-            .filter(|role| role.starts_with("provisioned:"));
-        assert_eq!(claimed.count(), 1, "{step}");
+        assert_finished(&world, &una).await;
         if through {
             assert!(step > 4, "there are fewer steps than are known");
             return;
@@ -76,4 +89,80 @@ async fn whatever_step_couchdb_is_gone_at_the_next_call_finishes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_step_is_made_and_its_answer_lost_the_next_call_finishes() {
     stop_at_each_step(true).await;
+}
+
+/// A couchwarden of its own process, of the world's configuration.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    async fn start(world: &World) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let place = world.directory.path();
+        let text = std::fs::read_to_string(place.join("couchwarden.toml")).unwrap();
+        let text = text.replace("127.0.0.1:0", &address.to_string());
+        std::fs::write(place.join("killed.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_couchwarden"));
+        command
+            .args(["serve", "--config", "killed.toml"])
+            .stdout(Stdio::null());
+        let child = command.current_dir(place).spawn().unwrap();
+        let process = Self { child, address };
+        for _ in 0..600 {
+            if tokio::net::TcpStream::connect(address).await.is_ok() {
+                return process;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the program does not listen");
+    }
+
+    /// As `SIGKILL` does, without a word.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Kills couchwarden at every write in turn, before it or after it; then another couchwarden finishes.
+async fn kill_at_each_step(made: bool) {
+    let cutter = Cutter::start(backend().authority.parse().unwrap()).await;
+    let world = world(&cutter).await;
+    for step in 0..STEPS {
+        let una = world.user("una", &[]);
+        let process = Process::start(&world).await;
+        let there = Client {
+            address: process.address,
+            ..una.clone()
+        };
+        there.get("/").await.yes();
+        let held = cutter.hold(step, made);
+        let through = tokio::select! {
+            answer = there.post("/_warden/provisioning", Value::Null) => {
+                answer.yes();
+                true
+            }
+            held = held => {
+                held.unwrap();
+                false
+            }
+        };
+        process.kill();
+        cutter.disarm();
+        assert_finished(&world, &una).await;
+        if through {
+            assert!(step > 4, "there are fewer steps than are known");
+            return;
+        }
+    }
+    panic!("no call got through");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_step_couchwarden_is_killed_at_another_one_finishes() {
+    tokio::join!(kill_at_each_step(false), kill_at_each_step(true));
 }

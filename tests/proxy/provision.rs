@@ -145,6 +145,44 @@ async fn a_half_made_database_is_repaired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replication_that_is_not_as_it_should_be_is_made_anew() {
+    let world = world().await;
+    let una = world.user("una", &[]);
+    let db = provision(&world, &una).await;
+    let path = format!("/_replicator/couchwarden:{db}:down");
+    let good = world.backend().get(&path).await.yes();
+    let break_it = |part: &str| {
+        let mut broken = good.clone();
+        match part {
+            "rights" => broken["couchwarden"]["rights"] = json!("of another role"),
+            "owner" => broken["couchwarden"]["owner"] = json!("somebody"),
+            "ends" => broken["source"]["url"] = json!("http://127.0.0.1:9/nowhere"),
+            "once" => broken["continuous"] = json!(false),
+            other => panic!("{other}"),
+        }
+        broken
+    };
+    for part in ["rights", "owner", "ends", "once"] {
+        world
+            .delete_replication(&format!("couchwarden:{db}:down"))
+            .await;
+        let mut broken = break_it(part);
+        broken.as_object_mut().unwrap().remove("_rev");
+        world.backend().put(&path, broken).await.yes();
+        assert_eq!(provision(&world, &una).await, db);
+        let now = world.backend().get(&path).await.yes();
+        for kept in ["continuous", "target"] {
+            assert_eq!(now[kept], good[kept], "{part}");
+        }
+        assert_eq!(now["source"]["url"], good["source"]["url"], "{part}");
+        for kept in ["owner", "rights", "database"] {
+            let (now, good) = (&now["couchwarden"], &good["couchwarden"]);
+            assert_eq!(now[kept], good[kept], "{part}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_calls_at_once_through_two_couchwardens_make_one_database() {
     let world = world().await;
     let twin = world.another().await;

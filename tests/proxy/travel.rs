@@ -275,3 +275,19 @@ async fn events_tell_what_becomes_of_the_replications() {
         heard.push('\n');
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_listen_no_more_hears_no_more() {
+    let world = world("[limits]\nfeed_lease = \"2s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    provision(&world, &una).await;
+    let mut feed = una.feed("/_warden/provisioning/events").await;
+    assert_eq!(feed.status, 200);
+    set_roles(&una, |roles| {
+        roles.retain(|role| !role.starts_with("provisioned:"));
+    });
+    while feed.line().await.is_some() {}
+    una.get("/_warden/provisioning/events")
+        .await
+        .no(404, "not_found");
+}

@@ -1,8 +1,8 @@
 //! What goes wrong between couchwarden and CouchDB: a forwarder that drops the connection at the write it is told.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// A CouchDB that is gone from some write on.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Cutter {
     left: Arc<AtomicI64>,
     /// Whether the first write that is not, is made and its answer lost.
     made: Arc<AtomicBool>,
+    /// Told of the first write that is not let through; its sender waits in vain.
+    held: Arc<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
 impl Cutter {
@@ -30,6 +33,7 @@ impl Cutter {
             address: listener.local_addr().unwrap(),
             left: Arc::new(AtomicI64::new(i64::MAX)),
             made: Arc::default(),
+            held: Arc::default(),
         };
         let shared = cutter.clone();
         tokio::spawn(async move {
@@ -51,6 +55,14 @@ impl Cutter {
         self.left.store(writes, Ordering::SeqCst);
     }
 
+    /// The same, but who writes then waits; tells when it has come so far.
+    pub(crate) fn hold(&self, writes: i64, made: bool) -> oneshot::Receiver<()> {
+        let (held, told) = oneshot::channel();
+        *self.held.lock().unwrap() = Some(held);
+        self.arm(writes, made);
+        told
+    }
+
     /// Everything gets through again.
     pub(crate) fn disarm(&self) {
         self.arm(i64::MAX, false);
@@ -61,7 +73,6 @@ impl Cutter {
         backend: SocketAddr,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, std::io::Error> {
-        let gone = || std::io::Error::other("CouchDB is gone");
         let writes = matches!(request.method().as_str(), "PUT" | "DELETE");
         let left = if writes {
             self.left.fetch_sub(1, Ordering::SeqCst)
@@ -70,7 +81,7 @@ impl Cutter {
         };
         let lost = left <= 0;
         if lost && !(writes && left == 0 && self.made.load(Ordering::SeqCst)) {
-            return Err(gone());
+            return Err(self.lose().await);
         }
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| gone())?.to_bytes();
@@ -86,8 +97,22 @@ impl Cutter {
         let body = body.collect().await.map_err(|_| gone())?.to_bytes();
         head.headers.remove("transfer-encoding");
         if lost {
-            return Err(gone());
+            return Err(self.lose().await);
         }
         Ok(Response::from_parts(head, Full::new(body)))
     }
+
+    /// The connection ends; or it is held for ever, where somebody waits for that.
+    async fn lose(&self) -> std::io::Error {
+        let held = self.held.lock().unwrap().take();
+        if let Some(held) = held {
+            let _ = held.send(());
+            std::future::pending::<()>().await;
+        }
+        gone()
+    }
+}
+
+fn gone() -> std::io::Error {
+    std::io::Error::other("CouchDB is gone")
 }
