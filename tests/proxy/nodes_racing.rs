@@ -121,7 +121,8 @@ async fn a_thousand_racing_writes_through_two_couchwardens_break_nothing() {
     let known: BTreeSet<u16> = [200, 201, 400, 404, 503].into();
     assert!(all.keys().all(|status| known.contains(status)), "{all:?}");
     assert!(all[&200] + all[&201] > 100, "{all:?}");
-    assert!(all.get(&503).is_none_or(|late| *late < 100), "{all:?}");
+    // Who waits in vain for his turn is told to come back; few are.
+    assert!(all.get(&503).is_none_or(|late| *late < 20), "{all:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
