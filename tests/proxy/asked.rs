@@ -36,7 +36,10 @@ async fn filled() -> World {
         { "_id": "c", "team": "red", "n": 2, "secret": "s-3" },
         {
             "_id": "_design/notes", "team": "red",
-            "filters": { "ones": "function (doc, req) { return doc.n == req.query.n; }" },
+            "filters": {
+                "ones": "function (doc, req) { return doc.n == req.query.n; }",
+                "trusting": "function (doc, req) { return doc.n && req.query.roles == '_admin'; }",
+            },
             "views": { "ones": { "map": "function (doc) { if (doc.n == 1) emit(doc._id, null); }" } },
         },
         { "_id": "_design/other", "team": "blue", "views": {} },
@@ -62,6 +65,23 @@ async fn a_function_chooses_among_visible_rows() {
     }
     let designs = rita.get("/@notes/_changes?filter=_design").await;
     assert_eq!(designs.ids(), "_design/notes");
+}
+
+/// Some filter functions believe what the query says of the caller; rules don't.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_parameter_says_who_asks() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    for query in ["roles=_admin", "roles=_admin&name=ops&team=blue"] {
+        let path = format!("/@notes/_changes?filter=notes/trusting&{query}");
+        let mut ids: Vec<_> = rita.get(&path).await.column("id");
+        ids.sort_by_key(ToString::to_string);
+        assert_eq!(ids, ["a", "c"], "{query}");
+        world.as_("tom").get(&path).await.no(404, "not_found");
+        world.anonymous().get(&path).await.no(401, "unauthorized");
+    }
+    let unfiltered = rita.get("/@notes/_changes?roles=_admin").await;
+    unfiltered.no(400, "bad_request");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -409,6 +409,79 @@ async fn heartbeats_pass_at_once() {
     assert_eq!(feed.line().await.as_deref(), Some("data: "));
 }
 
+/// CouchDB sends an empty line with every change, and its timer begins anew: its beats would tell of hidden ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn hidden_changes_neither_quicken_nor_still_the_heart() {
+    let every = std::time::Duration::from_millis(300);
+    let fake = Fake::start(|_| {
+        let row = json!({ "seq": "1-x", "id": "b", "changes": [{ "rev": "1-a" }], "doc": { "_id": "b", "_rev": "1-a", "kind": "shut" } });
+        let text = format!("{row}\n{}", "\n".repeat(20));
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        vec![Step::Send(format!("{head}{:x}\r\n{text}\r\n", text.len()).into_bytes()), Step::Hang]
+    })
+    .await;
+    let quick = World::before(&fake, &RULES.replace('@', ""), "").await;
+    let begun = tokio::time::Instant::now();
+    let path = "/notes/_changes?feed=continuous&heartbeat=300";
+    let mut feed = quick.as_("rita").feed(path).await;
+    for beat in 1..=3 {
+        assert_eq!(feed.line().await.as_deref(), Some(""));
+        assert!(begun.elapsed() >= every * beat, "{:?}", begun.elapsed());
+    }
+    // And while something hidden is written all the time.
+    let world = filled().await;
+    let mut feed = world
+        .as_("rita")
+        .feed("/@notes/_changes?feed=continuous&heartbeat=300&since=now")
+        .await;
+    let beats = async {
+        for _ in 0..3 {
+            assert_eq!(feed.line().await.as_deref(), Some(""));
+        }
+    };
+    let writes = async {
+        loop {
+            world.fill("notes", json!([{ "kind": "shut" }])).await;
+        }
+    };
+    tokio::select! {
+        () = beats => {}
+        () = writes => {}
+    }
+}
+
+/// CouchDB reads the document of a row when it sends the row, which may be later than the change.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_has_moved_on_since_its_row_is_judged_as_it_is() {
+    let row = |id: &str, kind: &str| json!({ "seq": format!("1-{id}"), "id": id, "changes": [{ "rev": "1-a" }], "doc": { "_id": id, "_rev": "2-b", "kind": kind, "salt": "s" } });
+    let rows =
+        json!({ "results": [row("a", "shut"), row("b", "open")], "last_seq": "1-b", "pending": 0 })
+            .to_string();
+    // What the revision of the row was can't be read any more.
+    let fake = Fake::start(move |seen| {
+        if seen.target.contains("_changes") {
+            plain(200, &rows)
+        } else {
+            plain(200, r#"{"results":[]}"#)
+        }
+    })
+    .await;
+    let world = World::before(&fake, &RULES.replace('@', ""), "").await;
+    for query in [
+        "",
+        "?include_docs=true",
+        "?include_docs=true&style=all_docs",
+    ] {
+        let path = format!("/notes/_changes{query}");
+        let told = world.as_("rita").get(&path).await;
+        for secret in ["shut", "\"s\"", "2-b\",\"kind\":\"shut"] {
+            assert!(!told.text().contains(secret), "{query}: {}", told.text());
+        }
+        let documents = told.text().matches("\"_rev\":\"2-b\"").count();
+        assert!(documents <= 1, "{query}: {}", told.text());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_sleeps_through_hidden_changes() {
     let row = |seq: u32, id: &str, kind: &str| json!({ "seq": format!("{seq}-x"), "id": id, "changes": [{ "rev": "1-a" }], "doc": { "_id": id, "_rev": "1-a", "kind": kind } });

@@ -24,6 +24,7 @@ mod attacks;
 mod canary;
 mod cdrs;
 mod changes;
+mod contract;
 mod copies;
 mod cors;
 mod deploy;
