@@ -31,20 +31,24 @@ pub fn route(data: &[u8]) {
 }
 
 /// What CouchDB reads: `string:tokens(Path, "/")`, each unquoted once (`chttpd:handle_request_int`). Where a slash
-/// within a name and one between names are the same to its handlers differs, so all are the same here; and that an
-/// index may be named with `_design/` or without.
+/// within a name and one between names are the same to its handlers differs, so all are the same here.
 fn meaning(target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
     let tokens = path.split('/').filter(|token| !token.is_empty());
-    let tokens: Vec<String> = tokens.map(unquoted).collect();
-    let joined = tokens.join("/");
-    match joined.split_once("/_index/") {
-        Some((db, rest)) => {
-            let rest = rest.strip_prefix("_design/").unwrap_or(rest);
-            format!("{db}/_index/{rest}")
+    let mut tokens: Vec<String> = tokens.map(unquoted).collect();
+    // An index is named by its design document with `_design/` or without (`mango_httpd:handle_index_req`).
+    match tokens.as_mut_slice() {
+        [_, index, ddoc, _, _] if index == "_index" => {
+            if let Some(name) = ddoc.strip_prefix("_design/") {
+                *ddoc = name.to_owned();
+            }
         }
-        None => joined,
+        [_, index, design, _, _, _] if index == "_index" && design == "_design" => {
+            tokens.remove(2);
+        }
+        _ => {}
     }
+    tokens.join("/")
 }
 
 /// `mochiweb_util:unquote`, for what was accepted: every escape is whole.
