@@ -80,7 +80,11 @@ async fn the_parameters_of_clients_are_taken() {
     ] {
         let answer = rita.get(&format!("/@notes/_changes?{query}")).await;
         assert_eq!(answer.ids(), ids, "{query}");
-        assert!(!answer.text().contains("salt"), "{query}: {}", answer.text());
+        assert!(
+            !answer.text().contains("salt"),
+            "{query}: {}",
+            answer.text()
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::{Answer, Client};
 
@@ -21,6 +21,9 @@ pub(crate) struct Ask {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
 }
+
+/// For the head, which a feed too has at once; a busy machine may need a while.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody's connection to couchwarden, over TLS and HTTP/1.1.
 pub(crate) struct Kept {
@@ -36,9 +39,8 @@ impl Kept {
         }
     }
 
-    /// The answer, or what has come of it within `bound`; then it is not whole, and says so.
+    /// The answer, or what has come of its body within `bound`; then it is not whole, and says so.
     pub(crate) async fn ask(&mut self, ask: &Ask, bound: Duration) -> Answer {
-        let until = Instant::now() + bound;
         let mut answer = Answer {
             status: 0,
             headers: HeaderMap::new(),
@@ -52,7 +54,7 @@ impl Kept {
                 Some(_) | None => self.connect().await,
             };
             let sent = sender.send_request(self.request(ask));
-            let Ok(sent) = timeout_at(until, sent).await else {
+            let Ok(sent) = timeout(PATIENCE, sent).await else {
                 return answer;
             };
             let Ok(response) = sent else {
@@ -62,6 +64,7 @@ impl Kept {
             answer.status = head.status.as_u16();
             answer.headers = head.headers;
             let mut bytes = Vec::new();
+            let until = Instant::now() + bound;
             loop {
                 match timeout_at(until, body.frame()).await {
                     Ok(Some(Ok(frame))) => {

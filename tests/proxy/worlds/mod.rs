@@ -15,7 +15,7 @@ use crate::canary::{Names, Probe, probes};
 use crate::support::{Answer, Ask, Client, Kept, Pouch, Tap, World};
 
 /// Sequences and bookmarks are sealed anew each time; what can be told from one is its length. The same holds for
-/// the boundaries of parts and for cookies.
+/// the boundaries of parts and for cookies. And the worlds are not made at one time.
 static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
     let places = [
         r#""(?:seq|last_seq|update_seq|bookmark)"\s*:\s*""#,
@@ -23,6 +23,7 @@ static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
         "boundary=\"?",
         "(?m:^)--",
         "AuthSession=",
+        r#""instance_start_time":""#,
     ];
     Regex::new(&format!("({})([A-Za-z0-9_-]+)", places.join("|"))).unwrap()
 });
