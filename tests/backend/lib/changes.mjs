@@ -134,10 +134,18 @@ class Feed {
     return setInterval(() => this.response.write(feed === 'eventsource' ? 'event: heartbeat\ndata: \n\n' : '\n'), heartbeat);
   }
 
-  /** Ends a wait: the client is gone, or nothing came in time (a feed with a heartbeat has time for ever). */
-  #patience() {
-    if (this.options.heartbeat > 0) return this.#ending.signal;
-    return AbortSignal.any([this.#ending.signal, AbortSignal.timeout(this.options.timeout)]);
+  /**
+   * Waits for something written, but not after the client is gone or nothing came in time (a feed with a heartbeat has
+   * time for ever). The timer is our own: Node 20 can collect an `AbortSignal.timeout` inside `AbortSignal.any` as garbage.
+   */
+  async #wait(version) {
+    const { heartbeat, timeout } = this.options;
+    const timer = heartbeat > 0 ? undefined : setTimeout(() => this.#ending.abort(), timeout);
+    try {
+      await this.database.writtenAfter(version, this.#ending.signal);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Writes what there is, then waits for more where the feed is one that waits. */
@@ -146,7 +154,7 @@ class Feed {
       const { version } = this.database;
       if (await this.#writePages()) return;
       if (!this.#waits || this.database.ended || (this.options.feed === 'longpoll' && this.#written > 0)) return;
-      await this.database.writtenAfter(version, this.#patience());
+      await this.#wait(version);
     }
   }
 
