@@ -136,6 +136,7 @@ pub async fn serve(
             None => std::future::pending().await,
         }
     };
+    let couch = pipeline.couch.clone();
     let reloading = reload(Arc::clone(&pipeline), config);
     let handle = move |request, peer| {
         let pipeline = Arc::clone(&pipeline);
@@ -146,10 +147,21 @@ pub async fn serve(
         _ = server.run(listener, stop, handle) => {}
         () = identity.watch() => {}
         () = looking_after => {}
+        () = Box::pin(warn_of_an_open_couchdb(&couch)) => {}
         () = reloading => {}
         () = nodes => {}
     }
     Ok(())
+}
+
+/// Tells the operator that all this is in vain while others reach a CouchDB that believes whoever names himself.
+async fn warn_of_an_open_couchdb(couch: &Couch) {
+    if couch.believes_anybody().await == Ok(true) {
+        tracing::warn!(
+            "CouchDB believes whoever names himself: set `proxy_use_secret = true` in its [chttpd_auth]"
+        );
+    }
+    std::future::pending().await
 }
 
 /// On `SIGHUP` the policies are read again; with mistakes the rules in force stay.

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::{Couch, CouchError, Errand, basic, pairs};
 use crate::caller::UserName;
@@ -15,6 +15,9 @@ use crate::client::Kind;
 use crate::json::Value;
 use crate::route::{Call, DatabaseCall, DbName, DocId, Method, Route, ServerCall};
 use crate::secret::Secret;
+
+/// The name of nobody.
+const IMPOSTOR: &str = "couchwarden-impostor";
 
 /// How many changes are read at once.
 const CHANGES: &str = "1000";
@@ -63,7 +66,7 @@ impl Couch {
         let Ok(account) = basic(name.as_str(), password) else {
             return Ok(None);
         };
-        let Some(session) = self.session(&account, Some(peer)).await? else {
+        let Some(session) = self.session((AUTHORIZATION, &account), Some(peer)).await? else {
             return Ok(None);
         };
         // Security: `name` is null for whoever CouchDB did not log in.
@@ -78,7 +81,7 @@ impl Couch {
             return Ok(None);
         };
         account.set_sensitive(true);
-        let Some(session) = self.session(&account, None).await? else {
+        let Some(session) = self.session((AUTHORIZATION, &account), None).await? else {
             return Ok(None);
         };
         // Security: a CouchDB that reads no tokens passes over them, and may log us in by something else.
@@ -88,10 +91,20 @@ impl Couch {
         Ok(context(&session).filter(|_| by_token))
     }
 
+    /// Whether CouchDB takes whoever names himself for that user: its `proxy_use_secret` is off then, and whoever
+    /// reaches its port is whoever he likes.
+    pub(crate) async fn believes_anybody(&self) -> Result<bool, CouchError> {
+        let header = HeaderName::from_static("x-auth-couchdb-username");
+        let name = HeaderValue::from_static(IMPOSTOR);
+        let session = self.session((header, &name), None).await?;
+        let context = session.as_ref().and_then(context);
+        Ok(context.is_some_and(|context| context.name == IMPOSTOR))
+    }
+
     /// What CouchDB's `_session` says to whoever shows this; `None` if it takes him for nobody.
     async fn session(
         &self,
-        account: &HeaderValue,
+        account: (HeaderName, &HeaderValue),
         peer: Option<IpAddr>,
     ) -> Result<Option<Value>, CouchError> {
         let errand = Errand {

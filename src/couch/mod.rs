@@ -22,7 +22,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 
 use crate::body;
@@ -110,7 +110,8 @@ impl From<CouchError> for Refusal {
 /// One call: what is asked, and as whom.
 struct Errand<'a> {
     route: Route,
-    account: &'a HeaderValue,
+    /// The header that says so.
+    account: (HeaderName, &'a HeaderValue),
     body: Option<Value>,
     kind: Kind,
     forwarded_for: Option<HeaderValue>,
@@ -161,7 +162,7 @@ impl Couch {
                 method,
                 query: pairs(query),
             },
-            account: &self.account,
+            account: (AUTHORIZATION, &self.account),
             body: None,
             kind: Kind::Request,
             forwarded_for: None,
@@ -169,11 +170,12 @@ impl Couch {
     }
 
     async fn run(&self, errand: Errand<'_>) -> Result<Answer, CouchError> {
+        let (header, account) = errand.account;
         let mut request = http::Request::builder()
             .method(verb(errand.route.method))
             .uri(errand.route.render())
             .header(ACCEPT, "application/json")
-            .header(AUTHORIZATION, errand.account);
+            .header(header, account);
         if let Some(peer) = errand.forwarded_for {
             request = request.header("x-forwarded-for", peer);
         }

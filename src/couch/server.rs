@@ -1,5 +1,7 @@
 //! What we ask of the server as a whole, and of a database as a whole.
 
+use http::header::AUTHORIZATION;
+
 use super::{Couch, CouchError, Errand, pairs};
 use crate::client::Kind;
 use crate::json::{Object, Value};
@@ -60,7 +62,7 @@ impl Couch {
                 method: Method::Get,
                 query: pairs(&[]),
             },
-            account: &self.account,
+            account: (AUTHORIZATION, &self.account),
             body: None,
             kind: Kind::Request,
             forwarded_for: None,

@@ -178,6 +178,23 @@ async fn an_answer_about_somebody_else_proves_nothing() {
     }
 }
 
+/// `proxy_use_secret` is off by CouchDB's default.
+#[tokio::test]
+async fn a_couchdb_that_believes_anybody_is_noticed() {
+    let fake = Fake::start().await;
+    for (name, open) in [
+        (r#""couchwarden-impostor""#, true),
+        ("null", false),
+        (r#""warden""#, false),
+    ] {
+        let session = format!(r#"{{"userCtx":{{"name":{name},"roles":[]}}}}"#);
+        fake.store.lock().unwrap().answer = Some((200, session));
+        assert_eq!(fake.couch().believes_anybody().await, Ok(open), "{name}");
+    }
+    fake.store.lock().unwrap().answer = Some((401, "{}".to_owned()));
+    assert_eq!(fake.couch().believes_anybody().await, Ok(false));
+}
+
 #[tokio::test]
 async fn changes_are_told_as_they_happen() {
     let fake = filled().await;
