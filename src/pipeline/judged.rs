@@ -185,12 +185,12 @@ fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {
 }
 
 /// Is it one of the endpoints that answer several queries at once?
-fn is_several(permit: &Permit) -> bool {
+pub(super) fn is_several(permit: &Permit) -> bool {
     let call = &permit.route().call;
     call.one_query() != *call
 }
 
 /// A body counts with `POST` only.
-fn optional(method: Method, body: Bytes) -> Option<Bytes> {
+pub(super) fn optional(method: Method, body: Bytes) -> Option<Bytes> {
     (method == Method::Post && !body.is_empty()).then_some(body)
 }

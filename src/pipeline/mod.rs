@@ -1,13 +1,15 @@
 //! One request, start to finish. Read this file first.
 //!
 //! `judged` carries out the permits whose body or answer goes through a lens, `writes` those whose body is not
-//! only JSON, `verbatim` those without a lens, `services` those that are not CouchDB's, `nodes` those of the node
-//! service; `sessions` opens and closes sessions, `lease` asks whether an open feed may go on.
+//! only JSON, `verbatim` those without a lens, `lists` tells which lists need none, `services` those that are not
+//! CouchDB's, `nodes` those of the node service; `sessions` opens and closes sessions, `lease` asks whether an open
+//! feed may go on.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
 mod judged;
 mod lease;
+mod lists;
 mod nodes;
 mod services;
 mod sessions;
@@ -266,6 +268,10 @@ impl Pipeline {
         if matches!(permit.plan(), Plan::Verbatim | Plan::Attachment(_)) {
             // Of an attachment's document the revision that was judged, not the one that is newest by now.
             return self.pass(permit, judged, lease, intake).await;
+        }
+        let (intake, untouched) = self.is_untouched(&permit, intake).await?;
+        if untouched {
+            return self.pass(permit, None, None, intake).await;
         }
         Box::pin(self.with_body(permit, lease, intake)).await
     }

@@ -91,10 +91,21 @@ impl Case<'_> {
         design: bool,
         plan: impl Fn(Lens) -> Plan,
     ) -> Outcome {
-        let named = |actions: &Actions| actions.simple.has(action);
-        if let Err(rule) = self.open(named, true) {
-            return Outcome::Deny(rule);
+        match self.seen(action, plain, design) {
+            Err(rule) => Outcome::Deny(rule),
+            Ok((_, true)) => self.plan(Plan::Verbatim, |actions| actions.simple.has(action)),
+            Ok((lens, false)) => self.plan(plan(lens), |actions| actions.simple.has(action)),
         }
+    }
+
+    /// The lens of an action, and whether it is clear for the documents that can come.
+    fn seen(
+        &self,
+        action: Simple,
+        plain: bool,
+        design: bool,
+    ) -> Result<(Lens, bool), Option<Arc<str>>> {
+        self.open(|actions: &Actions| actions.simple.has(action), true)?;
         let read = if action == Simple::Design {
             Simple::Read
         } else {
@@ -107,7 +118,16 @@ impl Case<'_> {
         };
         let lens = Lens::new(&self.grants, read, forbidding);
         let clear = (!plain || lens.is_clear_for(false)) && (!design || lens.is_clear_for(true));
-        self.plan(if clear { Plan::Verbatim } else { plan(lens) }, named)
+        Ok((lens, clear))
+    }
+
+    /// Security: by `keys`, and by the links of a view's rows with `include_docs`, CouchDB finds `_local`
+    /// documents, which no lens shows. A body may say either.
+    /// (`keys_find_no_local_document`, `a_view_links_to_no_local_document`)
+    pub(super) fn may_find_locals(&self, parameter: &str) -> bool {
+        let asked =
+            self.route.method == Method::Post || self.route.query.value(parameter).is_some();
+        asked && !self.grants.administrator
     }
 
     pub(super) fn document(&self, design: bool) -> Outcome {
@@ -116,10 +136,16 @@ impl Case<'_> {
     }
 
     pub(super) fn documents(&self, list: List) -> Outcome {
-        match list {
-            List::All => self.through(Simple::Read, true, true, Plan::Documents),
-            List::Design => self.through(Simple::Design, false, true, Plan::Documents),
-            List::Local => Outcome::Unjudged,
+        let (action, plain) = match list {
+            List::All => (Simple::Read, true),
+            List::Design => (Simple::Design, false),
+            List::Local => return Outcome::Unjudged,
+        };
+        let named = |actions: &Actions| actions.simple.has(action);
+        match self.seen(action, plain, true) {
+            Err(rule) => Outcome::Deny(rule),
+            Ok((_, true)) if !self.may_find_locals("keys") => self.plan(Plan::Verbatim, named),
+            Ok((lens, _)) => self.plan(Plan::Documents(lens), named),
         }
     }
 
@@ -207,9 +233,8 @@ impl Case<'_> {
             return Outcome::Deny(rule);
         }
         let lens = ViewLens::new(&self.grants, ddoc, view);
-        let clear = lens.is_clear() && lens.documents().is_clear();
         self.plan(
-            if clear {
+            if lens.is_clear() && !self.may_find_locals("include_docs") {
                 Plan::Verbatim
             } else {
                 Plan::View(Box::new(lens))

@@ -171,7 +171,12 @@ impl Lens {
     }
 
     /// Which fields of this document are visible; `None`: it is not. `document` is the full stored document.
+    ///
+    /// Security: `_local` documents are read by their own routes alone. (`keys_find_no_local_document`)
     pub fn judge(&self, id: &str, document: Option<&Value>) -> Option<Cow<'_, Fields>> {
+        if id.starts_with("_local/") {
+            return None;
+        }
         let name;
         let target = match document {
             Some(document) => Target::Value(document),

@@ -63,7 +63,7 @@ impl Case<'_> {
                 list: _,
                 other,
                 view: name,
-            } => view(other, name) && reads(),
+            } => view(other, name) && reads() && !self.may_find_locals("include_docs"),
             Untouched::Update(..) => {
                 let rules = self.rules();
                 reads() && rules.is_clear_for(false) && rules.decision_fields().is_empty()

@@ -73,11 +73,12 @@ impl ViewLens {
         }
     }
 
-    /// Are all rows visible, whole?
+    /// Are all rows visible, whole, and their documents too?
     pub fn is_clear(&self) -> bool {
         self.forbids.is_empty()
             && self.hides.is_empty()
             && (self.everything || self.permits.iter().any(shows_all))
+            && self.documents.is_clear()
     }
 
     /// The only keys (or first elements of keys) that are open; `None`: some rule permits others too.

@@ -40,6 +40,7 @@ mod identity;
 mod indexes;
 mod journeys;
 mod lies;
+mod locals;
 mod multipart;
 mod nodes;
 mod nodes_corners;

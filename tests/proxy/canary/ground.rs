@@ -74,6 +74,8 @@ pub(super) struct Canary {
     pub(super) audience: &'static [&'static str],
 }
 
+const RAW_LOCAL: &str = "_local/replicator";
+
 /// What all made canaries begin with: hexadecimal, so that it can be a revision, a name, a key, a type.
 pub(super) const MARK: &str = "ca11ab1e";
 const LENGTH: usize = 32;
@@ -142,6 +144,8 @@ pub(crate) struct Names {
     pub(crate) documents: BTreeMap<String, Vec<String>>,
     pub(crate) files: Vec<String>,
     pub(crate) locals: Vec<String>,
+    /// A `_local` document that was stored past couchwarden.
+    pub(crate) raw_local: &'static str,
     pub(crate) hidden_db: String,
     pub(crate) hidden_user: String,
     pub(crate) index: String,
@@ -219,6 +223,7 @@ impl Ground {
                     canaries.plant("id of a checkpoint", &["walt", "ops"]),
                     canaries.plant("id of another checkpoint", &["rita", "ops"]),
                 ],
+                raw_local: RAW_LOCAL,
                 hidden_db: world.db(&hidden_db),
                 hidden_user: String::new(),
                 index: canaries.plant("name of an index", NOBODY),
@@ -243,6 +248,11 @@ impl Ground {
                 canaries.plant("name of a view", NOBODY): { "map": "function (doc) { emit(doc._id); }" } } },
         ]);
         world.fill("vault", design).await;
+        let local = json!({ "note": canaries.plant("body of the replicator's checkpoint", NOBODY) });
+        backend
+            .put(&format!("/@vault/{RAW_LOCAL}"), local)
+            .await
+            .yes();
         let index = json!({ "ddoc": self.names.index, "name": self.names.index, "index": {
             "fields": ["team", canaries.plant("field of an index", NOBODY)],
             "partial_filter_selector": { "title": canaries.plant("selector of an index", NOBODY) } } });
@@ -324,13 +334,16 @@ fn views(source: &str) -> Value {
         format!("function (doc) {{ /* {source} */ if (doc.number) emit({key}, {value}); }}")
     };
     let all = "{ title: doc.title, secret: doc.secret }";
+    let linked = format!(
+        "function (doc) {{ if (doc.number) [doc.link, '{RAW_LOCAL}'].forEach(function (id) {{ emit([doc.number, doc.day], {{ _id: id }}); }}); }}"
+    );
     let join = "function (keys, values, rereduce) { return values.join(' '); }";
     json!({
         "by_number": { "map": map("[doc.number, doc.day]", all) },
         "by_team": { "map": map("doc.team", "doc.title") },
         "seconds": { "map": map("[doc.number, doc.day]", "doc.seconds"), "reduce": "_stats" },
         "words": { "map": map("[doc.number, doc.day]", "doc.title"), "reduce": join },
-        "linked": { "map": map("[doc.number, doc.day]", "{ _id: doc.link }") },
+        "linked": { "map": linked },
     })
 }
 

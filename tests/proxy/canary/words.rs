@@ -80,6 +80,12 @@ fn ids(names: &Names) -> Vec<&String> {
     names.documents.keys().collect()
 }
 
+/// The same, and a `_local` document that couchwarden did not store.
+fn keys(names: &Names) -> Vec<&str> {
+    let ids = names.documents.keys().map(String::as_str);
+    ids.chain([names.raw_local]).collect()
+}
+
 fn revs<'g>(names: &'g Names, id: &str) -> &'g [String] {
     names.documents.get(id).map_or(&[], Vec::as_slice)
 }
@@ -135,10 +141,10 @@ pub(crate) fn attachment(names: &Names, id: &str) -> Words {
 
 /// Lists of documents.
 pub(crate) fn documents(names: &Names) -> Words {
-    let keys = quoted(&json!(ids(names)));
+    let quoted_keys = quoted(&json!(keys(names)));
     let keyed = [
-        format!("keys={keys}"),
-        format!("keys={keys}&include_docs=true&conflicts=true&attachments=true"),
+        format!("keys={quoted_keys}"),
+        format!("keys={quoted_keys}&include_docs=true&conflicts=true&attachments=true"),
     ];
     let mut words = Words::queries(VIEW).and(keyed);
     words = words.and(
@@ -148,7 +154,7 @@ pub(crate) fn documents(names: &Names) -> Words {
     );
     words.json([
         json!({}),
-        json!({ "keys": ids(names), "include_docs": true }),
+        json!({ "keys": keys(names), "include_docs": true }),
     ])
 }
 
@@ -204,7 +210,7 @@ fn inner(names: &Names) -> Value {
 }
 
 pub(crate) fn batches(names: &Names) -> Words {
-    let alone = json!({ "queries": [{ "include_docs": true }, { "keys": ids(names), "include_docs": true }] });
+    let alone = json!({ "queries": [{ "include_docs": true }, { "keys": keys(names), "include_docs": true }] });
     Words::queries(&["", "include_docs=true"]).json([inner(names), alone])
 }
 
