@@ -248,7 +248,8 @@ impl Ground {
                 canaries.plant("name of a view", NOBODY): { "map": "function (doc) { emit(doc._id); }" } } },
         ]);
         world.fill("vault", design).await;
-        let local = json!({ "note": canaries.plant("body of the replicator's checkpoint", NOBODY) });
+        let local =
+            json!({ "note": canaries.plant("body of the replicator's checkpoint", NOBODY) });
         backend
             .put(&format!("/@vault/{RAW_LOCAL}"), local)
             .await

@@ -275,6 +275,7 @@ async fn hidden_and_absent_are_the_same_answer_and_the_same_work() {
         documents: [(id.to_owned(), vec![rev.clone()])].into(),
         files: vec!["plain".to_owned(), "other".to_owned()],
         locals: vec!["any".to_owned()],
+        raw_local: "_local/raw",
         hidden_db: world.db("none"),
         hidden_user: "none".to_owned(),
         index: "any".to_owned(),

@@ -103,6 +103,7 @@ fn names(world: &World) -> Names {
         documents: BTreeMap::from(documents.map(|(id, revs)| (id.to_owned(), revs))),
         files: vec!["plain".to_owned(), "concealed".to_owned()],
         locals: vec!["checkpoint".to_owned()],
+        raw_local: "_local/raw",
         hidden_db: world.db("another"),
         hidden_user: "somebody".to_owned(),
         index: "any".to_owned(),
