@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::filter::rows::ListRow;
+use crate::filter::tail::Tail;
 use crate::filter::window::Window;
-use crate::json::{JsonError, Object, Row, Value, string};
+use crate::json::{JsonError, Object, Value};
 use crate::route::query::{ChangesQuery, Feed, ViewQuery};
 use crate::route::{Method, Query};
 
@@ -33,8 +33,8 @@ pub(crate) struct Part {
 pub(crate) struct PageEnd {
     /// How many rows it held, hidden ones included.
     pub(crate) rows: u64,
-    /// Its last row, if somebody asked to remember it.
-    pub(crate) last_row: Option<Vec<u8>>,
+    /// Its last rows, if somebody asked to remember them.
+    pub(crate) tail: Option<Tail>,
     /// `bookmark`, as JSON.
     pub(crate) bookmark: Option<Vec<u8>>,
     /// `last_seq`, as JSON.
@@ -68,7 +68,7 @@ pub(crate) enum Pages {
 }
 
 impl Pages {
-    /// Whether the last row of each page must be remembered.
+    /// Whether the last rows of each page must be remembered.
     pub(crate) fn remembers_rows(&self) -> bool {
         match self {
             Self::Lists(pages) => pages.size.is_some(),
@@ -112,6 +112,8 @@ pub(crate) struct ListPages {
     pub(crate) ranges: VecDeque<ViewQuery>,
     /// The range that is being read.
     pub(crate) current: ViewQuery,
+    /// The rows behind which the page that is being read began; none at the begin of a range.
+    pub(crate) begun_at: Option<Tail>,
     /// Whether the answer is paged at all: a limit is asked for, and rows are not named by keys.
     pub(crate) paged: bool,
     /// `limit` of the page that is being read.
@@ -131,6 +133,7 @@ impl ListPages {
             current,
             paged,
             size: None,
+            begun_at: None,
         };
         let part = pages.ask(window.needed());
         Some((part, pages))
@@ -139,18 +142,26 @@ impl ListPages {
     fn ask(&mut self, needed: Option<u64>) -> Part {
         self.size = needed.filter(|_| self.paged).map(|needed| needed.max(1));
         self.current.limit = self.size;
+        if self.size.is_some() {
+            // The next page goes on behind the last row of this one.
+            self.current.sorted = None;
+        }
         list_part(&self.current)
     }
 
     fn next(&mut self, window: Window, end: &PageEnd) -> Result<Option<Part>, JsonError> {
         let full = self.size.filter(|size| end.rows >= *size);
-        if let (Some(size), Some(row)) = (full, &end.last_row) {
-            let row = ListRow::read(Row::aside(row))?;
-            let key = row.key.map(|key| String::from_utf8_lossy(key).into_owned());
+        if let (Some(size), Some(tail)) = (full, &end.tail) {
+            // One document may emit a key more than once; those rows can only be counted.
+            let earlier = match self.begun_at.as_ref() {
+                Some(begun) if tail.rows() == end.rows && begun.is_like(tail) => self.current.skip,
+                Some(_) | None => 0,
+            };
             self.current.endkey = self.current.endkey.take().or(self.current.key.take());
-            self.current.startkey = key;
-            self.current.startkey_docid = row.id.map(string).transpose()?.map(Into::into);
-            self.current.skip = 1;
+            self.current.startkey = Some(tail.key());
+            self.current.startkey_docid = Some(tail.id()?);
+            self.current.skip = tail.rows().saturating_add(earlier);
+            self.begun_at = Some(tail.clone());
             let size = size.saturating_mul(2).clamp(SECOND_PAGE, LARGEST_PAGE);
             return Ok(Some(self.ask(Some(size))));
         }
@@ -158,6 +169,7 @@ impl ListPages {
             return Ok(None);
         };
         self.current = range;
+        self.begun_at = None;
         Ok(Some(self.ask(window.needed())))
     }
 }

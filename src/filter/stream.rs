@@ -26,6 +26,7 @@ use crate::filter::pages::{PageEnd, Pages};
 use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
+use crate::filter::tail::Tail;
 use crate::filter::window::Window;
 use crate::json::{Event, JsonError, Row, Splitter};
 use ending::Sent;
@@ -244,8 +245,8 @@ impl Rows {
                 Event::Row(_) => {
                     let row = splitter.row();
                     end.rows += 1;
-                    if remember && pages.size() == Some(end.rows) {
-                        end.last_row = Some(row.bytes().to_vec());
+                    if remember {
+                        end.tail = Tail::with(end.tail.take(), row)?;
                     }
                     if window.is_full() {
                         continue;

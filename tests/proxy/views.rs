@@ -356,3 +356,47 @@ async fn a_sum_has_no_documents_beside_it() {
     let straight = view(&world.backend(), "seconds?group=true&include_docs=true").await;
     straight.no(400, "query_parse_error");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_go_on_behind_rows_of_one_key_and_document() {
+    let world = World::start(
+        r#"
+[[rule]]
+name = "own"
+databases = ["@notes"]
+callers = { names = ["$rita"] }
+permit = ["read", "view:app/*"]
+documents = { owner = "rita" }
+"#,
+    )
+    .await;
+    let map = "function (doc) { for (var n = 0; n < doc.times; n++) emit(doc.key, n); }";
+    world
+        .database(
+            "notes",
+            json!([
+                { "_id": "_design/app", "views": { "times": { "map": map } } },
+                { "_id": "a", "owner": "walt", "key": "k", "times": 1 },
+                { "_id": "b", "owner": "rita", "key": "k", "times": 4 },
+                { "_id": "c", "owner": "rita", "key": "k", "times": 2 },
+                { "_id": "m", "owner": "walt", "key": "l", "times": 10_200 },
+                { "_id": "n", "owner": "rita", "key": "l", "times": 2 },
+            ]),
+        )
+        .await;
+    let rita = world.as_("rita");
+    let path = "/@notes/_design/app/_view/times";
+    for descending in [false, true] {
+        let all = rita.get(&format!("{path}?descending={descending}")).await;
+        let all = all.yes()["rows"].as_array().unwrap().clone();
+        assert_eq!(all.len(), 8);
+        for limit in 1..=9 {
+            for skip in 0..=2 {
+                let window = format!("{path}?descending={descending}&limit={limit}&skip={skip}");
+                let rows = rita.get(&window).await.yes()["rows"].clone();
+                let wanted = all.iter().skip(skip).take(limit).cloned().collect();
+                assert_eq!(rows, Value::Array(wanted), "{window}");
+            }
+        }
+    }
+}
