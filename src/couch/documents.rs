@@ -26,15 +26,10 @@ impl Couch {
         ids: &[&str],
     ) -> Result<Vec<Option<Value>>, CouchError> {
         let mut found = Vec::with_capacity(ids.len());
-        // A batch whose answer is too long is asked for again in two halves, the first one next.
-        let mut batches: Vec<&[&str]> = ids.chunks(BATCH).rev().collect();
+        let mut batches: Vec<_> = ids.chunks(BATCH).rev().collect();
         while let Some(batch) = batches.pop() {
             match self.read_batch(db, batch).await {
-                Err(CouchError::TooLong(_)) if batch.len() > 1 => {
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    batches.push(second);
-                    batches.push(first);
-                }
+                Err(CouchError::TooLong(_)) if batch.len() > 1 => halve(&mut batches, batch),
                 outcome => found.extend(outcome?),
             }
         }
@@ -67,6 +62,22 @@ impl Couch {
     /// Revisions with their histories, bodies of deleted ones included. Where no revision is named, every
     /// leaf; nothing for what CouchDB does not have.
     pub(crate) async fn read_revisions(
+        &self,
+        db: &DbName,
+        wanted: &[(&str, Option<&str>)],
+    ) -> Result<Vec<Vec<Value>>, CouchError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut batches: Vec<_> = wanted.chunks(BATCH).rev().collect();
+        while let Some(batch) = batches.pop() {
+            match self.read_revisions_of(db, batch).await {
+                Err(CouchError::TooLong(_)) if batch.len() > 1 => halve(&mut batches, batch),
+                outcome => found.extend(outcome?),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_revisions_of(
         &self,
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
@@ -187,6 +198,13 @@ impl Couch {
         let listed = answer.get("indexes").and_then(Value::as_array);
         Ok(listed.ok_or(CouchError::Unreadable("no indexes"))?.to_vec())
     }
+}
+
+/// Puts a batch whose answer is too long back in two halves, the first one next.
+fn halve<'w, W>(batches: &mut Vec<&'w [W]>, batch: &'w [W]) {
+    let (first, second) = batch.split_at(batch.len() / 2);
+    batches.push(second);
+    batches.push(first);
 }
 
 /// The document in a row of `_all_docs`, which must be the row for this id.

@@ -1,6 +1,8 @@
 //! What a filter may ask while it filters: further parts of the same answer, and the documents that policy
 //! needs to see.
 
+use std::collections::HashMap;
+
 use http::Response;
 
 use crate::body::Cut;
@@ -95,14 +97,22 @@ impl Asker {
             false => self.couch.read_many(&self.db, &winners).await?,
         }
         .into_iter();
+        let mut living = HashMap::new();
         let firsts: Vec<(String, Option<String>)> = wanted
             .iter()
-            .map(|wanted| match wanted {
-                Wanted::Winner(id) => {
+            .enumerate()
+            .map(|(place, wanted)| match wanted {
+                Wanted::Winner(id) => match winners.next().flatten() {
                     // A deleted winner comes without its body: that is read like any other revision.
-                    let winner = winners.next().flatten();
-                    (id.clone(), winner.as_ref().and_then(rev).map(str::to_owned))
-                }
+                    Some(winner) if is_deleted(&winner) => {
+                        (id.clone(), rev(&winner).map(str::to_owned))
+                    }
+                    Some(winner) => {
+                        living.insert(place, winner);
+                        (id.clone(), None)
+                    }
+                    None => (id.clone(), None),
+                },
                 Wanted::Revision(id, rev) | Wanted::Before(id, rev) => {
                     (id.clone(), Some(rev.clone()))
                 }
@@ -118,13 +128,18 @@ impl Asker {
             })
             .collect();
         let mut parents = self.revisions(&before).await?.into_iter();
-        let settled = wanted.iter().zip(found).map(|(wanted, found)| {
-            let parent = parents.next().flatten();
-            match wanted {
-                Wanted::Before(..) => parent,
-                Wanted::Winner(_) | Wanted::Revision(..) => found,
-            }
-        });
+        let settled = wanted
+            .iter()
+            .zip(found)
+            .zip(0..)
+            .map(|((wanted, found), place)| {
+                let parent = parents.next().flatten();
+                match wanted {
+                    Wanted::Before(..) => parent,
+                    Wanted::Winner(_) => living.remove(&place).or(found),
+                    Wanted::Revision(..) => found,
+                }
+            });
         Ok(settled.collect())
     }
 
@@ -151,6 +166,10 @@ impl Asker {
         };
         Ok(wanted.iter().map(|(_, rev)| rev).map(place).collect())
     }
+}
+
+fn is_deleted(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
 }
 
 fn rev(document: &Value) -> Option<&str> {
