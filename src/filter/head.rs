@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 
 use crate::policy::Fingerprint;
+use crate::refusal::Refusal;
 
 /// What passes to callers who are no administrators. Not `Location`: CouchDB makes it of its own address.
 const PASSED: [HeaderName; 14] = [
@@ -68,6 +69,19 @@ pub(crate) fn filtered() -> HeaderMap {
 /// The entity tag of a revision seen through a lens (RFC 9110 section 8.8.3).
 pub(crate) fn etag(rev: &str, fingerprint: &Fingerprint) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{rev}-{fingerprint}\"")).ok()
+}
+
+/// The revision that an `If-Match` stands for: CouchDB's own tag is one, ours is one with what it was seen through.
+/// What was seen otherwise is not what would be changed now.
+pub(crate) fn matched(if_match: &str, fingerprint: &Fingerprint) -> Result<String, Refusal> {
+    let tag = if_match.trim().trim_matches('"');
+    match tag.rsplit_once('-') {
+        Some((rev, seen)) if rev.contains('-') => match seen == fingerprint.to_string() {
+            true => Ok(rev.to_owned()),
+            false => Err(Refusal::Conflict),
+        },
+        Some(_) | None => Ok(tag.to_owned()),
+    }
 }
 
 /// Whether `If-None-Match` names this tag (RFC 9110 section 13.1.2, weak comparison).

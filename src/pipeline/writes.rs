@@ -11,6 +11,7 @@ use crate::filter::answer::Answer;
 use crate::filter::attachments::judge_attachment;
 use crate::filter::copy::copy;
 use crate::filter::form::form;
+use crate::filter::head::matched;
 use crate::filter::lease::Lease;
 use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
@@ -44,7 +45,7 @@ impl Pipeline {
         }
         if let Plan::Copy(rules) = permit.plan() {
             let rules = rules.clone();
-            let if_match = text(&intake, &IF_MATCH);
+            let if_match = if_match(&intake, &rules)?;
             return copy(
                 self.asker(permit)?,
                 &rules,
@@ -53,8 +54,10 @@ impl Pipeline {
             )
             .await;
         }
+        let mut replaced = None;
         if let Plan::Write(rules) = permit.plan() {
             let rules = rules.clone();
+            replaced = if_match(&intake, &rules)?;
             let route = permit.route();
             if route.method == Method::Put && Related::is(intake.header(&CONTENT_TYPE)) {
                 return self.related(permit, &rules, intake).await;
@@ -64,7 +67,7 @@ impl Pipeline {
             }
         }
         let conditions = Conditions {
-            if_match: text(&intake, &IF_MATCH),
+            if_match: replaced,
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
             accept: text(&intake, &ACCEPT),
@@ -81,8 +84,11 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let asker = self.asker(permit)?;
-        let (if_match, kind) = (text(&intake, &IF_MATCH), text(&intake, &CONTENT_TYPE));
+        let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
+        let mut intake = intake;
+        // The revision that was judged says the same.
+        intake.headers.remove(IF_MATCH);
         self.pass(asker.permit, rev, None, intake).await
     }
 
@@ -94,7 +100,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let asker = self.asker(permit)?;
-        let (if_match, kind) = (text(&intake, &IF_MATCH), text(&intake, &CONTENT_TYPE));
+        let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         let body = intake.body.stream();
         let sent = Related::read(body, &kind.unwrap_or_default(), self.limits.body).await?;
         writes::related(asker, rules, &self.turns, if_match.as_deref(), sent).await
@@ -161,4 +167,11 @@ impl Pipeline {
         let turn = self.turns.take(db.as_str(), ids, pass).await;
         Ok((intake.with_body(body, &self.limits), Some(turn)))
     }
+}
+
+/// The revision that `If-Match` names.
+fn if_match(intake: &Intake, rules: &WriteRules) -> Result<Option<String>, Refusal> {
+    let tag = intake.header(&IF_MATCH);
+    tag.map(|tag| matched(tag, &rules.reads().fingerprint()))
+        .transpose()
 }
