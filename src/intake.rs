@@ -9,6 +9,7 @@
 //! header at most once, and a body whose end is known. No field of the client that is not on the list goes
 //! any further.
 
+mod budget;
 mod head;
 mod inbound;
 mod inflate;
@@ -16,6 +17,8 @@ mod inflate;
 mod tests;
 
 pub use inbound::Inbound;
+
+use budget::Budget;
 
 use crate::body::{self, Cut};
 use crate::config::{Limits, Network};
@@ -51,6 +54,7 @@ pub struct Door {
     trusted: Vec<Network>,
     run: u32,
     requests: AtomicU64,
+    budget: Arc<Budget>,
 }
 
 /// A request with exactly one meaning.
@@ -90,6 +94,7 @@ impl Door {
             trusted: trusted.to_vec(),
             run: u32::from_ne_bytes(run),
             requests: AtomicU64::new(0),
+            budget: Arc::new(Budget::new(limits.bodies)),
         }
     }
 
@@ -168,7 +173,8 @@ impl Intake {
                     return Err(Refusal::TooLarge(Limit::Body));
                 }
                 let streams = parts.version == Version::HTTP_2;
-                Inbound::new(raw, declared, limits, inbound::Shape { streams, gzip })
+                let shape = inbound::Shape { streams, gzip };
+                Inbound::new(raw, declared, limits, shape).counted(&door.budget)
             }
             None => Inbound::empty(),
         };

@@ -15,6 +15,7 @@ impl Default for Limits {
             head: 32 * KIB,
             target: 8 * KIB,
             body: 64 * MIB,
+            bodies: 1024 * MIB,
             row: 16 * MIB,
             fields: 100,
             connections: 10_000,
@@ -43,6 +44,7 @@ pub(super) fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> Limits {
         ("head", &mut limits.head),
         ("target", &mut limits.target),
         ("body", &mut limits.body),
+        ("bodies", &mut limits.bodies),
         ("row", &mut limits.row),
     ] {
         if let Some(said) = section.size(key) {

@@ -232,6 +232,8 @@ pub struct Limits {
     pub target: usize,
     /// Bytes of a request body, as sent and as inflated.
     pub body: usize,
+    /// Bytes of memory that the bodies which are read whole take together, parsed.
+    pub bodies: usize,
     /// Bytes of one row of an answer.
     pub row: usize,
     /// Header fields of a request.

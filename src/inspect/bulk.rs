@@ -61,13 +61,13 @@ impl Batch {
         };
         let mut new_edits = true;
         let mut docs = None;
-        for (name, value) in body.iter() {
-            match (name, value) {
+        for (name, value) in body {
+            match (name.as_str(), value) {
                 ("docs", Value::Array(list)) => docs = Some(list),
                 ("docs", _) => {
                     return Err(Refusal::BadRequest("`docs` parameter must be an array."));
                 }
-                ("new_edits", Value::Bool(flag)) => new_edits = *flag,
+                ("new_edits", Value::Bool(flag)) => new_edits = flag,
                 ("w", _) => {}
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
@@ -76,8 +76,8 @@ impl Batch {
             "POST body must include `docs` parameter.",
         ))?;
         let entries = docs
-            .iter()
-            .map(|document| entry(document.clone(), locals, caller))
+            .into_iter()
+            .map(|document| entry(document, locals, caller))
             .collect::<Result<_, _>>()?;
         Ok(Self { new_edits, entries })
     }

@@ -3,6 +3,7 @@
 //! Invariant: a body that ends without an error is whole. Never more than the limit is handed on, and never
 //! more than a few KiB beyond a chunk are held.
 
+use super::budget::{Budget, Share};
 use super::inflate::Inflate;
 use crate::body::{self, Body, Cut, Idle};
 use crate::config::Limits;
@@ -51,6 +52,8 @@ struct Flow {
     given: u64,
     patience: Patience,
     meter: Arc<AtomicU64>,
+    /// Counts what is collected, if it is to be counted.
+    share: Option<Share>,
 }
 
 /// How long a client may keep us waiting, at once and in all.
@@ -101,11 +104,21 @@ impl Inbound {
                 waited: Duration::ZERO,
             },
             meter: Arc::clone(&meter),
+            share: None,
         };
         Self {
             flow: Some(Box::new(flow)),
             meter,
         }
+    }
+
+    /// If it is collected, it counts towards this.
+    #[must_use]
+    pub(super) fn counted(mut self, budget: &Arc<Budget>) -> Self {
+        if let Some(flow) = &mut self.flow {
+            flow.share = Some(Share::of(budget));
+        }
+        self
     }
 
     /// Whether there is no body.
@@ -137,7 +150,7 @@ impl Inbound {
         Arc::clone(&self.meter)
     }
 
-    /// The whole body, if it is not longer than `limit`, nor than the limit of all bodies.
+    /// The whole body, if it is not longer than `limit`, nor than the limit of all bodies, and there is room for it.
     pub async fn collect(self, limit: usize) -> Result<Bytes, Refusal> {
         let Some(mut flow) = self.flow else {
             return Ok(Bytes::new());
@@ -153,6 +166,9 @@ impl Inbound {
             let Ok(data) = frame.map_err(Cut::refusal)?.into_data() else {
                 continue;
             };
+            if let Some(share) = &mut flow.share {
+                share.count(&data)?;
+            }
             // Most bodies come in one piece, which is then not copied.
             if first.is_empty() {
                 first = data;
@@ -163,10 +179,14 @@ impl Inbound {
             }
             whole.extend_from_slice(&data);
         }
-        Ok(if whole.is_empty() {
+        let whole = if whole.is_empty() {
             first
         } else {
             whole.freeze()
+        };
+        Ok(match flow.share.take() {
+            Some(share) => share.keep(whole),
+            None => whole,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Intake without a network: fields, bodies, time. The raw bytes are in `tests/edge`.
 
+use super::budget::Budget;
 use super::{Door, Inbound, Intake, Peer, inbound::Shape};
 use crate::body::{self, Body, Cut};
 use crate::config::{Config, Limits};
@@ -12,6 +13,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn peer() -> Peer {
@@ -254,4 +256,28 @@ proptest! {
             let _ = accept(&request, "");
         }
     }
+}
+
+#[tokio::test]
+async fn bodies_that_are_read_whole_share_a_budget() {
+    let budget = Arc::new(Budget::new(1 << 20));
+    let body = |text: String| {
+        let limits = Limits::default();
+        let shape = Shape {
+            streams: false,
+            gzip: false,
+        };
+        let body = Inbound::new(pieces(vec![text.into()]), None, &limits, shape);
+        body.counted(&budget).collect(limits.body)
+    };
+    // Two bytes each, and more than thirty in a tree.
+    let refused = body("0,".repeat(20_000)).await;
+    assert_eq!(refused, Err(Refusal::TooLarge(Limit::Body)));
+    let one = body("x".repeat(700_000)).await.unwrap();
+    let two = body("x".repeat(700_000)).await;
+    assert_eq!(two, Err(Refusal::Unavailable(1)));
+    // Short ones find room all the same.
+    body("x".repeat(10_000)).await.unwrap();
+    drop(one);
+    body("x".repeat(700_000)).await.unwrap();
 }

@@ -4,11 +4,13 @@
 
 use std::fmt;
 
+use compact_str::CompactString;
+
 use super::token::Cursor;
 
-/// A number, as the text that was sent. Equal when the decimal value is: `1`, `1.0` and `10e-1` are one number.
+/// A number, as the text that was sent; a short one takes no memory of its own. Equal when the decimal value is: `1`, `1.0` and `10e-1` are one number.
 #[derive(Debug, Clone)]
-pub struct Number(Box<str>);
+pub struct Number(CompactString);
 
 impl Number {
     /// The number that this text is, if it is one by JSON's grammar.
