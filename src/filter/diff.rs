@@ -24,6 +24,9 @@ pub(crate) enum Diff {
     MissingRevs,
 }
 
+/// The most documents of one request: each is read before the answer begins. Replicators ask for 100 to 500.
+const MOST_DOCUMENTS: usize = 10_000;
+
 /// How often a tombstone may ask for the body before it.
 const ROUNDS: usize = 4;
 
@@ -41,6 +44,9 @@ pub(crate) async fn missing(
     let Value::Object(asked) = inspect::value(&body)? else {
         return Err(Refusal::BadRequest("Request body must be a JSON object"));
     };
+    if asked.len() > MOST_DOCUMENTS {
+        return Err(Refusal::BadRequest("there are more than 10000 documents"));
+    }
     let stored = stored(&asker, &lens, &asked).await?;
     let mut answer = Object::new();
     for ((id, revs), stored) in asked.iter().zip(&stored) {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing of a document is given out before it was judged whole.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::body::Cut;
 use crate::filter::ask::Asker;
@@ -148,14 +148,15 @@ fn follows(stub: &Value) -> bool {
 /// An attachment that is not shown whole does not follow: what is left of it is a stub.
 fn stubs(document: &[u8], attachments: &VecDeque<Attachment>) -> Result<Vec<u8>, JsonError> {
     let mut document = Value::parse(document)?;
+    let shown = attachments.iter().filter(|attachment| attachment.shown);
+    let shown: HashSet<&str> = shown.map(|attachment| attachment.name.as_str()).collect();
     let listed = document
         .as_object_mut()
         .and_then(|members| members.get_mut("_attachments"))
         .and_then(Value::as_object_mut);
     for (name, stub) in listed.into_iter().flat_map(|listed| listed.iter_mut()) {
-        let shown = |attachment: &Attachment| attachment.shown && attachment.name == name;
         if let Some(stub) = stub.as_object_mut()
-            && !attachments.iter().any(shown)
+            && !shown.contains(name)
             && stub.remove("follows").is_some()
         {
             stub.insert("stub", true);

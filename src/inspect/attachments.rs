@@ -6,6 +6,8 @@
 //!
 //! Invariant: no stub is sent on that CouchDB could not resolve: one would sink a whole batch with a `412`.
 
+use std::collections::HashMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -210,16 +212,16 @@ pub(crate) fn in_order(document: &mut Value, names: &[(String, Option<u64>)]) {
     else {
         return;
     };
-    let mut ordered = Object::new();
-    for (name, _) in names {
-        if let Some(one) = attachments.remove(name) {
-            ordered.insert(name.as_str(), one);
-        }
+    let places: HashMap<&str, usize> = names
+        .iter()
+        .zip(0..)
+        .map(|((name, _), place)| (name.as_str(), place))
+        .collect();
+    let mut ordered: Vec<(String, Value)> = std::mem::take(attachments).into_iter().collect();
+    ordered.sort_by_key(|(name, _)| places.get(name.as_str()).copied().unwrap_or(usize::MAX));
+    for (name, one) in ordered {
+        attachments.insert(name, one);
     }
-    for (name, one) in attachments.iter() {
-        ordered.insert(name, one.clone());
-    }
-    *attachments = ordered;
 }
 
 /// The names of all attachments.

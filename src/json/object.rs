@@ -1,18 +1,32 @@
 //! JSON objects as trees.
 //!
-//! Invariant: members keep their order, and no name occurs twice.
+//! Invariant: members keep their order, and no name occurs twice. Finding a member by its name costs the same in an
+//! object of any size.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::LazyLock;
+
+use hashbrown::HashTable;
 
 use super::JsonError;
 use super::value::Value;
 
 /// An object: members in their order, names unique. Equal when the members are, in whatever order.
+///
+/// [`Self::get`] and [`Self::insert`] take constant time, [`Self::remove`] as long as the object is.
 #[derive(Debug, Clone, Default)]
-pub struct Object(Vec<(String, Value)>);
+pub struct Object {
+    members: Vec<(String, Value)>,
+    /// Where each name stands, once there are more than [`FEW`].
+    places: Option<Box<HashTable<usize>>>,
+}
 
 /// Up to this many members, comparing names in pairs is faster than hashing them.
 const FEW: usize = 16;
+
+/// Security: with a secret of this process, or a client could choose names that all fall on one place.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl Object {
     /// An object without members.
@@ -22,31 +36,33 @@ impl Object {
 
     /// These members; a name that occurs twice is an error.
     pub fn unique(members: Vec<(String, Value)>) -> Result<Self, JsonError> {
-        let mut names = HashSet::new();
+        if members.len() > FEW {
+            let places = Some(Box::new(places(&members)?));
+            return Ok(Self { members, places });
+        }
         for (index, (key, _)) in members.iter().enumerate() {
-            let twice = if members.len() > FEW {
-                !names.insert(key)
-            } else {
-                members
-                    .iter()
-                    .take(index)
-                    .any(|(earlier, _)| earlier == key)
-            };
-            if twice {
+            if members
+                .iter()
+                .take(index)
+                .any(|(earlier, _)| earlier == key)
+            {
                 return Err(JsonError::DuplicateKey(key.clone()));
             }
         }
-        Ok(Self(members))
+        Ok(Self {
+            members,
+            places: None,
+        })
     }
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.members.len()
     }
 
     /// Is there no member?
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.members.is_empty()
     }
 
     /// Is there a member of this name?
@@ -56,18 +72,25 @@ impl Object {
 
     /// The value of this name.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        match &self.places {
+            None => self.members.iter().find(|(name, _)| name == key),
+            Some(_) => self.members.get(self.place(key)?),
+        }
+        .map(|(_, value)| value)
     }
 
     /// The value of this name, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.0
-            .iter_mut()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value)
+        let place = self.place(key)?;
+        self.members.get_mut(place).map(|(_, value)| value)
+    }
+
+    fn place(&self, key: &str) -> Option<usize> {
+        let is_here = |at: &usize| is_at(&self.members, *at, key);
+        match &self.places {
+            None => self.members.iter().position(|(name, _)| name == key),
+            Some(places) => places.find(HASHER.hash_one(key), is_here).copied(),
+        }
     }
 
     /// Replaces the value in its place, or appends the member. Returns the value that was there.
@@ -76,38 +99,78 @@ impl Object {
         if let Some(old) = self.get_mut(&key) {
             return Some(std::mem::replace(old, value));
         }
-        self.0.push((key, value));
+        self.push(key, value);
         None
     }
 
     /// Appends a member whose name is known to be new.
     pub(super) fn append(&mut self, key: &str, value: Value) {
-        self.0.push((key.to_owned(), value));
+        self.push(key.to_owned(), value);
     }
 
-    pub(super) fn lookup(&self) -> Lookup<'_> {
-        if self.len() > FEW {
-            Lookup::Many(self.iter().collect())
-        } else {
-            Lookup::Few(self)
+    fn push(&mut self, key: String, value: Value) {
+        let at = self.len();
+        self.members.push((key, value));
+        let hash = |at: &usize| hash_at(&self.members, *at);
+        match &mut self.places {
+            Some(places) => {
+                places.insert_unique(hash(&at), at, hash);
+            }
+            None => self.find_places(),
         }
     }
 
     /// Takes the member out; the others keep their order.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
-        let place = self.0.iter().position(|(name, _)| name == key)?;
-        Some(self.0.remove(place).1)
+        let place = self.place(key)?;
+        let (_, value) = self.members.remove(place);
+        self.find_places();
+        Some(value)
+    }
+
+    fn find_places(&mut self) {
+        let many = self.len() > FEW;
+        self.places = many
+            .then(|| places(&self.members).ok().map(Box::new))
+            .flatten();
     }
 
     /// The members, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.members
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
     }
 
     /// The members, in order, their values to be changed.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut Value)> {
-        self.0.iter_mut().map(|(key, value)| (key.as_str(), value))
+        self.members
+            .iter_mut()
+            .map(|(key, value)| (key.as_str(), value))
     }
+}
+
+/// Where each name stands; one that occurs twice is an error.
+fn places(members: &[(String, Value)]) -> Result<HashTable<usize>, JsonError> {
+    let mut places = HashTable::with_capacity(members.len());
+    for (index, (key, _)) in members.iter().enumerate() {
+        let hash = HASHER.hash_one(key.as_str());
+        if places.find(hash, |at| is_at(members, *at, key)).is_some() {
+            return Err(JsonError::DuplicateKey(key.clone()));
+        }
+        places.insert_unique(hash, index, |at| hash_at(members, *at));
+    }
+    Ok(places)
+}
+
+fn is_at(members: &[(String, Value)], at: usize, key: &str) -> bool {
+    members.get(at).is_some_and(|(name, _)| name == key)
+}
+
+fn hash_at(members: &[(String, Value)], at: usize) -> u64 {
+    members
+        .get(at)
+        .map_or(0, |(name, _)| HASHER.hash_one(name.as_str()))
 }
 
 impl IntoIterator for Object {
@@ -115,7 +178,7 @@ impl IntoIterator for Object {
     type IntoIter = std::vec::IntoIter<(String, Value)>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.members.into_iter()
     }
 }
 
@@ -131,23 +194,7 @@ impl PartialEq for Object {
                 .zip(other.iter())
                 .all(|((_, one), (_, two))| one == two);
         }
-        let other = other.lookup();
         self.iter()
             .all(|(key, value)| other.get(key) == Some(value))
-    }
-}
-
-/// Finds members of an object by name, however many there are.
-pub(super) enum Lookup<'o> {
-    Few(&'o Object),
-    Many(HashMap<&'o str, &'o Value>),
-}
-
-impl<'o> Lookup<'o> {
-    pub(super) fn get(&self, key: &str) -> Option<&'o Value> {
-        match self {
-            Self::Few(object) => object.get(key),
-            Self::Many(members) => members.get(key).copied(),
-        }
     }
 }

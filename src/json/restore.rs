@@ -269,13 +269,12 @@ fn differ_in_objects(
     trail: &mut Vec<String>,
     found: &mut Vec<FieldPath>,
 ) {
-    let (olds, news) = (stored.lookup(), new.lookup());
     let gone = stored
         .iter()
-        .map(|(key, value)| (key, Some(value), news.get(key)));
+        .map(|(key, value)| (key, Some(value), new.get(key)));
     let fresh = new
         .iter()
-        .filter(|(key, _)| olds.get(key).is_none())
+        .filter(|(key, _)| stored.get(key).is_none())
         .map(|(key, value)| (key, None, Some(value)));
     for (key, stored, new) in gone.chain(fresh) {
         if !(trail.is_empty() && is_couchdbs_own(key)) {

@@ -58,6 +58,8 @@ mod races;
 mod related;
 mod replication;
 mod selectors;
+mod sizes;
+mod tags;
 mod tokens;
 mod tombstones;
 mod travel;
