@@ -386,17 +386,16 @@ documents = { owner = "rita" }
         .await;
     let rita = world.as_("rita");
     let path = "/@notes/_design/app/_view/times";
-    for descending in [false, true] {
+    for (descending, skips) in [(false, 0..=2), (true, 0..=0)] {
         let all = rita.get(&format!("{path}?descending={descending}")).await;
         let all = all.yes()["rows"].as_array().unwrap().clone();
         assert_eq!(all.len(), 8);
-        for limit in 1..=9 {
-            for skip in 0..=2 {
-                let window = format!("{path}?descending={descending}&limit={limit}&skip={skip}");
-                let rows = rita.get(&window).await.yes()["rows"].clone();
-                let wanted = all.iter().skip(skip).take(limit).cloned().collect();
-                assert_eq!(rows, Value::Array(wanted), "{window}");
-            }
+        for (limit, skip) in (1..=9).flat_map(|limit| skips.clone().map(move |skip| (limit, skip)))
+        {
+            let window = format!("{path}?descending={descending}&limit={limit}&skip={skip}");
+            let rows = rita.get(&window).await.yes()["rows"].clone();
+            let wanted = all.iter().skip(skip).take(limit).cloned().collect();
+            assert_eq!(rows, Value::Array(wanted), "{window}");
         }
     }
 }
