@@ -77,6 +77,26 @@ impl Couch {
         Ok(found)
     }
 
+    /// The same; nothing, too, for what is too long or too deep to be read.
+    pub(crate) async fn read_readable(
+        &self,
+        db: &DbName,
+        wanted: &[(&str, Option<&str>)],
+    ) -> Result<Vec<Vec<Value>>, CouchError> {
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut batches = vec![wanted];
+        while let Some(batch) = batches.pop() {
+            match self.read_revisions(db, batch).await {
+                Err(CouchError::TooDeep | CouchError::TooLong(_)) if batch.len() > 1 => {
+                    halve(&mut batches, batch);
+                }
+                Err(CouchError::TooDeep | CouchError::TooLong(_)) => found.push(Vec::new()),
+                outcome => found.extend(outcome?),
+            }
+        }
+        Ok(found)
+    }
+
     async fn read_revisions_of(
         &self,
         db: &DbName,

@@ -70,6 +70,9 @@ pub enum CouchError {
     /// The answer is not the JSON that CouchDB documents.
     #[error("CouchDB's answer can't be read: {0}")]
     Unreadable(&'static str),
+    /// The answer nests deeper than what is read.
+    #[error("CouchDB's answer nests too deep")]
+    TooDeep,
     /// The answer is longer than the limit.
     #[error("CouchDB's answer is longer than {0} bytes")]
     TooLong(usize),
@@ -85,8 +88,11 @@ impl From<ClientError> for CouchError {
 }
 
 impl From<JsonError> for CouchError {
-    fn from(_: JsonError) -> Self {
-        Self::Unreadable("not JSON")
+    fn from(error: JsonError) -> Self {
+        match error == JsonError::TooDeep {
+            true => Self::TooDeep,
+            false => Self::Unreadable("not JSON"),
+        }
     }
 }
 
@@ -102,6 +108,7 @@ impl From<CouchError> for Refusal {
             CouchError::Status(_)
             | CouchError::Refused(_)
             | CouchError::Unreadable(_)
+            | CouchError::TooDeep
             | CouchError::TooLong(_) => Self::BadGateway("the database could not be read"),
         }
     }

@@ -83,12 +83,29 @@ impl Asker {
         &self,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<(Wanted, Option<Value>)>, Cut> {
-        let found = self.fetch(&wanted).await.map_err(|_| Cut::Upstream)?;
+        let found = match self.fetch(&wanted).await {
+            Ok(found) => found,
+            // One of them is too long or too deep to be judged: to this caller it is not there.
+            Err(CouchError::TooDeep | CouchError::TooLong(_)) => self.fetch_each(&wanted).await?,
+            Err(_) => return Err(Cut::Upstream),
+        };
         Ok(wanted.into_iter().zip(found).collect())
     }
 }
 
 impl Asker {
+    async fn fetch_each(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, Cut> {
+        let mut found = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            found.push(match self.fetch(std::slice::from_ref(wanted)).await {
+                Ok(found) => found.into_iter().next().flatten(),
+                Err(CouchError::TooDeep | CouchError::TooLong(_)) => None,
+                Err(_) => return Err(Cut::Upstream),
+            });
+        }
+        Ok(found)
+    }
+
     /// One answer for each revision wanted, in their order.
     async fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, CouchError> {
         let winners: Vec<&str> = wanted.iter().filter_map(Wanted::winner).collect();

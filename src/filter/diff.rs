@@ -93,7 +93,7 @@ async fn stored(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let leaves = asker.couch.read_revisions(&asker.db, &ids).await?;
+    let leaves = asker.couch.read_readable(&asker.db, &ids).await?;
     let mut known = Known::default();
     for _ in 0..ROUNDS {
         let documents = ids.iter().zip(&leaves);

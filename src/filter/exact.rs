@@ -111,6 +111,7 @@ fn absorb(
                 }
             }
             Event::Member { .. }
+            | Event::Unread(_)
             | Event::Start
             | Event::RowsStart
             | Event::RowsEnd

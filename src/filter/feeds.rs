@@ -63,6 +63,8 @@ pub(crate) async fn changes(
     let last = Some(Value::from(since.as_str()).to_bytes());
     query.since = Some(since);
     let with_docs = query.include_docs;
+    // Documents that are read to be judged come without the bytes of their attachments.
+    query.attachments &= with_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
     // CouchDB takes 0 for 1.
     query.limit = query.limit.map(|limit| limit.max(1));

@@ -54,6 +54,8 @@ fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refu
     inspect::view::ids_in_order(&query)?;
     let window = take_window(&mut query);
     let docs = query.include_docs;
+    // Documents that are read to be judged come without the bytes of their attachments.
+    query.attachments &= docs;
     query.include_docs |= lens.needs_document() == Needs::Document;
     let by_keys = query.keys.is_some();
     let judge = Judge::Documents(DocumentRows {

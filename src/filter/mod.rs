@@ -47,6 +47,7 @@ mod several;
 mod sight;
 mod stream;
 mod tail;
+mod unread;
 mod views;
 mod window;
 

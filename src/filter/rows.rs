@@ -78,6 +78,28 @@ impl Judge {
         }
     }
 
+    /// Through what the documents of its rows are seen; none where rows hold none.
+    pub(crate) fn documents(&self) -> Option<&Lens> {
+        match self {
+            Self::Documents(rows) => Some(&rows.lens),
+            Self::View(rows) => Some(rows.lens.documents()),
+            Self::Changes(rows) if rows.with_docs => Some(&rows.docs),
+            Self::Changes(rows) => Some(&rows.rows),
+            Self::Find(rows) => Some(&rows.lens),
+            Self::BulkGet(lens) => Some(lens),
+            Self::OpenRevs(leaves) => Some(&leaves.lens),
+            Self::Locals(_) | Self::Reduce(_) => None,
+        }
+    }
+
+    /// Whether a row says something without its document.
+    pub(crate) fn is_more_than_a_document(&self) -> bool {
+        match self {
+            Self::Documents(_) | Self::View(_) | Self::Changes(_) | Self::BulkGet(_) => true,
+            Self::Find(_) | Self::OpenRevs(_) | Self::Locals(_) | Self::Reduce(_) => false,
+        }
+    }
+
     /// A page of CouchDB's begins.
     pub(crate) fn begin(&mut self) {
         if let Self::Reduce(groups) = self {

@@ -18,6 +18,7 @@ use crate::filter::multipart::{Asked, Mixed, boundary_of, related};
 use crate::filter::pages::{Pages, Part};
 use crate::filter::rows::Judge;
 use crate::filter::stream::{Recipe, Rows};
+use crate::filter::unread::shows_a_leaf;
 use crate::filter::window::Window;
 use crate::inspect;
 use crate::json::{Event, Frame, Splitter, Value};
@@ -86,13 +87,24 @@ async fn plain(
     lens: &Lens,
     upstream: Answered,
 ) -> Result<(Answer, String), Refusal> {
-    let bytes = whole(upstream, asker.largest_row())
-        .await
-        .map_err(Cut::refusal)?;
+    let bytes = whole(upstream, asker.largest_row()).await;
+    let Some(bytes) = bytes.map_err(Cut::refusal)? else {
+        return Err(unread(asker, lens).await?);
+    };
     let document = judge(asker, lens, &bytes).await.map_err(Cut::refusal)?;
     let mut json = document.json.ok_or(Refusal::Missing)?;
     json.push(b'\n');
     Ok((Answer::json(json), document.rev))
+}
+
+/// Why a document is not shown that is too long or too deep to be judged: he would learn that it is there.
+async fn unread(asker: &Asker, lens: &Lens) -> Result<Refusal, Refusal> {
+    let id = asker.permit.route().document().ok_or(Refusal::Internal)?;
+    let shown = shows_a_leaf(asker, lens, id.as_str()).await;
+    Ok(match shown.map_err(Cut::refusal)? {
+        true => Cut::Filter.refusal(),
+        false => Refusal::Missing,
+    })
 }
 
 /// Leaves of one document: all, or those that are named.
@@ -188,10 +200,10 @@ fn absent(refusal: Refusal) -> Refusal {
     }
 }
 
-/// The body of one document.
-async fn whole(mut upstream: Answered, limit: usize) -> Result<Vec<u8>, Cut> {
-    let mut splitter = Splitter::new(Frame::Document, limit);
-    let mut document = Vec::new();
+/// The body of one document; none if it is too long or too deep.
+async fn whole(mut upstream: Answered, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
+    let mut splitter = Splitter::new(Frame::Document, limit).passing_over();
+    let mut document = Some(Vec::new());
     loop {
         let data = match upstream.frame().await.transpose()? {
             Some(frame) => frame.into_data().unwrap_or_default(),
@@ -205,10 +217,12 @@ async fn whole(mut upstream: Answered, limit: usize) -> Result<Vec<u8>, Cut> {
     Ok(document)
 }
 
-fn drain(splitter: &mut Splitter, document: &mut Vec<u8>) -> Result<(), Cut> {
+fn drain(splitter: &mut Splitter, document: &mut Option<Vec<u8>>) -> Result<(), Cut> {
     while let Some(event) = splitter.next().map_err(|_| Cut::Filter)? {
-        if let Event::Row(bytes) = event {
-            document.extend_from_slice(bytes);
+        match (event, &mut *document) {
+            (Event::Row(bytes), Some(document)) => document.extend_from_slice(bytes),
+            (Event::Unread(_), document) => *document = None,
+            _ => {}
         }
     }
     Ok(())

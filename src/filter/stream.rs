@@ -27,6 +27,7 @@ use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
 use crate::filter::tail::Tail;
+use crate::filter::unread::{Unread, shows_a_leaf};
 use crate::filter::window::Window;
 use crate::json::{Event, JsonError, Row, Splitter};
 use ending::Sent;
@@ -48,6 +49,8 @@ pub(crate) struct Rows {
     known: Known,
     /// Rows that wait for a document, and all rows behind them.
     held: Vec<Vec<u8>>,
+    /// Whose documents could not be read in their rows.
+    unread: Vec<String>,
     /// What a feed does while there is nothing to show.
     pulse: Option<Pulse>,
     lease: Option<Lease>,
@@ -90,7 +93,7 @@ impl Rows {
             pulse,
             lease,
         } = recipe;
-        let splitter = Splitter::new(layout.upstream(), asker.largest_row());
+        let splitter = Splitter::new(layout.upstream(), asker.largest_row()).passing_over();
         let sent = Sent::nothing(judge.place());
         Self {
             asker,
@@ -103,6 +106,7 @@ impl Rows {
             end: PageEnd::default(),
             known: Known::default(),
             held: Vec::new(),
+            unread: Vec::new(),
             pulse,
             lease,
             out: Vec::new(),
@@ -202,6 +206,13 @@ impl Rows {
     async fn read(&mut self) -> Result<(), Cut> {
         let before = self.shown;
         self.absorb().map_err(|error| broken(&error))?;
+        for id in mem::take(&mut self.unread) {
+            let lens = self.judge.documents().cloned();
+            let lens = lens.ok_or(Cut::Filter)?;
+            if shows_a_leaf(&self.asker, &lens, &id).await? {
+                return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
+            }
+        }
         for _ in 0..ROUNDS {
             if !self.known.is_waiting() {
                 break;
@@ -225,53 +236,45 @@ impl Rows {
     fn absorb(&mut self) -> Result<(), JsonError> {
         let Self {
             splitter,
-            held,
-            end,
-            pages,
-            judge,
-            known,
-            out,
+            unread,
+            asker,
             layout,
-            window,
+            started,
             ..
         } = self;
-        let remember = pages.remembers_rows();
+        let mut desk = Desk {
+            remembers_rows: self.pages.remembers_rows(),
+            layout: *layout,
+            judge: &mut self.judge,
+            known: &mut self.known,
+            end: &mut self.end,
+            held: &mut self.held,
+            window: &mut self.window,
+            shown: &mut self.shown,
+            out: &mut self.out,
+        };
         while let Some(event) = splitter.next()? {
-            if !self.started {
-                self.started = true;
-                layout.open(out);
+            if !*started {
+                *started = true;
+                layout.open(desk.out);
             }
             match event {
-                Event::Row(_) => {
-                    let row = splitter.row();
-                    end.rows += 1;
-                    if remember {
-                        end.tail = Tail::with(end.tail.take(), row)?;
+                Event::Row(_) => desk.row(splitter.row())?,
+                Event::Unread(head) => {
+                    let Unread { row, id } = Unread::of(head, asker)?;
+                    if !desk.window.is_full() {
+                        unread.push(id);
                     }
-                    if window.is_full() {
-                        continue;
-                    }
-                    if !held.is_empty() {
-                        held.push(row.bytes().to_vec());
-                        // Noted now, so that one round of reading serves the whole chunk.
-                        let mark = out.len();
-                        judge.row(row, known, out)?;
-                        out.truncate(mark);
-                        continue;
-                    }
-                    let mut place = Place {
-                        layout: *layout,
-                        shown: &mut self.shown,
-                    };
-                    if emit(judge, row, known, &mut place, window, out)? == Seen::Later {
-                        held.push(row.bytes().to_vec());
+                    match desk.judge.is_more_than_a_document() {
+                        true => desk.row(Row::aside(&row))?,
+                        false => desk.end.rows += 1,
                     }
                 }
                 Event::Member { key, value } => {
-                    judge.member(key, value)?;
-                    end.note(key, value)?;
+                    desk.judge.member(key, value)?;
+                    desk.end.note(key, value)?;
                 }
-                Event::Start => judge.begin(),
+                Event::Start => desk.judge.begin(),
                 // Heartbeats are our own.
                 Event::Heartbeat
                 | Event::RowsStart
@@ -280,7 +283,7 @@ impl Rows {
                 | Event::End => {}
             }
         }
-        if window.is_full() && held.is_empty() {
+        if self.window.is_full() && self.held.is_empty() {
             self.finish();
         }
         Ok(())
@@ -330,8 +333,52 @@ impl Rows {
         if answer.status() != http::StatusCode::OK {
             return Err(Cut::Upstream);
         }
-        self.splitter = Splitter::new(self.layout.upstream(), self.asker.largest_row());
+        let splitter = Splitter::new(self.layout.upstream(), self.asker.largest_row());
+        self.splitter = splitter.passing_over();
         self.upstream = Some(answer.into_body());
+        Ok(())
+    }
+}
+
+/// What a row needs that has just come.
+struct Desk<'r> {
+    remembers_rows: bool,
+    layout: Layout,
+    judge: &'r mut Judge,
+    known: &'r mut Known,
+    end: &'r mut PageEnd,
+    held: &'r mut Vec<Vec<u8>>,
+    window: &'r mut Window,
+    shown: &'r mut u64,
+    out: &'r mut Vec<u8>,
+}
+
+impl Desk<'_> {
+    /// Writes it, leaves it out, or lets it wait.
+    fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
+        self.end.rows += 1;
+        if self.remembers_rows {
+            self.end.tail = Tail::with(self.end.tail.take(), row)?;
+        }
+        if self.window.is_full() {
+            return Ok(());
+        }
+        if !self.held.is_empty() {
+            self.held.push(row.bytes().to_vec());
+            // Noted now, so that one round of reading serves the whole chunk.
+            let mark = self.out.len();
+            self.judge.row(row, self.known, self.out)?;
+            self.out.truncate(mark);
+            return Ok(());
+        }
+        let mut place = Place {
+            layout: self.layout,
+            shown: self.shown,
+        };
+        let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
+        if emit(judge, row, known, &mut place, window, self.out)? == Seen::Later {
+            self.held.push(row.bytes().to_vec());
+        }
         Ok(())
     }
 }

@@ -33,6 +33,8 @@ pub enum Event<'a> {
     RowsStart,
     /// A row: one JSON value without the white space around it, UTF-8, its structure proven.
     Row(&'a [u8]),
+    /// A row that is too long or too deep, of which only the beginning is there, unproven.
+    Unread(&'a [u8]),
     /// The rows have ended.
     RowsEnd,
     /// A newline beyond those of the layout, or a heartbeat of an eventsource feed: to be passed on at once.

@@ -2,7 +2,7 @@
 //!
 //! `value` is the tree (with `object` and `number`), `token` the grammar, `scan` the fast structure proof.
 //! `path` and `fields` say what is visible, `spot` on the way down; `cut` applies it by walking, `search` by searching,
-//! and `restore` undoes it for writers. `edit` walks one object, `rows` a stream in one `frame`, `row` one row of it.
+//! and `restore` undoes it for writers. `edit` walks one object, `rows` a stream in one `frame`, `row` one row of it; `skip` passes over one.
 //!
 //! Invariant: whatever is ambiguous (duplicate names, broken structure, wrong encoding) is an error, never a guess;
 //! what is shown is shown byte for byte.
@@ -21,6 +21,7 @@ mod row;
 mod rows;
 mod scan;
 mod search;
+mod skip;
 mod spot;
 mod token;
 mod value;

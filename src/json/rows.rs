@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::frame::{Event, Frame, State};
 use super::row::{Row, refuse_error};
 use super::scan::Ending;
+use super::skip::Skip;
 use super::token::Cursor;
 use super::{JsonError, edit, events};
 
@@ -36,6 +37,10 @@ pub struct Splitter {
     brackets: Option<Vec<usize>>,
     names: Vec<String>,
     events: events::Block,
+    /// Whether rows that are too long or too deep are passed over; else they are errors.
+    skips: bool,
+    skip: Option<Skip>,
+    unread: Vec<u8>,
 }
 
 /// An event, with places in the buffer.
@@ -44,6 +49,7 @@ enum Found {
     Member(Range<usize>),
     RowsStart,
     Row(Range<usize>),
+    Unread,
     RowsEnd,
     Heartbeat,
     EventId(Range<usize>),
@@ -65,7 +71,17 @@ impl Splitter {
             brackets: None,
             names: Vec::new(),
             events: events::Block::default(),
+            skips: false,
+            skip: None,
+            unread: Vec::new(),
         }
+    }
+
+    /// Rows that are objects and too long or too deep are [`Event::Unread`], but for those of an eventsource feed.
+    #[must_use]
+    pub fn passing_over(mut self) -> Self {
+        self.skips = true;
+        self
     }
 
     /// Takes the next bytes. Call [`Self::next`] until it gives `None` before the next push.
@@ -103,6 +119,7 @@ impl Splitter {
             },
             Found::RowsStart => Event::RowsStart,
             Found::Row(row) => Event::Row(slice(row)),
+            Found::Unread => Event::Unread(&self.unread),
             Found::RowsEnd => Event::RowsEnd,
             Found::Heartbeat => Event::Heartbeat,
             Found::EventId(id) => Event::EventId(slice(id)),
@@ -122,6 +139,9 @@ impl Splitter {
         let empty = rest
             .iter()
             .all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        if self.skip.is_some() {
+            return Err(JsonError::Truncated);
+        }
         match (self.state, self.frame) {
             (State::Done | State::AfterLine, _) | (State::Bare, Frame::Lines) if empty => Ok(()),
             (State::Start, Frame::Lines | Frame::EventSource) if rest.is_empty() => Ok(()),
@@ -133,6 +153,9 @@ impl Splitter {
 
     fn find(&mut self) -> Result<Option<Found>, JsonError> {
         loop {
+            if self.skip.is_some() {
+                return Ok(self.skip_on());
+            }
             if self.state == State::Start && matches!(self.frame, Frame::Lines | Frame::EventSource)
             {
                 self.state = if self.frame == Frame::Lines {
@@ -280,9 +303,17 @@ impl Splitter {
     }
 
     fn row_here(&mut self, next: State) -> Result<Option<Found>, JsonError> {
-        let Some(place) = self.value(self.max_row, next)? else {
-            return Ok(None);
+        let place = match self.value(self.max_row, next) {
+            Err(JsonError::TooLong(_) | JsonError::TooDeep)
+                if self.skips && self.buffer.get(self.read) == Some(&b'{') =>
+            {
+                self.ending = None;
+                self.skip = Some(Skip::until(next));
+                return Ok(self.skip_on());
+            }
+            place => place?,
         };
+        let Some(place) = place else { return Ok(None) };
         let row = self.buffer.get(place.clone()).unwrap_or_default();
         match self.frame {
             Frame::Rows(_) | Frame::Lines | Frame::EventSource => refuse_error(row)?,
@@ -290,6 +321,19 @@ impl Splitter {
         }
         self.spare = false;
         Ok(Some(Found::Row(place)))
+    }
+
+    /// Goes on past a row that is not read.
+    fn skip_on(&mut self) -> Option<Found> {
+        let bytes = self.buffer.get(self.read..).unwrap_or_default();
+        let end = self.skip.as_mut()?.feed(bytes);
+        self.read = self.read.saturating_add(end.unwrap_or(bytes.len()));
+        end?;
+        let skip = self.skip.take()?;
+        self.state = skip.next;
+        self.spare = false;
+        self.unread = skip.into_head();
+        Some(Found::Unread)
     }
 
     /// The value that starts here, once all of it is there.

@@ -155,13 +155,20 @@ impl Pipeline {
     }
 
     pub(super) fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
+        // Rows with the bytes of attachments are as long as what a client may send.
+        let query = &permit.route().query;
+        let bytes = query.has("attachments") || query.has("atts_since");
+        let row = match bytes {
+            true => self.limits.row.max(self.limits.body),
+            false => self.limits.row,
+        };
         Ok(Asker {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),
             couch: self.couch.clone(),
             db: database(&permit)?,
             permit,
-            row: self.limits.row,
+            row,
         })
     }
 }

@@ -64,7 +64,7 @@ fn filter(body: &[u8], fields: &Fields, out: &mut Vec<u8>) {
                 Event::RowsStart => out.extend_from_slice(b"\"rows\":["),
                 Event::Row(_) => filter_row(splitter.row(), fields, &mut first, out),
                 Event::RowsEnd => out.extend_from_slice(b"\r\n]"),
-                Event::Heartbeat | Event::EventId(_) => (),
+                Event::Heartbeat | Event::EventId(_) | Event::Unread(_) => (),
                 Event::End => out.push(b'}'),
             }
         }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
@@ -94,4 +96,114 @@ async fn a_body_that_takes_too_much_memory_is_refused() {
         .post(path, json!({ "docs": [{ "owner": "walt", "text": text }] }))
         .await;
     written.yes();
+}
+
+/// `mine` and `hidden` with attachments longer than a row may be, the hidden one also longer than a body; `deep`
+/// nests too deep to be judged.
+async fn long_rows() -> World {
+    let limits = "[limits]\nbody = \"1MiB\"\nrow = \"64KiB\"\n";
+    let world = World::with(RULES, limits).await;
+    let deep: Value = serde_json::from_str(&("[".repeat(120) + &"]".repeat(120))).unwrap();
+    let deep = (0..10).fold(deep, |inner, _| json!([inner]));
+    let file = |length: usize| {
+        let data = STANDARD.encode("x".repeat(length));
+        json!({ "file": { "content_type": "text/plain", "data": data } })
+    };
+    let documents = json!([
+        { "_id": "a", "owner": "walt" },
+        { "_id": "deep", "owner": "walt", "deep": deep },
+        { "_id": "hidden", "owner": "rita", "_attachments": file(1_200_000) },
+        { "_id": "mine", "owner": "walt", "_attachments": file(300_000) },
+        { "_id": "z", "owner": "walt" },
+    ]);
+    world.database("notes", documents).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_row_that_is_too_long_is_as_one_that_is_not_there() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    for rest in ["?attachments=true", "?attachments=true&open_revs=all"] {
+        for id in ["hidden", "deep"] {
+            let hidden = walt.get(&format!("/@notes/{id}{rest}")).await;
+            let absent = walt.get(&format!("/@notes/absent{rest}")).await;
+            assert_eq!(hidden.seen(), absent.seen(), "{id}{rest}");
+            assert_eq!(absent.status, 404, "{rest}");
+        }
+    }
+    let all = walt
+        .get("/@notes/_all_docs?include_docs=true&attachments=true")
+        .await;
+    assert_eq!(all.ids(), "a mine z");
+    assert_eq!(
+        walt.get("/@notes/_all_docs?attachments=true").await.ids(),
+        "a mine z"
+    );
+    let keys = json!({ "keys": ["z", "hidden", "a"] });
+    let path = "/@notes/_all_docs?include_docs=true&attachments=true";
+    let keyed = walt.post(path, keys).await.yes();
+    let absent = json!({ "key": "hidden", "error": "not_found" });
+    assert_eq!(keyed["rows"][1], absent, "{keyed}");
+    assert_eq!(
+        (&keyed["rows"][0]["id"], &keyed["rows"][2]["id"]),
+        (&json!("z"), &json!("a"))
+    );
+    let asked = json!({ "a": ["2-a"], "deep": ["1-b"], "absent": ["1-c"] });
+    let missing = walt.post("/@notes/_revs_diff", asked).await.yes();
+    assert_eq!(missing["deep"]["missing"], json!(["1-b"]), "{missing}");
+    for rest in ["", "&limit=2", "&feed=continuous&timeout=1"] {
+        let path = format!("/@notes/_changes?include_docs=true&attachments=true{rest}");
+        let changes = walt.get(&path).await;
+        assert!(!changes.cut && changes.status == 200, "{rest}");
+        assert!(
+            changes.text().contains("\"a\"") && !changes.text().contains("hidden"),
+            "{rest}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_whole_beside_a_hidden_document_that_is_too_long() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    let ids = ["a", "hidden", "deep", "mine", "absent", "z"].map(|id| json!({ "id": id }));
+    let path = "/@notes/_bulk_get?revs=true&attachments=true";
+    let got = walt.post(path, json!({ "docs": ids })).await.yes();
+    let results = got["results"].as_array().unwrap();
+    let shown: Vec<&str> = results
+        .iter()
+        .filter_map(|result| result["id"].as_str())
+        .collect();
+    assert_eq!(shown, ["a", "mine", "z"]);
+    let data = results[1]["docs"][0]["ok"]["_attachments"]["file"]["data"].as_str();
+    assert_eq!(data.unwrap().len(), 400_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visible_row_that_is_too_long_is_never_left_out() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    let data = STANDARD.encode("x".repeat(1_200_000));
+    let file = json!({ "file": { "content_type": "text/plain", "data": data } });
+    let own = json!([{ "_id": "own", "owner": "walt", "_attachments": file }]);
+    world.fill("notes", own).await;
+    for path in [
+        "_all_docs?include_docs=true&attachments=true",
+        "_changes?include_docs=true&attachments=true",
+    ] {
+        let answer = walt.get(&format!("/@notes/{path}")).await;
+        assert!(answer.cut, "{path}");
+    }
+    let ids = ["a", "own", "z"].map(|id| json!({ "id": id }));
+    let path = "/@notes/_bulk_get?attachments=true";
+    assert!(walt.post(path, json!({ "docs": ids })).await.cut);
+    let alone = walt.get("/@notes/own?attachments=true").await;
+    alone.no(502, "bad_gateway");
+    // Without the bytes it is like any other.
+    assert_eq!(
+        walt.get("/@notes/_all_docs?attachments=true").await.ids(),
+        "a mine own z"
+    );
+    walt.get("/@notes/own").await.yes();
 }

@@ -32,6 +32,7 @@ fn name(event: Event<'_>) -> String {
         Event::Member { key, value } => format!("{key}={}", text(value)),
         Event::RowsStart => "[".into(),
         Event::Row(row) => format!("row {}", text(row)),
+        Event::Unread(head) => format!("unread {}", text(head)),
         Event::RowsEnd => "]".into(),
         Event::Heartbeat => "beat".into(),
         Event::EventId(id) => format!("id {}", text(id)),
@@ -397,5 +398,39 @@ proptest! {
                 prop_assert!(body.matches('[').count() >= 1 || serde_json::from_str::<serde_json::Value>(&body).is_ok());
             }
         }
+    }
+}
+
+#[test]
+fn a_row_that_is_too_long_or_too_deep_can_be_passed_over() {
+    let long = format!(r#"{{"id":"a","s":"}}\\\"{}"}}"#, "x".repeat(CAP));
+    let deep = format!(
+        r#"{{"id":"b","s":{}0{}}}"#,
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    for row in [long, deep] {
+        let body = format!("{{\"rows\":[\n{{\"id\":\"0\"}},\n{row},\n{{\"id\":\"z\"}}\n]}}\n");
+        for size in [1, 7, 64, 4096] {
+            let mut splitter = Splitter::new(Frame::Rows("rows"), CAP).passing_over();
+            let mut rows = Vec::new();
+            for chunk in body.as_bytes().chunks(size) {
+                splitter.push(chunk);
+                while let Some(event) = splitter.next().unwrap() {
+                    let name = name(event);
+                    if name.contains("id") {
+                        rows.push(name);
+                    }
+                }
+            }
+            splitter.finish().unwrap();
+            let unread = format!("unread {row}");
+            let wanted = ["row {\"id\":\"0\"}", unread.as_str(), "row {\"id\":\"z\"}"];
+            assert_eq!(rows, wanted, "{size}");
+        }
+        let mut splitter = Splitter::new(Frame::Lines, CAP).passing_over();
+        splitter.push(row.get(..row.len() - 1).unwrap().as_bytes());
+        while splitter.next().unwrap().is_some() {}
+        assert_eq!(splitter.finish(), Err(JsonError::Truncated));
     }
 }

@@ -1,0 +1,73 @@
+//! Rows that are too long or too deep to be judged as they are.
+//!
+//! Invariant: the document of such a row counts as hidden, as everything does that can't be judged. Where the caller
+//! may see a leaf of it, the answer is cut: he would take it for whole.
+
+use crate::body::Cut;
+use crate::filter::ask::Asker;
+use crate::filter::known::Known;
+use crate::filter::sight::{Sight, judge};
+use crate::json::{JsonError, Value, members, quote, string};
+use crate::policy::Lens;
+
+/// How often tombstones may ask for the bodies before them.
+const ROUNDS: usize = 4;
+
+/// What can be told of a row by its beginning.
+#[derive(Debug)]
+pub(crate) struct Unread {
+    /// The row without its document.
+    pub(crate) row: Vec<u8>,
+    /// Whose document it holds.
+    pub(crate) id: String,
+}
+
+impl Unread {
+    /// CouchDB writes the document behind all other members of a row.
+    pub(crate) fn of(head: &[u8], asker: &Asker) -> Result<Self, JsonError> {
+        let mut row = b"{".to_vec();
+        let named = asker.permit.route().document();
+        let mut id = named.map(|id| id.as_str().to_owned());
+        // The last member that has begun is not complete.
+        for member in members(head).map_while(Result::ok) {
+            match &*member.key {
+                "doc" | "docs" | "ok" => break,
+                "id" | "_id" => id = Some(string(member.value)?.into_owned()),
+                // A view's row may link to another document.
+                "value" => {
+                    let value = Value::parse(member.value)?;
+                    let linked = value.get("_id").and_then(Value::as_str);
+                    id = linked.map(str::to_owned).or(id);
+                }
+                _ => {}
+            }
+            quote(&member.key, &mut row);
+            row.push(b':');
+            row.extend_from_slice(member.value);
+            row.push(b',');
+        }
+        row.extend_from_slice(b"\"doc\":null,\"docs\":[]}");
+        let id = id.ok_or(JsonError::TooLong(asker.largest_row()))?;
+        Ok(Self { row, id })
+    }
+}
+
+/// Whether the caller may see a leaf of the document. One that can't be read can't be judged.
+pub(crate) async fn shows_a_leaf(asker: &Asker, lens: &Lens, id: &str) -> Result<bool, Cut> {
+    let leaves = asker.couch.read_readable(&asker.db, &[(id, None)]).await;
+    let leaves = leaves.map_err(|_| Cut::Upstream)?;
+    let mut known = Known::default();
+    for _ in 0..ROUNDS {
+        let mut leaves = leaves.iter().flatten();
+        if leaves.any(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_))) {
+            return Ok(true);
+        }
+        if !known.is_waiting() {
+            return Ok(false);
+        }
+        for (wanted, document) in asker.read(known.take_missing()).await? {
+            known.learn(wanted, document);
+        }
+    }
+    Ok(false)
+}
