@@ -137,6 +137,18 @@ fn make_users(backend: &Backend, accounts: &[Account]) -> Result<(), String> {
         let found = backend.ask("GET", &path, None)?;
         if found.status == 200 {
             user["_rev"] = found.json()["_rev"].clone();
+            // A database of his own from the last time stays his.
+            let kept = found.json()["roles"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let kept = kept
+                .into_iter()
+                .filter(|role| !roles.iter().any(|own| *role == **own));
+            user["roles"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|roles| roles.extend(kept.clone()));
         }
         expect(backend, "PUT", &path, &user)?;
     }
@@ -220,6 +232,19 @@ fn index(backend: &Backend) -> Result<(), String> {
         }
     }
     progress.end("indexed");
+    Ok(())
+}
+
+/// Ends the replications that were begun: who would go on with them is gone.
+pub(crate) fn tidy(backend: &Backend) -> Result<(), String> {
+    let list = "/_replicator/_all_docs?startkey=%22couchwarden:%22&endkey=%22couchwarden;%22";
+    let found = backend.ask("GET", list, None)?.json();
+    for row in found["rows"].as_array().into_iter().flatten() {
+        let (Some(id), Some(rev)) = (row["id"].as_str(), row["value"]["rev"].as_str()) else {
+            continue;
+        };
+        backend.ask("DELETE", &format!("/_replicator/{id}?rev={rev}"), None)?;
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod company;
 mod ddocs;
 mod fill;
 mod say;
+mod subscriber;
 mod tour;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use fill::Account;
 use say::{Ink, Progress, ink, line};
 
 const ADDRESS: &str = "127.0.0.1:6984";
+const URL: &str = "https://localhost:6984";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Everybody's.
 const PASSWORD: &str = "demo";
@@ -67,19 +69,25 @@ fn run() -> Result<(), String> {
     fill::fill(&backend, &company, &accounts, PASSWORD)?;
     let certificates = certificates()?;
     let config = config(&backend, &certificates.0)?;
-    tour::show(&company, &accounts, &certificates.0.join("ca.crt"));
-    couchwarden::observe::start();
+    let authority = certificates.0.join("ca.crt");
     let stop = async {
         let _ = tokio::signal::ctrl_c().await;
         line("\n  Good bye.");
     };
-    runtime
-        .block_on(couchwarden::serve(config, listener, stop))
+    let serving = runtime.spawn(couchwarden::serve(config, listener, stop));
+    subscriber::run(&authority);
+    tour::show(&company, &accounts, &authority);
+    couchwarden::observe::start();
+    let served = runtime.block_on(serving);
+    fill::tidy(&backend)?;
+    served
+        .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())
 }
 
 fn accounts(company: &Company) -> Vec<Account> {
     let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
+    let aylin = company.of("praxis.example");
     let mailbox = |owner: &company::Subscriber| {
         format!(
             "user_database:{}",
@@ -102,6 +110,7 @@ fn accounts(company: &Company) -> Vec<Account> {
                 format!("number_domain:{}", tariq.domain),
             ],
         ),
+        account("aylin", vec![format!("number_domain:{}", aylin.domain)]),
         account("ops", Vec::new()),
     ]
 }
@@ -138,7 +147,8 @@ fn config(backend: &Backend, certificates: &Path) -> Result<Config, String> {
     let text = format!(
         "[listen]\naddress = \"{ADDRESS}\"\ncertificates = {certificates:?}\n{}\n\
          [identity]\nadministrators = [\"ops\"]\nvouchers = [\"nodes\", \"couchdb\"]\nsession = {{ secret = \"{secret}\" }}\n\
-         [policies]\ndirectory = \"policies\"\n[nodes]\ndatabase = \"catconf\"\n",
+         [policies]\ndirectory = \"policies\"\n[nodes]\ndatabase = \"catconf\"\n\
+         [provisioning]\nurl = \"{URL}\"\n",
         backend.section()
     );
     let lines = |mistakes: Vec<couchwarden::config::Mistake>| {

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use crate::PASSWORD;
 use crate::company::Company;
 use crate::fill::Account;
 use crate::say::{Ink, ink, line};
-
-const URL: &str = "https://localhost:6984";
+use crate::{PASSWORD, URL};
 
 /// Something to try.
 struct Stop {
@@ -49,12 +47,14 @@ pub(crate) fn show(company: &Company, accounts: &[Account], authority: &Path) {
 
 fn people(company: &Company, accounts: &[Account]) {
     let (alice, tariq) = (company.of("backhaus.example"), company.of("hafen.example"));
+    let aylin = company.of("praxis.example");
     let told = [
         format!(
             "at {}: her number {}, her mailbox",
             alice.customer, alice.number
         ),
         format!("looks after the telephones of {}", tariq.customer),
+        format!("the same for {}, on her own device", aylin.customer),
         "administrator".to_owned(),
     ];
     for (account, told) in accounts.iter().zip(told) {
