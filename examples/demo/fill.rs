@@ -237,7 +237,7 @@ fn index(backend: &Backend) -> Result<(), String> {
 
 /// Ends the replications that were begun: who would go on with them is gone.
 pub(crate) fn tidy(backend: &Backend) -> Result<(), String> {
-    let list = "/_replicator/_all_docs?startkey=%22couchwarden:%22&endkey=%22couchwarden;%22";
+    let list = "/_replicator/_all_docs?startkey=%22couchwarden:%22&endkey=%22couchwarden%3B%22";
     let found = backend.ask("GET", list, None)?.json();
     for row in found["rows"].as_array().into_iter().flatten() {
         let (Some(id), Some(rev)) = (row["id"].as_str(), row["value"]["rev"].as_str()) else {

@@ -32,6 +32,17 @@ async function until(what, look) {
   throw new Error(`${what} has not come within ${PATIENCE / 1000} s; does CouchDB's replicator reach ${url}?`);
 }
 
+/** What is there once nothing has come for a second. */
+async function quiet(look) {
+  for (let seen = await look(), looks = 0; ;) {
+    await new Promise((wake) => { setTimeout(wake, 100); });
+    const now = await look();
+    looks = now.length === seen.length ? looks + 1 : 0;
+    seen = now;
+    if (looks === 10) return seen;
+  }
+}
+
 /** Hears `/_warden/provisioning/events`, and tells the ids of documents that were denied. */
 async function listen(denied) {
   const { body } = await ask('GET', '/_warden/provisioning/events');
@@ -57,24 +68,26 @@ async function main() {
     const { rows } = await mine.allDocs({ include_docs: true, startkey: 'number:', endkey: 'number:\uffff' });
     return rows.length > 0 && rows.map(({ doc }) => doc);
   });
-  await until('the rest', async () => (await mine.info()).doc_count > numbers.length);
-  const { rows } = await mine.allDocs({ include_docs: true });
-  const records = rows.map(({ doc }) => doc).filter(({ _id }) => !_id.startsWith('_design/'));
+  const records = await quiet(async () => {
+    const { rows } = await mine.allDocs({ include_docs: true });
+    return rows.map(({ doc }) => doc).filter(({ _id }) => !_id.startsWith('_design/'));
+  });
   const secrets = records.filter(({ sip_secret }) => sip_secret !== undefined).length;
   say('PouchDB.sync', `${records.length} records on her device, ${secrets} with a sip_secret`);
 
-  const { _id: id } = numbers[0];
-  const edit = async (change) => mine.put({ ...await mine.get(id), ...change, updated_by: name });
-  await edit({ display_name: `${numbers[0].display_name} (mobile)` });
+  const [{ _id: id, display_name: shown }, { _id: other }] = numbers;
+  const edit = async (which, change) => mine.put({ ...await mine.get(which), ...change, updated_by: name });
+  const renamed = `${shown.split(' (')[0]} (${new Date().toLocaleTimeString()})`;
+  await edit(id, { display_name: renamed });
   await until('her edit', async () => {
     const stored = await (await ask('GET', `/provisioning/${encodeURIComponent(id)}`)).json();
-    return stored.updated_by === name;
+    return stored.display_name === renamed;
   });
   say('she renames a number', 'stored in `provisioning`, by CouchDB\'s replicator');
 
-  await edit({ tariff: 'free' });
-  await until('a denial', async () => denied.has(id));
-  say('she changes its tariff', 'replication:denied; `provisioning` keeps what it had');
+  await edit(other, { tariff: 'free' });
+  await until('a denial', async () => denied.has(other));
+  say('she changes a tariff', 'replication:denied; `provisioning` keeps what it had');
   sync.cancel();
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Invariant: a token is good as long as the document that holds it.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::caller::{Caller, User};
@@ -74,11 +75,14 @@ impl Provisioning {
         };
         let wanted = replication::document(direction, &self.ends, &mark, &Secret::new(""));
         let half = now.saturating_add(TOKEN.as_secs() / 2);
+        let held = found.as_ref().and_then(replication::authorization);
+        let alive = self.is_alive(held.map(str::as_bytes)).await;
         let kept = found.as_ref().filter(|document| {
             let fits = |known: Mark| {
                 known.owner == mark.owner && known.rights == mark.rights && known.expires > half
             };
-            Mark::read(document).is_some_and(fits)
+            alive
+                && Mark::read(document).is_some_and(fits)
                 && !replication::has_failed(document)
                 && replication::is_same_way(document, &wanted)
         });
@@ -104,6 +108,14 @@ impl Provisioning {
         let id = direction.id(db).ok_or(Refusal::Internal)?;
         self.couch.put(&self.replicator, &id, &document).await?;
         Ok(kept.is_some())
+    }
+
+    /// Is a replication let in that holds this? Not when its user has another password by now, or the secret has
+    /// changed by which tokens are signed.
+    async fn is_alive(&self, authorization: Option<&[u8]>) -> bool {
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let recognised = self.identity.recognise(authorization, None, here).await;
+        authorization.is_some() && recognised.is_ok()
     }
 
     /// For how many seconds a use need not be written down again.
@@ -211,7 +223,12 @@ impl Provisioning {
     }
 
     async fn look_after(&self, entry: Entry) -> Result<(), Refusal> {
-        let Entry { mark, state, user } = entry;
+        let Entry {
+            mark,
+            state,
+            user,
+            authorization,
+        } = entry;
         let db = &mark.database;
         let Some(user) = user.filter(|user| plan::provisioned(user).as_ref() == Some(db)) else {
             self.end(db, false).await?;
@@ -219,9 +236,12 @@ impl Provisioning {
         };
         let idle = mark.used.saturating_add(self.timeout.as_secs()) < now();
         let same = self.rights(&user).await? == mark.rights;
+        let authorization = authorization.as_ref().map(Secret::expose);
+        let running = state == State::Running && self.is_alive(authorization).await;
         match state {
             State::Running | State::Failed if idle => Ok(self.end(db, true).await?),
-            State::Running | State::Parked if same => Ok(()),
+            State::Running if same && running => Ok(()),
+            State::Parked if same => Ok(()),
             State::Running | State::Failed | State::Parked => {
                 self.start(&user, db).await.map(|_| ())
             }

@@ -14,6 +14,7 @@ use crate::couch::CouchError;
 use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::DbName;
+use crate::secret::Secret;
 
 /// How many changed documents are read in one go.
 const PAGE: usize = 500;
@@ -33,6 +34,8 @@ pub(super) struct Entry {
     pub(super) state: State,
     /// Whose it is, when that was last read.
     pub(super) user: Option<User>,
+    /// What it comes to us with.
+    pub(super) authorization: Option<Secret>,
 }
 
 /// What becomes of it.
@@ -78,8 +81,14 @@ impl Register {
         match state.zip(mark) {
             Some((state, mark)) => {
                 let user = self.entries.remove(id).and_then(|entry| entry.user);
-                self.entries
-                    .insert(id.to_owned(), Entry { mark, state, user });
+                let authorization = replication::authorization(document).map(Secret::new);
+                let entry = Entry {
+                    mark,
+                    state,
+                    user,
+                    authorization,
+                };
+                self.entries.insert(id.to_owned(), entry);
             }
             None => {
                 self.entries.remove(id);

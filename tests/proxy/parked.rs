@@ -106,6 +106,27 @@ async fn a_parked_replication_is_woken_by_a_change_that_concerns_its_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replication_goes_on_when_its_user_has_another_password() {
+    let world = world("replication_timeout = \"20s\"\n").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let db = provision(&world, &una).await;
+    until_ids(&world, &db, "endpoint:1@a.example number:1@a.example").await;
+    let path = format!("/_users/org.couchdb.user:{}", name(&una));
+    let mut account = world.backend().get(&path).await.yes();
+    account["password"] = json!("another");
+    let held = jobs(&world, &db).await[0]["source"]["headers"]["Authorization"].clone();
+    world.backend().put(&path, account).await.yes();
+    let borne = world.anonymous();
+    let borne = borne.with_header("authorization", held.as_str().unwrap());
+    let asked = async || borne.get("/@provisioning/_changes").await.status;
+    until("the old token's end", asked, |status| *status == 401).await;
+    let new = json!({ "_id": "number:5@a.example", "user_access": true });
+    world.fill("provisioning", json!([new])).await;
+    let all = "endpoint:1@a.example number:1@a.example number:5@a.example";
+    until_ids(&world, &db, all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn logging_out_ends_a_replication_where_it_is_configured() {
     let world = world("end_on_logout = true\n").await;
     let una = world.user("una", &["number_domain:a.example"]);
