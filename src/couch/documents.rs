@@ -77,12 +77,12 @@ impl Couch {
         Ok(found)
     }
 
-    /// The same; nothing, too, for what is too long or too deep to be read.
+    /// The same; none for what is there and too long or too deep to be read.
     pub(crate) async fn read_readable(
         &self,
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
-    ) -> Result<Vec<Vec<Value>>, CouchError> {
+    ) -> Result<Vec<Option<Vec<Value>>>, CouchError> {
         let mut found = Vec::with_capacity(wanted.len());
         let mut batches = vec![wanted];
         while let Some(batch) = batches.pop() {
@@ -90,8 +90,8 @@ impl Couch {
                 Err(CouchError::TooDeep | CouchError::TooLong(_)) if batch.len() > 1 => {
                     halve(&mut batches, batch);
                 }
-                Err(CouchError::TooDeep | CouchError::TooLong(_)) => found.push(Vec::new()),
-                outcome => found.extend(outcome?),
+                Err(CouchError::TooDeep | CouchError::TooLong(_)) => found.push(None),
+                outcome => found.extend(outcome?.into_iter().map(Some)),
             }
         }
         Ok(found)

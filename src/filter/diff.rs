@@ -100,6 +100,7 @@ async fn stored(
         let stored = documents.map(|((id, _), leaves)| {
             let visible = leaves
                 .iter()
+                .flatten()
                 .filter(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_)));
             visible.flat_map(revisions).collect()
         });

@@ -58,7 +58,7 @@ pub(crate) async fn shows_a_leaf(asker: &Asker, lens: &Lens, id: &str) -> Result
     let leaves = leaves.map_err(|_| Cut::Upstream)?;
     let mut known = Known::default();
     for _ in 0..ROUNDS {
-        let mut leaves = leaves.iter().flatten();
+        let mut leaves = leaves.iter().flatten().flatten();
         if leaves.any(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_))) {
             return Ok(true);
         }

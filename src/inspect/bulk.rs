@@ -102,7 +102,8 @@ impl Batch {
         while entries.peek().is_some() {
             let part: Vec<Entry> = entries.by_ref().take(BATCH).collect();
             let stored = if self.new_edits {
-                replaced(couch, db, &part).await?
+                let stored = replaced(couch, db, &part).await?;
+                stored.into_iter().map(Some).collect()
             } else {
                 leaves(couch, db, &part).await?
             };
@@ -110,9 +111,13 @@ impl Batch {
                 let one = match entry {
                     Entry::Local { id, document } => sent_on(id, &document),
                     Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
+                    Entry::Document(written) if stored.is_none() => {
+                        let why = Refused::forbidden("this document may not be written");
+                        Judged::Answered(why.into_row(&written.id, written.rev.as_deref()))
+                    }
                     Entry::Document(written) => {
                         let (id, rev) = (written.id.clone(), written.rev.clone());
-                        let stored = made.beside(&id, stored);
+                        let stored = made.beside(&id, stored.unwrap_or(Stored::Leaves(Vec::new())));
                         match settle(couch, db, rules, written, &stored).await? {
                             Ok(document) => {
                                 let one = sent_on(id.clone(), &document);
@@ -247,8 +252,12 @@ async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stor
     Ok(part.iter().map(place).collect())
 }
 
-/// Without `new_edits`: every leaf.
-async fn leaves(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stored>, Refusal> {
+/// Without `new_edits`: every leaf; none where they can't be read, and so can't be judged.
+async fn leaves(
+    couch: &Couch,
+    db: &DbName,
+    part: &[Entry],
+) -> Result<Vec<Option<Stored>>, Refusal> {
     let ids = part
         .iter()
         .filter_map(Entry::written)
@@ -256,15 +265,16 @@ async fn leaves(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stored
     let ids: Vec<(&str, Option<&str>)> = ids.collect();
     let mut found = match ids.is_empty() {
         true => Vec::new(),
-        false => couch.read_revisions(db, &ids).await?,
+        false => couch.read_readable(db, &ids).await?,
     }
     .into_iter();
     let place = |entry: &Entry| {
-        let leaves = entry
-            .written()
-            .and_then(|_| found.next())
-            .unwrap_or_default();
-        Stored::Leaves(leaves.into_iter().map(Leaf::stored).collect())
+        let leaves = match entry.written() {
+            Some(_) => found.next().flatten()?,
+            None => Vec::new(),
+        };
+        let leaves = leaves.into_iter().map(Leaf::stored);
+        Some(Stored::Leaves(leaves.collect()))
     };
     Ok(part.iter().map(place).collect())
 }

@@ -207,3 +207,36 @@ async fn a_visible_row_that_is_too_long_is_never_left_out() {
     );
     walt.get("/@notes/own").await.yes();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_too_deep_holds_up_no_batch() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    let rev = "2-0123456789abcdef0123456789abcdef";
+    let row = |id: &str| json!({ "_id": id, "_rev": rev, "owner": "walt" });
+    let batch = json!({ "new_edits": false, "docs": [row("deep"), row("new")] });
+    let written = walt.post("/@notes/_bulk_docs", batch).await.yes();
+    assert_eq!(written.as_array().unwrap().len(), 1, "{written}");
+    assert_eq!(
+        (&written[0]["id"], &written[0]["error"]),
+        (&json!("deep"), &json!("forbidden"))
+    );
+    assert_eq!(walt.get("/@notes/new").await.yes()["_rev"], rev);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wide_node_is_written_and_read_soon() {
+    let world = World::with("", "[nodes]\ndatabase = \"@catconf\"\n").await;
+    world.database("catconf", json!([])).await;
+    let ops = world.as_("ops");
+    let mut node = wide(40_000, |n| json!(n));
+    node.insert(
+        "metadata".into(),
+        json!({ "nodeId": "wide", "parents": [], "nodeAdmins": [] }),
+    );
+    let written = timeout(SOON, ops.put("/node/wide", Value::Object(node))).await;
+    written.expect("in time").yes();
+    let read = timeout(SOON, ops.get("/node/wide")).await;
+    let read = read.expect("in time").yes();
+    assert_eq!(read["cf39999"], 39_999);
+}
