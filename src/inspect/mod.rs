@@ -19,6 +19,9 @@ pub(crate) mod related;
 pub(crate) mod turns;
 pub(crate) mod view;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
 use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::query::QueryError;
@@ -32,9 +35,20 @@ impl From<QueryError> for Refusal {
     }
 }
 
+/// What takes some milliseconds to read, in bytes.
+const LONG: usize = 1024 * 1024;
+
 /// Reads a body as JSON. Two members of one name are an error: two readers could take different ones.
 pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
-    Value::parse(body).map_err(|error| Refusal::BadJson(format!("invalid UTF-8 JSON: {error}")))
+    let read = || Value::parse(body);
+    // A worker that is busy for long leaves its other requests to the rest of them.
+    let waits = Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
+    let value = match body.len() > LONG && waits {
+        true => block_in_place(read),
+        false => read(),
+    };
+    value.map_err(|error| Refusal::BadJson(format!("invalid UTF-8 JSON: {error}")))
 }
 
 #[cfg(test)]
