@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::header::{RANGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
+use http_body::Body as _;
 
 use crate::body::{Body, boxed, empty, full};
 use crate::client::Kind;
@@ -58,6 +59,18 @@ pub struct Outbound {
 impl Outbound {
     pub(crate) fn into_parts(self) -> (Request<Body>, Kind) {
         (self.request, self.kind)
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        !self.request.body().is_end_stream()
+    }
+
+    /// The same request, its body inside another.
+    pub(crate) fn map_body(self, around: impl FnOnce(Body) -> Body) -> Self {
+        Self {
+            request: self.request.map(around),
+            kind: self.kind,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::client::Answered;
 use crate::couch::{Couch, CouchError};
 use crate::filter::known::Wanted;
 use crate::filter::pages::Part;
+use crate::inspect::turns::Turn;
 use crate::json::Value;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
@@ -60,9 +61,10 @@ impl Asker {
         self.upstream.send(outbound).await
     }
 
-    /// Writes the document that the permit is about.
+    /// Writes the document that the permit is about, in its turn.
     pub(crate) async fn write(
         &self,
+        turn: Turn,
         method: Method,
         query: Query,
         document: Vec<u8>,
@@ -73,9 +75,25 @@ impl Asker {
             query,
             body,
         };
-        self.upstream
-            .send(self.rewrite.document(&self.permit, change)?)
-            .await
+        let outbound = self.rewrite.document(&self.permit, change)?;
+        self.upstream.send_in(turn, outbound).await
+    }
+
+    /// Writes a batch of documents, in their turn.
+    pub(crate) async fn write_batch(
+        &self,
+        turn: Turn,
+        batch: Vec<u8>,
+    ) -> Result<Response<Answered>, Refusal> {
+        let change = Change {
+            method: Method::Post,
+            query: Query::default(),
+            body: Some(batch),
+        };
+        let outbound = self
+            .rewrite
+            .changed(&self.permit, change, "application/json")?;
+        self.upstream.send_in(turn, outbound).await
     }
 
     /// Reads what rows wait for. What CouchDB does not have is `None`; an answer that can't be read is a cut.

@@ -49,9 +49,7 @@ pub(crate) async fn copy(
     };
     let written = Written::read(Some(to), &target, None, source)?;
     let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    let upstream = put(&asker, &DocumentQuery::default(), &document).await?;
-    drop(turn);
-    answer(upstream).await
+    answer(put(&asker, turn, &DocumentQuery::default(), &document).await?).await
 }
 
 /// The document to be copied, as far as the caller sees it, its attachments inside.

@@ -29,9 +29,7 @@ pub(crate) async fn form(
     }
     let query = asker.permit.route().query.document()?;
     let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    let upstream = put(&asker, &query, &document).await?;
-    drop(turn);
-    answer(upstream).await
+    answer(put(&asker, turn, &query, &document).await?).await
 }
 
 /// The document of the form, or the stored one as its writer sees it.

@@ -23,7 +23,7 @@ use crate::json::{FieldPath, Value};
 use crate::policy::keep_fields;
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
-use crate::route::{Call, DatabaseCall, Method, Route};
+use crate::route::{Call, DatabaseCall, DocId, Method, Route};
 
 /// How many documents are read at once.
 const BATCH: usize = 200;
@@ -47,51 +47,49 @@ pub(crate) async fn tombstones(
     limits: &Limits,
 ) -> Result<Answer, Refusal> {
     let route = asker.permit.route();
-    let (permit, upstream) = (&asker.permit, &asker.upstream);
+    let permit = &asker.permit;
     let deletes = route.method == Method::Delete;
     let if_match = intake.header(&IF_MATCH).map(str::to_owned);
     let kind = intake.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
-    let Some(mut sent) = Sent::read(route, if_match.as_deref(), &kind, &body).await else {
-        let outbound = asker
-            .rewrite
-            .verbatim(permit, None, intake.with_body(body, limits))?;
-        return Ok(Answer::verbatim(upstream.send(outbound).await?, true, None));
-    };
-    let pass = match sent.forced {
+    let mut sent = Sent::read(route, if_match.as_deref(), &kind, &body).await;
+    let pass = match sent.as_ref().is_some_and(|sent| sent.forced) {
         true => Pass::Alone,
         false => Pass::SideBySide,
     };
-    let turn = turns.take(asker.db.as_str(), sent.ids(), pass).await;
-    let kept = sent.keep(asker, fields).await?;
-    let answer = if kept && deletes {
-        let body = sent.into_body(&body);
-        let query = route.query.document()?;
-        let query = DocumentQuery {
-            rev: query.rev,
-            w: query.w,
-            ..Default::default()
-        };
-        let outbound =
-            asker
-                .rewrite
-                .tombstone(permit, query.pairs(), intake.with_body(body, limits))?;
-        Answer::verbatim(upstream.send(outbound).await?, true, None).of_delete()
-    } else {
-        let body = if kept { sent.into_body(&body) } else { body };
-        let outbound = asker
-            .rewrite
-            .verbatim(permit, None, intake.with_body(body, limits))?;
-        Answer::verbatim(upstream.send(outbound).await?, true, None)
+    // Security: what ends nothing takes its turn too. (`no_way_to_write_lets_a_forged_history_roll_it_back`)
+    let named = route.document().map(DocId::as_str);
+    let ids = sent.iter().flat_map(Sent::ids).chain(named);
+    let turn = turns.take(asker.db.as_str(), ids, pass).await;
+    let kept = match &mut sent {
+        Some(sent) => sent.keep(asker, fields).await?,
+        None => false,
     };
-    drop(turn);
-    Ok(answer)
+    let body = match sent {
+        Some(sent) if kept => sent.into_body(&body),
+        Some(_) | None => body,
+    };
+    let intake = intake.with_body(body, limits);
+    if !(kept && deletes) {
+        let outbound = asker.rewrite.verbatim(permit, None, intake)?;
+        let upstream = asker.upstream.send_in(turn, outbound).await?;
+        return Ok(Answer::verbatim(upstream, true, None));
+    }
+    let query = route.query.document()?;
+    let query = DocumentQuery {
+        rev: query.rev,
+        w: query.w,
+        ..Default::default()
+    };
+    let outbound = asker.rewrite.tombstone(permit, query.pairs(), intake)?;
+    let upstream = asker.upstream.send_in(turn, outbound).await?;
+    Ok(Answer::verbatim(upstream, true, None).of_delete())
 }
 
 impl Sent {
-    /// What is written; `None` where nothing can be deleted by it, or where it can't be read.
+    /// What is written; `None` where it can't be read.
     async fn read(route: &Route, if_match: Option<&str>, kind: &str, body: &Bytes) -> Option<Self> {
         let Some(id) = route.document() else {
-            let value = read(body)?;
+            let value = Value::parse(body).ok()?;
             return Some(match is_batch(route) {
                 true => Self {
                     forced: value.get("new_edits").and_then(Value::as_bool) == Some(false),
@@ -115,7 +113,7 @@ impl Sent {
             }
             Method::Get | Method::Head | Method::Put | Method::Delete | Method::Copy => None,
         };
-        let value = read(within.as_ref().unwrap_or(body))?;
+        let value = Value::parse(within.as_ref().unwrap_or(body)).ok()?;
         let written = Written::read(Some(id), &query, if_match, value).ok()?;
         let forced = query.new_edits == Some(false);
         Some(Self::one(written.document, within, forced))
@@ -202,12 +200,6 @@ impl Sent {
         let after = body.get(place + length..).unwrap_or_default();
         [before, &bytes, after].concat().into()
     }
-}
-
-/// JSON that may hold a tombstone, and has one meaning.
-fn read(bytes: &[u8]) -> Option<Value> {
-    let may = memmem::find(bytes, b"_deleted").is_some() || memmem::find(bytes, b"\\u").is_some();
-    may.then(|| Value::parse(bytes).ok()).flatten()
 }
 
 fn ends_something(document: &Value) -> bool {

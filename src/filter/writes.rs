@@ -9,7 +9,6 @@ use crate::client::Answered;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::errors;
-use crate::filter::pages::Part;
 use crate::inspect;
 use crate::inspect::attachments::{following, in_order};
 use crate::inspect::bulk::{Batch, Judged, body};
@@ -22,7 +21,7 @@ use crate::policy::WriteRules;
 use crate::refusal::Refusal;
 use crate::route::DocId;
 use crate::route::query::DocumentQuery;
-use crate::route::{Call, DatabaseCall, Method, Query};
+use crate::route::{Call, DatabaseCall, Method};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -55,12 +54,10 @@ where
     {
         return Err(Refusal::Conflict);
     }
-    let upstream = put(&asker, &query, &document).await?;
-    drop(turn);
-    answer(upstream).await
+    answer(put(&asker, turn, &query, &document).await?).await
 }
 
-/// `PUT` of one document with its attachments behind it.
+/// `PUT` of one document with its attachments behind it. Where CouchDB will not check it, all of it must be here.
 pub(crate) async fn related(
     asker: Asker,
     rules: &WriteRules,
@@ -83,20 +80,30 @@ pub(crate) async fn related(
     let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
     in_order(&mut document, &announced);
     let outgoing = parts.behind(&announced, &document)?;
-    let upstream = if outgoing.has_parts() {
-        // A slow client must not keep those waiting whom CouchDB checks.
-        let turn = (query.new_edits == Some(false)).then_some(turn);
-        let query = sent_query(&query).pairs();
-        let outbound = asker.rewrite.related(&asker.permit, query, outgoing)?;
-        let upstream = asker.upstream.send(outbound).await?;
-        drop(turn);
-        upstream
-    } else {
+    // What CouchDB checks gives its turn back while the parts are still to come.
+    let turn = (query.new_edits == Some(false)).then_some(turn);
+    let again = turns.later(&asker.db, id_of(&document));
+    if !outgoing.has_parts() {
         // CouchDB would wait for parts that do not come.
         outgoing.drain().await?;
-        put(&asker, &query, &document).await?
+        let turn = match turn {
+            Some(turn) => turn,
+            None => again.await,
+        };
+        return answer(put(&asker, turn, &query, &document).await?).await;
+    }
+    let (query, tail) = (sent_query(&query).pairs(), outgoing.tail());
+    let outbound = asker.rewrite.related(&asker.permit, query, outgoing)?;
+    let upstream = match turn {
+        Some(turn) => asker.upstream.send_in(turn, outbound).await?,
+        None => asker.upstream.send_late(again, tail, outbound).await?,
     };
     answer(upstream).await
+}
+
+fn id_of(document: &Value) -> &str {
+    let id = document.get("_id").and_then(Value::as_str);
+    id.unwrap_or_default()
 }
 
 /// What policy makes of one write, and its turn: until the write is stored, none that is not checked by CouchDB
@@ -120,9 +127,10 @@ pub(crate) async fn judged(
     Ok((document.map_err(Refused::into_refusal)?, turn))
 }
 
-/// Sends one judged document.
+/// Sends one judged document, in its turn.
 pub(crate) async fn put(
     asker: &Asker,
+    turn: Turn,
     query: &DocumentQuery,
     document: &Value,
 ) -> Result<Response<Answered>, Refusal> {
@@ -135,7 +143,7 @@ pub(crate) async fn put(
     );
     let method = if unnamed { Method::Post } else { Method::Put };
     asker
-        .write(method, sent_query(query).pairs(), document.to_bytes())
+        .write(turn, method, sent_query(query).pairs(), document.to_bytes())
         .await
 }
 
@@ -178,12 +186,7 @@ pub(crate) async fn bulk(
     let rows = match body(&judged, new_edits) {
         None => Vec::new(),
         Some(body) => {
-            let part = Part {
-                method: Method::Post,
-                query: Query::default(),
-                body: Some(body),
-            };
-            let upstream = asker.ask(part).await?;
+            let upstream = asker.write_batch(turn, body).await?;
             if !upstream.status().is_success() {
                 return Err(errors::refusal(upstream).await);
             }
@@ -197,7 +200,6 @@ pub(crate) async fn bulk(
             ))?
         }
     };
-    drop(turn);
     let rows = if new_edits {
         in_place(judged, rows)?
     } else {

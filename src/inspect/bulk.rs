@@ -308,3 +308,14 @@ pub(crate) fn body(judged: &[Judged], new_edits: bool) -> Option<Vec<u8>> {
     });
     Some(body)
 }
+
+/// The ids that a document or a batch names, which is not judged; none where it can't be read in one way.
+pub(crate) fn ids(body: &[u8]) -> Vec<String> {
+    let Ok(body) = Value::parse(body) else {
+        return Vec::new();
+    };
+    let batch = body.get("docs").and_then(Value::as_array);
+    let documents = batch.unwrap_or_default().iter().chain([&body]);
+    let ids = documents.filter_map(|document| document.get("_id")?.as_str());
+    ids.map(str::to_owned).collect()
+}

@@ -38,6 +38,7 @@ pub(crate) struct Outgoing {
     announced: VecDeque<Announced>,
     current: Option<Announced>,
     left: u64,
+    tail: u64,
 }
 
 /// A part that the client has announced.
@@ -106,9 +107,13 @@ impl Related {
         let kept = announced.iter().filter(|part| part.kept);
         let lengths = kept.map(|part| part.length.saturating_add(around));
         let left = lengths.fold(first.len() as u64, u64::saturating_add);
+        let closing = closing(&boundary).len() as u64;
+        let kept = announced.iter().rev().filter(|part| part.kept);
+        let empty = kept.take_while(|part| part.length == 0).count() as u64;
         Ok(Outgoing {
             parts: self.parts,
-            left: left.saturating_add(closing(&boundary).len() as u64),
+            left: left.saturating_add(closing),
+            tail: closing.saturating_add(empty.saturating_mul(around)),
             boundary,
             ready: VecDeque::from([Bytes::from(first)]),
             announced,
@@ -126,6 +131,11 @@ impl Outgoing {
     /// Whether anything follows the document at all.
     pub(crate) fn has_parts(&self) -> bool {
         self.announced.iter().any(|part| part.kept)
+    }
+
+    /// So many bytes at the end CouchDB does not need: it stores the document as soon as it has the attachments.
+    pub(crate) fn tail(&self) -> u64 {
+        self.tail
     }
 
     /// Reads to the end what will not be sent on.

@@ -1,15 +1,19 @@
 //! Writes without `new_edits` take turns: CouchDB checks nothing for them, so between judging one and storing it
 //! no other may pass for the same document.
 //!
-//! Writes whose revision travels with them disturb nobody but those, so they pass side by side.
+//! Every other write of a document disturbs nobody but those, so they pass side by side, whoever writes: what
+//! policy has not judged (an administrator's) may come in between as well.
 //!
-//! Invariant: turns are taken in one order, so that two batches never wait for each other.
+//! Invariant: turns are taken in one order, so that two batches never wait for each other; and nobody holds one
+//! while he waits for a client (`upstream::late`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use crate::route::DbName;
 
 /// One lock for each document that is being written.
 type Locks = Mutex<HashMap<u64, Arc<RwLock<()>>>>;
@@ -23,7 +27,7 @@ pub(crate) struct Turns(Arc<Locks>);
 pub(crate) enum Pass {
     /// Nobody else: a write without `new_edits`.
     Alone,
-    /// Those whose revision travels with them.
+    /// Those whose revision travels with them, and those that are not judged.
     SideBySide,
 }
 
@@ -73,6 +77,19 @@ impl Turns {
             }
         }
         turn
+    }
+
+    /// The turn of one document beside others, taken when this is first polled.
+    pub(crate) fn later(
+        &self,
+        db: &DbName,
+        id: &str,
+    ) -> impl Future<Output = Turn> + Send + 'static + use<> {
+        let (turns, db, id) = (self.clone(), db.clone(), id.to_owned());
+        async move {
+            let ids = [id.as_str()].into_iter();
+            turns.take(db.as_str(), ids, Pass::SideBySide).await
+        }
     }
 }
 

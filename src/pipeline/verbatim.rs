@@ -29,10 +29,7 @@ impl Pipeline {
             true => intake,
             false => self.read_one_way(&permit, intake).await?,
         };
-        let (intake, turn) = self.turn(&permit, intake).await?;
-        let outbound = self.rewrite.verbatim(&permit, rev.as_deref(), intake)?;
-        let answer = self.upstream.send(outbound).await?;
-        drop(turn);
+        let answer = self.in_turn(&permit, rev.as_deref(), intake).await?;
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
         if failed && !administrator {
             return Err(errors::refusal(answer).await);

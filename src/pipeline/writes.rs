@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, REFERER};
 
-use super::{Conditions, LAST_EVENT_ID, Pipeline, text};
+use super::{Conditions, LAST_EVENT_ID, Pipeline, database, text};
+use crate::body::full;
+use crate::client::Answered;
 use crate::filter::answer::Answer;
 use crate::filter::attachments::judge_attachment;
 use crate::filter::copy::copy;
@@ -15,17 +18,15 @@ use crate::filter::head::matched;
 use crate::filter::lease::Lease;
 use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
+use crate::inspect::bulk::ids;
 use crate::inspect::form::is_from_here;
 use crate::inspect::related::Related;
-use crate::inspect::turns::{Pass, Turn};
+use crate::inspect::turns::Pass;
 use crate::intake::{Inbound, Intake};
 use crate::json::FieldPath;
 use crate::policy::{Permit, Plan, WriteRules};
 use crate::refusal::Refusal;
-use crate::route::Method;
-
-/// The longest body that is worth waiting for before a turn is taken.
-const SHORT: u64 = 1024 * 1024;
+use crate::route::{Call, DatabaseCall, DesignCall, DocId, Method, Route};
 
 impl Pipeline {
     /// A permit whose body, or whose answer, is judged: each kind of body in its own way.
@@ -101,7 +102,11 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         let asker = self.asker(permit)?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
-        let body = intake.body.stream();
+        // What CouchDB does not check keeps its turn while it is sent, so it must all be here.
+        let body = match asker.permit.route().query.document()?.new_edits {
+            Some(false) => full(intake.body.collect(self.limits.body).await?),
+            Some(true) | None => intake.body.stream(),
+        };
         let sent = Related::read(body, &kind.unwrap_or_default(), self.limits.body).await?;
         writes::related(asker, rules, &self.turns, if_match.as_deref(), sent).await
     }
@@ -145,27 +150,78 @@ impl Pipeline {
         Ok((Intake { body, ..intake }, bytes))
     }
 
-    /// The turn of a document that is written unjudged: those that CouchDB does not check wait for it too. A body
-    /// that may be long in coming has none.
-    pub(super) async fn turn(
+    /// Sends what is not judged, or not any more. A write has its turn: between judging a write that CouchDB does
+    /// not check and storing it, no other may pass.
+    ///
+    /// Security: every way to write a document whose id is known is here. What functions write under other ids
+    /// and what CouchDB does by itself (`_replicate`, `_purge`) passes couchwarden by.
+    /// (`no_way_to_write_lets_a_forged_history_roll_it_back`)
+    pub(super) async fn in_turn(
         &self,
         permit: &Permit,
+        rev: Option<&str>,
         intake: Intake,
-    ) -> Result<(Intake, Option<Turn>), Refusal> {
-        let (route, db) = (permit.route(), permit.route().db());
-        let writes = matches!(route.method, Method::Put | Method::Delete);
-        let short = intake.body.declared().is_some_and(|length| length <= SHORT);
-        let (true, true, Some(id), Some(db)) = (writes, short, route.document(), db) else {
-            return Ok((intake, None));
-        };
-        let pass = match route.query.value("new_edits") {
-            Some("false") => Pass::Alone,
-            Some(_) | None => Pass::SideBySide,
-        };
-        let (intake, body) = self.whole(intake).await?;
-        let ids = [id.as_str()].into_iter();
-        let turn = self.turns.take(db.as_str(), ids, pass).await;
-        Ok((intake.with_body(body, &self.limits), Some(turn)))
+    ) -> Result<Response<Answered>, Refusal> {
+        let (upstream, rewrite) = (&self.upstream, &self.rewrite);
+        match sending(permit.route()) {
+            Sending::Nothing => upstream.send(rewrite.verbatim(permit, rev, intake)?).await,
+            Sending::Bytes(id) => {
+                let turn = self.turns.later(&database(permit)?, id.as_str());
+                let outbound = rewrite.verbatim(permit, rev, intake)?;
+                upstream.send_late(turn, 0, outbound).await
+            }
+            Sending::Documents(id) => {
+                let (intake, body) = self.whole(intake).await?;
+                let named = match id {
+                    Some(_) => Vec::new(),
+                    None => ids(&body),
+                };
+                let ids = named.iter().map(String::as_str);
+                let ids = ids.chain(id.map(DocId::as_str));
+                let db = database(permit)?;
+                let pass = Pass::SideBySide;
+                let turn = self.turns.take(db.as_str(), ids, pass).await;
+                let intake = intake.with_body(body, &self.limits);
+                let outbound = rewrite.verbatim(permit, rev, intake)?;
+                upstream.send_in(turn, outbound).await
+            }
+        }
+    }
+}
+
+/// How a request that is not judged writes.
+enum Sending<'r> {
+    /// No document, or none that it names.
+    Nothing,
+    /// This document, by bytes that pass as they come.
+    Bytes(&'r DocId),
+    /// This one, or those that its body names.
+    Documents(Option<&'r DocId>),
+}
+
+fn sending(route: &Route) -> Sending<'_> {
+    let Call::Database { db: _, call } = &route.call else {
+        return Sending::Nothing;
+    };
+    if matches!(route.method, Method::Get | Method::Head) {
+        return Sending::Nothing;
+    }
+    if let Some(id) = route.document() {
+        return Sending::Documents(Some(id));
+    }
+    if let DatabaseCall::Attachment { doc: id, .. }
+    | DatabaseCall::CopyDocument { to: id, .. }
+    | DatabaseCall::Design {
+        call: DesignCall::Update(_, Some(id)),
+        ..
+    } = call
+    {
+        return Sending::Bytes(id);
+    }
+    let posted = route.is_of_a_database() && route.method == Method::Post;
+    match posted || matches!(call, DatabaseCall::BulkDocs) {
+        true => Sending::Documents(None),
+        false => Sending::Nothing,
     }
 }
 

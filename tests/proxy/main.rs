@@ -63,6 +63,7 @@ mod tags;
 mod tokens;
 mod tombstones;
 mod travel;
+mod turns;
 mod upstream;
 mod views;
 mod worlds;

@@ -1,16 +1,27 @@
-//! A relay between couchwarden and the backend that writes down what couchwarden asks.
+//! A relay between couchwarden and the backend that writes down what couchwarden asks, and can stop it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 const METHODS: [&str; 6] = ["GET /", "HEAD /", "POST /", "PUT /", "DELETE /", "COPY /"];
 
 pub(crate) struct Tap {
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    gate: Arc<Gate>,
+}
+
+/// Stops one request on its way.
+#[derive(Default)]
+struct Gate {
+    /// The request that has this in it.
+    stops: Mutex<Option<String>>,
+    stopped: Notify,
+    goes: Notify,
 }
 
 impl Tap {
@@ -18,16 +29,31 @@ impl Tap {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
-        let written = Arc::clone(&log);
+        let gate = Arc::<Gate>::default();
+        let (written, stops) = (Arc::clone(&log), Arc::clone(&gate));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let log = Arc::clone(&written);
+                let (log, gate) = (Arc::clone(&written), Arc::clone(&stops));
                 tokio::spawn(async move {
-                    let _ = relay(client, upstream, log).await;
+                    let _ = relay(client, upstream, log, gate).await;
                 });
             }
         });
-        Self { address, log }
+        Self { address, log, gate }
+    }
+
+    /// The next request that has this in it does not go on before `release`.
+    pub(crate) fn stop(&self, within: &str) {
+        *self.gate.stops.lock().unwrap() = Some(within.to_owned());
+    }
+
+    /// Waits until that request has come.
+    pub(crate) async fn stopped(&self) {
+        self.gate.stopped.notified().await;
+    }
+
+    pub(crate) fn release(&self) {
+        self.gate.goes.notify_one();
     }
 
     /// Method and target of each request since the last time, errands about users aside.
@@ -42,6 +68,7 @@ async fn relay(
     client: TcpStream,
     upstream: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    gate: Arc<Gate>,
 ) -> std::io::Result<()> {
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
@@ -70,6 +97,13 @@ async fn relay(
                 log.lock().unwrap().push(asked[begin.unwrap()..].to_owned());
             }
             line.clear();
+        }
+        let within =
+            |stops: &mut String| String::from_utf8_lossy(&buffer[..read]).contains(stops.as_str());
+        let stops = gate.stops.lock().unwrap().take_if(within).is_some();
+        if stops {
+            gate.stopped.notify_one();
+            gate.goes.notified().await;
         }
         to_server.write_all(&buffer[..read]).await?;
     }
