@@ -81,6 +81,18 @@ pub enum Visibility {
     Visible,
 }
 
+impl Clause {
+    fn is_within(&self, wider: &Self) -> bool {
+        match (self, wider) {
+            (_, Self::All) => true,
+            (Self::All | Self::Only(_), Self::Except(paths)) => paths.is_empty(),
+            (Self::Except(own), Self::Except(paths)) => paths.iter().all(|path| own.contains(path)),
+            (Self::Only(own), Self::Only(paths)) => own.iter().all(|path| paths.contains(path)),
+            (Self::All | Self::Except(_), Self::Only(_)) => false,
+        }
+    }
+}
+
 impl Fields {
     /// Shows everything.
     pub fn all() -> Self {
@@ -137,6 +149,19 @@ impl Fields {
                 Clause::Except(paths) => paths.is_empty(),
                 Clause::Only(_) => false,
             })
+    }
+
+    /// Do the others show all that these do, in every document? Not where the paths alone can't tell.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let shown = |clause: &Clause| other.clauses.iter().any(|wider| clause.is_within(wider));
+        let hidden = |path: &FieldPath| {
+            let leaves_out = |clause: &Clause| match clause {
+                Clause::Except(paths) => paths.contains(path),
+                Clause::All | Clause::Only(_) => false,
+            };
+            self.hidden.contains(path) || self.clauses.iter().all(leaves_out)
+        };
+        self.clauses.iter().all(shown) && other.hidden.iter().all(hidden)
     }
 
     /// What the clauses are, for fingerprints and messages.

@@ -169,6 +169,7 @@ fn unbound(policy: &Policy, db: &str, need: DatabaseNeed<'_>) -> Plan {
 const WRITES: Mask = Mask::WRITE
     .and(Simple::DesignWrite)
     .and(Simple::Read)
+    .and(Simple::Find)
     .and(Simple::Design);
 const READS: Mask = Mask::of(Simple::Read).and(Simple::Design);
 
@@ -196,7 +197,7 @@ fn interest(need: DatabaseNeed<'_>) -> Interest<'_> {
         | DatabaseNeed::Copy(..) => Interest::simple(WRITES),
         DatabaseNeed::Unjudged => Interest::simple(Mask::default()),
         DatabaseNeed::Untouched(what) => {
-            let all = Interest::simple(WRITES.and(Simple::Find));
+            let all = Interest::simple(WRITES);
             match what {
                 Untouched::Function(ddoc, name) | Untouched::Update(ddoc, name) => {
                     all.function(ddoc.as_str(), name.as_str())

@@ -31,6 +31,7 @@ pub struct WriteRules {
     pub(super) permits: Vec<Applied>,
     pub(super) forbids: Vec<Applied>,
     reads: Lens,
+    finds: Lens,
     pub(super) hides: Vec<Applied>,
     decision_fields: Arc<[FieldPath]>,
     pub(super) everything: bool,
@@ -73,6 +74,7 @@ impl WriteRules {
             permits: permits.cloned().collect(),
             forbids: forbids.cloned().collect(),
             reads: Lens::new(grants, Simple::Read, Mask::of(Simple::Read)),
+            finds: Lens::new(grants, Simple::Find, Mask::of(Simple::Read)),
             hides: grants.hides.clone(),
             decision_fields,
             everything: grants.administrator,
@@ -240,6 +242,11 @@ impl WriteRules {
             Some(change) => may_change(change, stored, &whole),
             None => Ok(()),
         })?;
+        // Security: what was put back is shown by the new document's rules.
+        // (`nobody_uncovers_hidden_fields_by_altering_what_hides_them`)
+        if self.widens(&fields, stored, &whole) {
+            return Err(forbidden("this would show you more of the document"));
+        }
         Ok(whole)
     }
 

@@ -64,6 +64,7 @@ mod tokens;
 mod tombstones;
 mod travel;
 mod turns;
+mod uncovering;
 mod upstream;
 mod views;
 mod worlds;

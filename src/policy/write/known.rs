@@ -43,6 +43,19 @@ impl WriteRules {
         })
     }
 
+    /// Would he see more of the new document than of the stored one, of which he sees `before`? Whether there is
+    /// anything more in it makes no difference: he would learn that.
+    pub(super) fn widens(&self, before: &Fields, stored: &Value, new: &Value) -> bool {
+        let id = new.get("_id").and_then(Value::as_str).unwrap_or_default();
+        [&self.reads, &self.finds].into_iter().any(|lens| {
+            let Some(after) = lens.judge(id, Some(new)) else {
+                return false;
+            };
+            let own = lens.judge(id, Some(stored));
+            !after.is_within(before) && !own.is_some_and(|own| after.is_within(&own))
+        })
+    }
+
     /// What the caller sees of a document that he writes; `None`: for him it is not there.
     pub(super) fn fields(&self, step: &Step<'_>, document: &Value) -> Option<Fields> {
         let id = document

@@ -1,0 +1,117 @@
+//! Rules decide by fields; who writes those fields decides. What is hidden from him stays hidden from him.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, World};
+
+const RULES: &str = r#"
+[[rule]]
+name = "clerks"
+databases = ["@notes"]
+callers = { names = ["$walt"] }
+permit = ["read", "write"]
+
+[[rule]]
+name = "secrets"
+databases = ["@notes"]
+callers = { names = ["$walt"] }
+hide = ["pin"]
+documents = { kind = "secret" }
+
+[[rule]]
+name = "public"
+databases = ["@staff"]
+callers = { names = ["$walt"] }
+permit = ["read"]
+documents = { public = true }
+
+[[rule]]
+name = "team"
+databases = ["@staff", "@found"]
+callers = { names = ["$walt"] }
+permit = ["read", "write"]
+show = ["title", "public", "team"]
+documents = { team = "red" }
+
+[[rule]]
+name = "found"
+databases = ["@found"]
+callers = { names = ["$walt"] }
+permit = ["find"]
+documents = { public = true }
+"#;
+
+async fn world() -> World {
+    let world = World::start(RULES).await;
+    let notes = json!([
+        { "_id": "d", "kind": "secret", "pin": "4711", "t": 1 },
+        { "_id": "bare", "kind": "secret", "t": 1 },
+    ]);
+    world.database("notes", notes).await;
+    for name in ["staff", "found"] {
+        let staff = json!([{ "_id": "d", "team": "red", "title": "x", "salary": 9 }]);
+        world.database(name, staff).await;
+    }
+    world
+}
+
+/// Sends the document in every way there is.
+async fn every_way(who: &Client, db: &str, document: &Value) -> Vec<Answer> {
+    let path = format!("/@{db}/{}", document["_id"].as_str().unwrap());
+    let (start, tail) = document["_rev"].as_str().unwrap().split_once('-').unwrap();
+    let next = start.parse::<u64>().unwrap() + 1;
+    let mut forced = document.clone();
+    forced["_rev"] = format!("{next}-ab").into();
+    forced["_revisions"] = json!({ "start": next, "ids": ["ab", tail] });
+    let batch = format!("/@{db}/_bulk_docs");
+    vec![
+        who.put(&path, document.clone()).await,
+        who.post(&format!("/@{db}"), document.clone()).await,
+        who.put(&format!("{path}?new_edits=false"), forced.clone())
+            .await,
+        who.post(&batch, json!({ "docs": [document] })).await,
+        who.post(&batch, json!({ "docs": [forced], "new_edits": false }))
+            .await,
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_uncovers_hidden_fields_by_altering_what_hides_them() {
+    let world = world().await;
+    let walt = world.as_("walt");
+    for (db, id, field, value) in [
+        ("notes", "d", "kind", json!("open")),
+        // Whether there is anything to uncover is nothing to learn either.
+        ("notes", "bare", "kind", json!("open")),
+        ("notes", "d", "kind", Value::Null),
+        ("staff", "d", "public", json!(true)),
+        ("found", "d", "public", json!(true)),
+    ] {
+        let mut document = walt.get(&format!("/@{db}/{id}")).await.yes();
+        document[field] = value;
+        for answer in every_way(&walt, db, &document).await {
+            let told = answer.json();
+            let told = told.get(0).unwrap_or(&told);
+            assert_eq!(told["error"], "forbidden", "{db} {answer:?}");
+        }
+        let now = world.backend().get(&format!("/@{db}/{id}")).await.yes();
+        assert_eq!(now["_rev"], document["_rev"], "{now}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_shows_no_more_than_before_is_written() {
+    let world = world().await;
+    let walt = world.as_("walt");
+    let mut document = walt.get("/@notes/d").await.yes();
+    document["t"] = 2.into();
+    walt.put("/@notes/d", document).await.yes();
+    // From open to secret.
+    let open = json!({ "kind": "open", "pin": "0815" });
+    let made = walt.put("/@notes/open", open).await.yes();
+    let covered = json!({ "_rev": made["rev"], "kind": "secret", "pin": "0815" });
+    walt.put("/@notes/open", covered).await.yes();
+    assert!(walt.get("/@notes/open").await.yes()["pin"].is_null());
+    let now = world.backend().get("/@notes/d").await.yes();
+    assert_eq!((&now["pin"], &now["t"]), (&json!("4711"), &json!(2)));
+}
