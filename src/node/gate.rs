@@ -48,7 +48,8 @@ impl Nodes {
         if *db != self.settings.database {
             return None;
         }
-        if matches!(route.method, Method::Get | Method::Head) {
+        // Security: a rewrite asked for by `GET` may go on as a `PUT`. (`functions_write_no_nodes_by_any_method`)
+        if !route.may_write() {
             return None;
         }
         gate_of(call, route.method)
@@ -164,7 +165,7 @@ impl Nodes {
     }
 }
 
-/// What a method that is not `GET` does to nodes.
+/// What a route that may write does to nodes.
 fn gate_of(call: &DatabaseCall, method: Method) -> Option<Gate> {
     match call {
         DatabaseCall::Document(id) if !id.is_design() => Some(match method {

@@ -154,7 +154,7 @@ impl Pipeline {
             Ok(Call::Server(_) | Call::Database { .. } | Call::Node(_) | Call::Warden(_))
             | Err(_) => {}
         }
-        let recognised = self.own_origin(&intake, recognised?)?;
+        let recognised = self.own_origin(&intake, &route, recognised?)?;
         recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
         self.admit(&recognised, text(&intake, &AUTHORIZATION))
             .await?;
@@ -195,8 +195,14 @@ impl Pipeline {
 
     /// Security: a page of another origin may not write with the cookie that a browser adds by itself.
     /// (`a_foreign_page_cannot_write_with_the_cookie`)
-    fn own_origin(&self, intake: &Intake, recognised: Recognised) -> Result<Recognised, Refusal> {
-        let writes = !matches!(intake.method, "GET" | "HEAD");
+    fn own_origin(
+        &self,
+        intake: &Intake,
+        route: &Result<Route, RouteError>,
+        recognised: Recognised,
+    ) -> Result<Recognised, Refusal> {
+        let functions = route.as_ref().is_ok_and(Route::may_write);
+        let writes = functions || !matches!(intake.method, "GET" | "HEAD");
         let by_cookie = recognised.scheme == Scheme::Cookie;
         let tls = intake.tls;
         if writes && by_cookie && self.cors.is_foreign(&intake.headers, tls, &intake.host) {

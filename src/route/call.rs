@@ -96,6 +96,22 @@ impl Route {
         )
     }
 
+    /// May it write? Functions of design documents may, whatever the method: `_update` stores what it returns, and
+    /// `_rewrite` says itself by which method it goes on.
+    pub fn may_write(&self) -> bool {
+        let runs = matches!(
+            self.call,
+            Call::Database {
+                call: DatabaseCall::Design {
+                    call: DesignCall::Update(..) | DesignCall::Rewrite(_),
+                    ..
+                },
+                ..
+            }
+        );
+        runs || !matches!(self.method, Method::Get | Method::Head)
+    }
+
     /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits, and our events)?
     pub fn is_feed(&self) -> bool {
         if matches!(self.call, Call::Warden(WardenCall::ProvisioningEvents)) {

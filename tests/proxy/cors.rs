@@ -142,4 +142,18 @@ async fn a_foreign_page_cannot_write_with_the_cookie() {
         .await;
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(world.backend().get("/@notes/_all_docs").await.ids(), "a y");
+    // Functions of design documents may write by any method.
+    for path in ["_rewrite/x", "_update/f", "_update/f/a"] {
+        let path = format!("/@notes/_design/d/{path}");
+        let evil = browser
+            .clone()
+            .with_header("origin", "https://evil.example");
+        let answer = evil.get(&path).await;
+        assert!(
+            answer.text().contains("origin") && answer.status == 403,
+            "{answer:?}"
+        );
+        let answer = browser.get(&path).await;
+        assert!(!answer.text().contains("origin"), "{answer:?}");
+    }
 }

@@ -314,3 +314,17 @@ async fn what_another_design_document_refuses_is_forbidden_and_stops_nobody() {
     ops.get("/node/new").await.no(404, "not_found");
     assert_eq!(ops.get("/node/root").await.yes()["plan"], "basic");
 }
+
+/// A function stores what it returns, and a rewrite goes on by a method of its own, however they are asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_write_no_nodes_by_any_method() {
+    let world = world().await;
+    let ops = world.as_("ops");
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE"] {
+        for path in ["_rewrite/x", "_update/f", "_update/f/phone"] {
+            let path = format!("/@catconf/_design/own/{path}");
+            let answer = ops.ask(method, &path, &[], "").await;
+            assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+        }
+    }
+}
