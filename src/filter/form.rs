@@ -27,7 +27,8 @@ pub(crate) async fn form(
     for (name, file) in form.files {
         attach(&mut written.document, &name, file);
     }
-    let query = asker.permit.route().query.document()?;
+    let mut query = asker.permit.route().query.document()?;
+    query.new_edits = None;
     let (document, turn) = judged(&asker, rules, turns, written, None).await?;
     answer(put(&asker, turn, &query, &document).await?).await
 }

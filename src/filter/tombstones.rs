@@ -115,7 +115,7 @@ impl Sent {
         };
         let value = Value::parse(within.as_ref().unwrap_or(body)).ok()?;
         let written = Written::read(Some(id), &query, if_match, value).ok()?;
-        let forced = query.new_edits == Some(false);
+        let forced = route.method == Method::Put && query.new_edits == Some(false);
         Some(Self::one(written.document, within, forced))
     }
 

@@ -38,7 +38,11 @@ where
     F: Future<Output = Result<bool, Refusal>>,
 {
     let route = asker.permit.route();
-    let query = route.query.document()?;
+    let mut query = route.query.document()?;
+    // As in CouchDB: nothing but a `PUT` can go without the check.
+    if route.method != Method::Put {
+        query.new_edits = None;
+    }
     let id = route.document();
     let written = match id {
         Some(id) if route.method == Method::Delete => Written::tombstone(id, &query, if_match)?,

@@ -258,3 +258,20 @@ async fn a_form_is_judged_like_any_write() {
     .await
     .no(400, "bad_request");
 }
+
+/// CouchDB knows writes that it does not check by `PUT` and `_bulk_docs` only.
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_a_form_nor_a_delete_goes_without_the_check() {
+    let world = filled().await;
+    let walt = world.as_("walt");
+    let document = json!({ "_rev": rev(&world, "a").await, "team": "red", "n": 99 });
+    let document = document.to_string();
+    let id = "a?new_edits=false";
+    let done = upload(&world, &walt, id, &[("_doc", None, &document)]).await;
+    assert_eq!(done.status, 201, "{done:?}");
+    let now = stored(&world, "a").await;
+    assert_eq!((&now["n"], &now["_rev"]), (&json!(99), &done.json()["rev"]));
+    let path = format!("/@notes/a?rev={}&new_edits=false", rev(&world, "a").await);
+    walt.delete(&path).await.yes();
+    assert_eq!(stored(&world, "a").await["error"], "not_found");
+}
