@@ -5,10 +5,14 @@
 use http::header::CONTENT_TYPE;
 
 use super::Pipeline;
+use super::writes::FORM;
+use crate::body::full;
 use crate::filter::answer::Answer;
 use crate::filter::errors;
 use crate::filter::lease::Lease;
 use crate::inspect;
+use crate::inspect::form::Form;
+use crate::inspect::related::Related;
 use crate::intake::Intake;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
@@ -41,19 +45,27 @@ impl Pipeline {
         })
     }
 
-    /// Security: JSON that two readers could read differently goes no further, lens or not.
-    /// (`json_that_can_be_read_in_two_ways_is_refused`)
+    /// Security: JSON that two readers could read differently goes no further, lens or not. Batches have a lens.
+    /// (`json_that_can_be_read_in_two_ways_is_refused_without_a_lens_too`)
     async fn read_one_way(&self, permit: &Permit, intake: Intake) -> Result<Intake, Refusal> {
         let route = permit.route();
-        let json = !intake
-            .header(&CONTENT_TYPE)
-            .is_some_and(|kind| kind.starts_with("multipart/"));
         let writes = matches!(route.method, Method::Put | Method::Post);
-        if !(json && writes && route.document().is_some()) {
+        if !(writes && route.document().is_some()) {
             return Ok(intake);
         }
+        let kind = intake.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
         let (intake, bytes) = self.whole(intake).await?;
-        inspect::value(&bytes)?;
+        let document = if route.method == Method::Post && kind.starts_with(FORM) {
+            Form::read(bytes.clone(), &kind).await?.document
+        } else if route.method == Method::Put && Related::is(Some(&kind)) {
+            let read = Related::read(full(bytes.clone()), &kind, bytes.len()).await?;
+            Some(read.0)
+        } else {
+            Some(bytes.clone())
+        };
+        if let Some(document) = document {
+            inspect::value(&document)?;
+        }
         Ok(intake.with_body(bytes, &self.limits))
     }
 }

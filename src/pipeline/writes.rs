@@ -28,6 +28,9 @@ use crate::policy::{Permit, Plan, WriteRules};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DocId, Method, Route};
 
+/// The media type of a form that uploads attachments.
+pub(super) const FORM: &str = "multipart/form-data";
+
 impl Pipeline {
     /// A permit whose body, or whose answer, is judged: each kind of body in its own way.
     pub(super) async fn with_body(
@@ -120,7 +123,7 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         is_from_here(intake.header(&REFERER), &intake.host)?;
         let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
-        if !kind.starts_with("multipart/form-data") {
+        if !kind.starts_with(FORM) {
             return Err(Refusal::UnsupportedMedia(
                 "Content-Type must be multipart/form-data",
             ));
@@ -203,7 +206,7 @@ fn sending(route: &Route) -> Sending<'_> {
     let Call::Database { db: _, call } = &route.call else {
         return Sending::Nothing;
     };
-    if matches!(route.method, Method::Get | Method::Head) {
+    if !route.may_write() {
         return Sending::Nothing;
     }
     if let Some(id) = route.document() {

@@ -237,10 +237,33 @@ permit = ["replicate"]
         let answer = ask(&walt, &format!("PUT /notes/a {body}")).await;
         assert_eq!(answer.status, 400, "{body}: {:?}", answer.body);
     }
+    const TWO: &str = "{\"n\":1,\"n\":2}";
+    let batch = format!("{{\"docs\":[{TWO}]}}");
+    let parts = format!("--x\r\nContent-Type: application/json\r\n\r\n{TWO}\r\n--x--");
+    let form =
+        format!("--x\r\nContent-Disposition: form-data; name=\"_doc\"\r\n\r\n{TWO}\r\n--x--");
+    for (method, path, kind, body) in [
+        (
+            "POST",
+            "/notes/_bulk_docs",
+            "application/json",
+            batch.as_str(),
+        ),
+        ("POST", "/notes", "application/json", TWO),
+        // CouchDB reads these two as JSON.
+        ("PUT", "/notes/a", "multipart/x", TWO),
+        ("PUT", "/notes/a", "multipart/related", TWO),
+        ("PUT", "/notes/a", "multipart/related;boundary=x", &parts),
+        ("POST", "/notes/a", "multipart/form-data;boundary=x", &form),
+    ] {
+        let kinds = [("content-type", kind)];
+        let answer = walt.ask(method, path, &kinds, body.to_owned()).await;
+        assert_eq!(answer.status, 400, "{method} {path} {kind}");
+    }
     let puts = |fake: &Fake| {
         fake.seen()
             .iter()
-            .filter(|seen| seen.method == "PUT")
+            .filter(|seen| seen.method != "GET")
             .count()
     };
     assert_eq!(puts(&fake), 0);

@@ -445,3 +445,34 @@ async fn differences_don_t_tell_of_hidden_documents() {
     let done = walt.post("/@notes/_ensure_full_commit", json!({})).await;
     assert_eq!(done.yes()["ok"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_writes_raw_checkpoints_without_a_lens() {
+    let world = World::start(
+        r#"
+[[rule]]
+name = "all"
+databases = ["@notes"]
+callers = { names = ["$walt"] }
+permit = ["replicate", "design", "design-write"]
+"#,
+    )
+    .await;
+    world.database("notes", json!([])).await;
+    let (ops, walt) = (world.as_("ops"), world.as_("walt"));
+    ops.put("/@notes/_local/repid", json!({ "last_seq": 5 }))
+        .await
+        .yes();
+    let forged = json!({ "_id": "_local/repid", "_rev": "0-1", "last_seq": 9999 });
+    walt.post("/@notes/_bulk_docs", json!({ "docs": [forged] }))
+        .await;
+    walt.post("/@notes", forged).await;
+    let raw = world.backend().get("/@notes/_local/repid").await.yes();
+    assert_eq!(raw["last_seq"], 5, "{raw}");
+    // His own he finds again.
+    let mine = json!({ "docs": [{ "_id": "_local/mine", "seq": 1 }] });
+    walt.post("/@notes/_bulk_docs", mine).await.yes();
+    assert_eq!(walt.get("/@notes/_local/mine").await.yes()["seq"], 1);
+    let raw = world.backend().get("/@notes/_local/mine").await;
+    assert_eq!(raw.status, 404, "{raw:?}");
+}
