@@ -139,10 +139,13 @@ impl Rewrite {
         }
         // One name for the request in both logs; the answer carries it back.
         headers.insert(REQUEST_ID, text(&intake.request_id)?);
-        // CouchDB makes the `Location` of a new document from these.
-        headers.insert(FORWARDED_HOST, text(&intake.host)?);
-        let scheme = if intake.tls { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        // Security: by the host CouchDB chooses a virtual host too, which serves another path than the one that was
+        // judged. It is told only where its `Location` passes. (`no_user_chooses_a_virtual_host_of_couchdb`)
+        if permit.caller().is_administrator() {
+            headers.insert(FORWARDED_HOST, text(&intake.host)?);
+            let scheme = if intake.tls { "https" } else { "http" };
+            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        }
         let (body, gzip) = match is_attachment(&route.call) {
             true => intake.body.as_sent(),
             false => (intake.body, false),

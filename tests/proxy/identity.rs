@@ -212,6 +212,29 @@ async fn identity_headers_of_a_client_never_pass() {
     }
 }
 
+/// CouchDB serves a host of its `[vhosts]` another path than the one that was judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_chooses_a_virtual_host_of_couchdb() {
+    let fake = Fake::start(|_| plain(200, r#"{"_id":"a","_rev":"1-a"}"#)).await;
+    let rules = OPEN.replace('@', "").replace("read\"]", "replicate\"]");
+    let world = World::before(&fake, &rules, "").await;
+    let told = async |who: &str, method: &str| {
+        let json = [("content-type", "application/json")];
+        let body = if method == "PUT" { "{}" } else { "" };
+        let answer = world.as_(who).ask(method, "/notes/a", &json, body).await;
+        assert_eq!(answer.status, 200, "{who} {method}: {answer:?}");
+        let seen = fake.seen().pop().unwrap();
+        assert_eq!(seen.method, method, "{who}: {}", seen.head);
+        let host = seen.head.contains("x-forwarded-host: localhost:");
+        (host, seen.head.contains("x-forwarded-proto: https"))
+    };
+    for method in ["GET", "PUT"] {
+        assert_eq!(told("rita", method).await, (false, false), "{method}");
+        // He gets CouchDB's `Location`, which is made of these.
+        assert_eq!(told("ops", method).await, (true, true), "{method}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn strange_roles_give_nothing() {
     let world = World::start(
