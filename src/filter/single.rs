@@ -25,7 +25,7 @@ use crate::json::{Event, Frame, Splitter, Value};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
 use crate::route::Method;
-use crate::route::query::OpenRevs as Revs;
+use crate::route::query::{DocumentQuery, OpenRevs as Revs};
 
 const JSON: &str = "application/json";
 const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
@@ -44,6 +44,7 @@ pub(crate) async fn document(
     wanted: Wanted<'_>,
 ) -> Result<Answer, Refusal> {
     let mut query = asker.permit.route().query.document()?;
+    let tagged = is_told_by_rev(&query);
     // A local sequence counts what the caller does not see.
     query.local_seq = false;
     let named = match &query.open_revs {
@@ -73,12 +74,21 @@ pub(crate) async fn document(
         Some(boundary) => related(&asker, &lens, boxed(upstream.into_body()), &boundary).await?,
         None => plain(&asker, &lens, upstream.into_body()).await?,
     };
-    let tag = etag(&rev, &lens.fingerprint());
+    let tag = match tagged {
+        true => etag(&rev, &lens.fingerprint()),
+        false => None,
+    };
     Ok(match (tag, wanted.if_none_match) {
         (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
         (Some(tag), _) => answer.header(ETAG, tag),
         (None, _) => answer,
     })
+}
+
+/// Does the revision tell the whole answer? Its conflicts and the state of its history change without it, so an
+/// answer with them has no entity tag, as at CouchDB (`chttpd_db:send_doc`).
+fn is_told_by_rev(query: &DocumentQuery) -> bool {
+    !(query.conflicts || query.deleted_conflicts || query.revs_info || query.local_seq)
 }
 
 /// One document as JSON, and its revision.

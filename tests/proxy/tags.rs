@@ -1,4 +1,4 @@
-//! `If-Match` with the tag of a document as it was seen: what any client of HTTP does.
+//! The tag of a document as it was seen, in `If-Match` and `If-None-Match`: what any client of HTTP does.
 
 use serde_json::json;
 
@@ -61,4 +61,52 @@ async fn the_tag_of_a_document_is_taken_back() {
     assert_eq!(walt.get("/@notes/a").await.status, 404);
     let copy = world.backend().get("/@notes/b").await.yes();
     assert_eq!(copy["note"], "new", "{copy}");
+}
+
+/// A browser asks with the tag that it has by itself: by one of the revision it would never see a new conflict.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_without_the_revision_has_no_tag() {
+    let world = World::start(RULES).await;
+    let leaf = |hash: &str| json!({ "_id": "a", "_rev": format!("1-{}", hash.repeat(32)) });
+    let force = async |leaf| {
+        let forced = json!({ "docs": [leaf], "new_edits": false });
+        let backend = world.backend();
+        backend.post("/@notes/_bulk_docs", forced).await.yes();
+    };
+    world.database("notes", json!([])).await;
+    force(leaf("b")).await;
+    let walt = world.as_("walt");
+    let tag = walt
+        .get("/@notes/a")
+        .await
+        .header("etag")
+        .unwrap()
+        .to_owned();
+    let again = async |method: &str, query: &str| {
+        let path = format!("/@notes/a{query}");
+        let condition = [("if-none-match", tag.as_str())];
+        walt.ask(method, &path, &condition, "").await
+    };
+    let alone = again("GET", "?conflicts=true").await.yes();
+    assert_eq!(alone.get("_conflicts"), None, "{alone}");
+    force(leaf("a")).await;
+    let split = again("GET", "?conflicts=true").await.yes();
+    assert_eq!(split["_rev"], leaf("b")["_rev"]);
+    assert_eq!(split["_conflicts"], json!([leaf("a")["_rev"]]));
+    for name in [
+        "conflicts",
+        "deleted_conflicts",
+        "revs_info",
+        "meta",
+        "local_seq",
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = again(method, &format!("?{name}=true")).await;
+            let told = (answer.status, answer.header("etag"));
+            assert_eq!(told, (200, None), "{method} {name}");
+        }
+    }
+    for query in ["", "?conflicts=false", "?revs=true"] {
+        assert_eq!(again("GET", query).await.status, 304, "{query}");
+    }
 }
