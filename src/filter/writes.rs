@@ -179,35 +179,9 @@ pub(crate) async fn bulk(
 ) -> Result<Answer, Refusal> {
     let batch = Batch::read(inspect::value(&sent)?, locals, asker.permit.caller())?;
     drop(sent);
-    let new_edits = batch.new_edits;
-    let pass = match new_edits {
-        true => Pass::SideBySide,
-        false => Pass::Alone,
-    };
-    let turn = turns.take(asker.db.as_str(), batch.ids(), pass).await;
-    let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
-    let mut status = StatusCode::CREATED;
-    let rows = match body(&judged, new_edits) {
-        None => Vec::new(),
-        Some(body) => {
-            let upstream = asker.write_batch(turn, body).await?;
-            if !upstream.status().is_success() {
-                return Err(errors::refusal(upstream).await);
-            }
-            status = upstream.status();
-            let rows = Value::parse(&whole(upstream.into_body()).await?);
-            let rows = rows
-                .ok()
-                .and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
-            rows.ok_or(Refusal::BadGateway(
-                "the answer of the database can't be read",
-            ))?
-        }
-    };
-    let rows = if new_edits {
-        in_place(judged, rows)?
-    } else {
-        appended(judged, rows)
+    let (status, rows) = match batch.new_edits {
+        true => checked(&asker, rules, turns, batch).await?,
+        false => forced(&asker, rules, turns, batch).await?,
     };
     let denied = rows
         .iter()
@@ -218,6 +192,69 @@ pub(crate) async fn bulk(
     let mut bytes = Value::Array(rows).to_bytes();
     bytes.push(b'\n');
     Ok(Answer::with(status, bytes).denying(denied))
+}
+
+/// A batch whose revisions travel with it. Only what passed waits for its turn, and no longer than CouchDB takes.
+async fn checked(
+    asker: &Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    batch: Batch,
+) -> Result<(StatusCode, Vec<Value>), Refusal> {
+    let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
+    let passed = judged.iter().filter_map(|judged| match judged {
+        Judged::Sent { id, .. } => Some(id.as_str()),
+        Judged::Answered(_) => None,
+    });
+    let db = asker.db.as_str();
+    let turn = turns.take(db, passed, Pass::SideBySide).await;
+    let (status, rows) = store(asker, turn, body(&judged, true)).await?;
+    Ok((status, in_place(judged, rows)?))
+}
+
+/// A batch that CouchDB does not check: what passes is judged again and stored in its turn, part by part.
+async fn forced(
+    asker: &Asker,
+    rules: &WriteRules,
+    turns: &Turns,
+    batch: Batch,
+) -> Result<(StatusCode, Vec<Value>), Refusal> {
+    let (couch, db) = (&asker.couch, &asker.db);
+    let (parts, refused) = batch.screen(couch, db, rules).await?;
+    let (mut status, mut all) = (StatusCode::CREATED, Vec::new());
+    for part in parts {
+        let turn = turns.take(db.as_str(), part.ids(), Pass::Alone).await;
+        let judged = part.judge(couch, db, rules).await?;
+        let (stored, rows) = store(asker, turn, body(&judged, false)).await?;
+        status = stored;
+        all.extend(appended(judged, rows));
+    }
+    all.extend(appended(refused, Vec::new()));
+    Ok((status, all))
+}
+
+/// Sends on what passed, if anything did. Gives CouchDB's rows.
+async fn store(
+    asker: &Asker,
+    turn: Turn,
+    body: Option<Vec<u8>>,
+) -> Result<(StatusCode, Vec<Value>), Refusal> {
+    let Some(body) = body else {
+        return Ok((StatusCode::CREATED, Vec::new()));
+    };
+    let upstream = asker.write_batch(turn, body).await?;
+    let status = upstream.status();
+    if !status.is_success() {
+        return Err(errors::refusal(upstream).await);
+    }
+    let rows = Value::parse(&whole(upstream.into_body()).await?);
+    let rows = rows
+        .ok()
+        .and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
+    let rows = rows.ok_or(Refusal::BadGateway(
+        "the answer of the database can't be read",
+    ))?;
+    Ok((status, rows))
 }
 
 /// One row for each document, in the client's order.

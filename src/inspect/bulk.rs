@@ -25,7 +25,7 @@ pub(crate) struct Batch {
 }
 
 /// One document of a batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Entry {
     /// To be judged.
     Document(Written),
@@ -96,54 +96,123 @@ impl Batch {
         rules: &WriteRules,
     ) -> Result<Vec<Judged>, Refusal> {
         let mut judged = Vec::with_capacity(self.entries.len());
-        let mut made = Made::new(self.ids());
-        let mut sent = 0_usize;
+        let mut judging = Judging::new(&self, couch, db, rules);
+        let mut entries = self.entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let part = entries.by_ref().take(BATCH).collect();
+            judged.extend(judging.part(part).await?);
+        }
+        Ok(judged)
+    }
+
+    /// Judges a batch without `new_edits` by what is stored now: the rows that pass, in parts, and the answers of
+    /// the others. Each part is judged again in its turn.
+    ///
+    /// Security: nobody holds the turn of a document that he may not write.
+    /// (`a_forged_batch_holds_no_turn_of_documents_that_are_not_its_senders`)
+    pub(crate) async fn screen(
+        self,
+        couch: &Couch,
+        db: &DbName,
+        rules: &WriteRules,
+    ) -> Result<(Vec<Self>, Vec<Judged>), Refusal> {
+        let mut judging = Judging::new(&self, couch, db, rules);
+        let (mut passed, mut refused) = (Vec::new(), Vec::new());
         let mut entries = self.entries.into_iter().peekable();
         while entries.peek().is_some() {
             let part: Vec<Entry> = entries.by_ref().take(BATCH).collect();
-            let stored = if self.new_edits {
-                let stored = replaced(couch, db, &part).await?;
-                stored.into_iter().map(Some).collect()
-            } else {
-                leaves(couch, db, &part).await?
-            };
-            for (entry, stored) in part.into_iter().zip(stored) {
-                let one = match entry {
-                    Entry::Local { id, document } => sent_on(id, &document),
-                    Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
-                    Entry::Document(written) if stored.is_none() => {
-                        let why = Refused::forbidden("this document may not be written");
-                        Judged::Answered(why.into_row(&written.id, written.rev.as_deref()))
-                    }
-                    Entry::Document(written) => {
-                        let (id, rev) = (written.id.clone(), written.rev.clone());
-                        let stored = made.beside(&id, stored.unwrap_or(Stored::Leaves(Vec::new())));
-                        match settle(couch, db, rules, written, &stored).await? {
-                            Ok(document) => {
-                                let one = sent_on(id.clone(), &document);
-                                made.note(id, stored, Some(document));
-                                one
-                            }
-                            Err(why) => {
-                                made.note(id.clone(), stored, None);
-                                // With `new_edits` CouchDB's rows name no revision.
-                                let rev = rev.as_deref().filter(|_| !self.new_edits);
-                                Judged::Answered(why.into_row(&id, rev))
-                            }
-                        }
-                    }
-                };
-                if let Judged::Sent { document, .. } = &one {
-                    // Hidden fields that are put back count too.
-                    sent = sent.saturating_add(document.len());
-                    if sent > MOST {
-                        return Err(Refusal::TooLarge(Limit::Body));
-                    }
+            let judged = judging.part(part.clone()).await?;
+            for (entry, judged) in part.into_iter().zip(judged) {
+                match judged {
+                    Judged::Sent { .. } => passed.push(entry),
+                    Judged::Answered(_) => refused.push(judged),
                 }
-                judged.push(one);
             }
         }
+        let mut parts = Vec::new();
+        let mut passed = passed.into_iter().peekable();
+        while passed.peek().is_some() {
+            parts.push(Self {
+                new_edits: self.new_edits,
+                entries: passed.by_ref().take(BATCH).collect(),
+            });
+        }
+        Ok((parts, refused))
+    }
+}
+
+/// The rows of one batch, being judged one after the other.
+struct Judging<'b> {
+    couch: &'b Couch,
+    db: &'b DbName,
+    rules: &'b WriteRules,
+    new_edits: bool,
+    made: Made,
+    /// So many bytes are to be sent on.
+    sent: usize,
+}
+
+impl<'b> Judging<'b> {
+    fn new(batch: &Batch, couch: &'b Couch, db: &'b DbName, rules: &'b WriteRules) -> Self {
+        Self {
+            couch,
+            db,
+            rules,
+            new_edits: batch.new_edits,
+            made: Made::new(batch.ids()),
+            sent: 0,
+        }
+    }
+
+    /// Judges the next rows, for which it reads once.
+    async fn part(&mut self, part: Vec<Entry>) -> Result<Vec<Judged>, Refusal> {
+        let stored = if self.new_edits {
+            let stored = replaced(self.couch, self.db, &part).await?;
+            stored.into_iter().map(Some).collect()
+        } else {
+            leaves(self.couch, self.db, &part).await?
+        };
+        let mut judged = Vec::with_capacity(part.len());
+        for (entry, stored) in part.into_iter().zip(stored) {
+            let one = match (entry, stored) {
+                (Entry::Local { id, document }, _) => sent_on(id, &document),
+                (Entry::Refused { id, why }, _) => Judged::Answered(why.into_row(&id, None)),
+                (Entry::Document(written), None) => {
+                    let why = Refused::forbidden("this document may not be written");
+                    Judged::Answered(why.into_row(&written.id, written.rev.as_deref()))
+                }
+                (Entry::Document(written), Some(stored)) => self.row(written, stored).await?,
+            };
+            if let Judged::Sent { document, .. } = &one {
+                // Hidden fields that are put back count too.
+                self.sent = self.sent.saturating_add(document.len());
+                if self.sent > MOST {
+                    return Err(Refusal::TooLarge(Limit::Body));
+                }
+            }
+            judged.push(one);
+        }
         Ok(judged)
+    }
+
+    async fn row(&mut self, written: Written, stored: Stored) -> Result<Judged, Refusal> {
+        let (id, rev) = (written.id.clone(), written.rev.clone());
+        let stored = self.made.beside(&id, stored);
+        Ok(
+            match settle(self.couch, self.db, self.rules, written, &stored).await? {
+                Ok(document) => {
+                    let one = sent_on(id.clone(), &document);
+                    self.made.note(id, stored, Some(document));
+                    one
+                }
+                Err(why) => {
+                    self.made.note(id.clone(), stored, None);
+                    // With `new_edits` CouchDB's rows name no revision.
+                    let rev = rev.as_deref().filter(|_| !self.new_edits);
+                    Judged::Answered(why.into_row(&id, rev))
+                }
+            },
+        )
     }
 }
 

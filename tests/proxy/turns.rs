@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{Answer, Client, Tap, World, backend};
 
@@ -247,4 +247,54 @@ async fn a_slow_client_holds_no_turn() {
         .yes();
     assert_eq!(stored(&world, "d0").await["_rev"], format!("5-{digest}"));
     drop(slow);
+}
+
+/// Who may not write a document doesn't hold its turn, and who writes many holds those of one part at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_batch_holds_no_turn_of_documents_that_are_not_its_senders() {
+    let rules = RULES.replace(
+        "hide = [\"balance\"]",
+        "hide = [\"balance\"]\ndocuments = { team = \"red\" }",
+    );
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, &rules, "").await;
+    let mut documents: Vec<Value> = (0..201)
+        .map(|number| json!({ "_id": format!("d{number}"), "balance": 1, "team": "red" }))
+        .collect();
+    documents.push(json!({ "_id": "victim", "balance": 1, "team": "blue" }));
+    world.database("notes", documents.clone().into()).await;
+    let mut rows = Vec::new();
+    let mut revs = Vec::new();
+    for document in documents.iter().rev() {
+        let id = document["_id"].as_str().unwrap();
+        let rev = stored(&world, id).await["_rev"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        rows.push(forged(id, &rev, &format!("{:032}", 9))["docs"][0].clone());
+        revs.push((id, rev));
+    }
+    tap.stop(&format!("{:032}", 9));
+    let (tom, batch) = (
+        world.as_("tom"),
+        json!({ "new_edits": false, "docs": rows }),
+    );
+    let forging = tokio::spawn(async move { tom.post("/@notes/_bulk_docs", batch).await });
+    tap.stopped().await;
+    // The first part is on its way now: of all but the victim, which is refused, and the last document.
+    let ops = world.as_("ops");
+    for (id, rev) in [revs.first().unwrap(), revs.last().unwrap()] {
+        let answer = timeout(Duration::from_secs(20), write(&ops, "PUT", id, rev)).await;
+        assert_eq!(answer.expect("it waits").status, 201, "{id}");
+    }
+    tap.release();
+    let told = forging.await.unwrap().yes();
+    let told = told.as_array().unwrap();
+    assert!(told.iter().all(|row| row["id"] == "victim"), "{told:?}");
+    assert_eq!(told.len(), 1);
+    // What was written meanwhile was judged again.
+    assert_eq!(stored(&world, "d0").await["balance"], 2);
+    assert_eq!(stored(&world, "victim").await["balance"], 2);
+    assert_eq!(stored(&world, "d200").await["balance"], 1);
+    assert_eq!(stored(&world, "d200").await["_rev"], format!("5-{:032}", 9));
 }
