@@ -29,7 +29,7 @@ impl Couch {
         db: &DbName,
         id: &LocalId,
         member: &str,
-        value: &str,
+        value: Value,
     ) -> Result<(), CouchError> {
         let found = self.local(db, id).await?;
         let rev = found.as_ref().and_then(|found| found.get("_rev"));

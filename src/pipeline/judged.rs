@@ -93,7 +93,8 @@ impl Pipeline {
         let asker = self.asker(permit)?;
         let (caller, db) = (asker.permit.caller().clone(), asker.db.clone());
         let answer = writes::bulk(asker, rules, &self.turns, &self.locals, body).await?;
-        self.tell_denied(&caller, &db, &answer);
+        let denied = answer.denied().to_vec();
+        self.tell_denied(&caller, &db, denied).await;
         Ok(answer)
     }
 

@@ -83,9 +83,9 @@ impl Pipeline {
     }
 
     /// Those who listen hear of what was not let in.
-    pub(super) fn tell_denied(&self, caller: &Caller, db: &DbName, answer: &Answer) {
+    pub(super) async fn tell_denied(&self, caller: &Caller, db: &DbName, ids: Vec<String>) {
         if let Some(provisioning) = &self.provisioning {
-            provisioning.denied(caller, db, answer.denied());
+            provisioning.denied(caller, db, &ids).await;
         }
     }
 

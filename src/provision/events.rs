@@ -3,28 +3,27 @@
 //!
 //! `replication:active|paused|complete|error|canceled` tell each direction's state, at once and whenever it
 //! changes; `replication:denied` tells each document that policy did not let back in. Whoever comes back with
-//! `Last-Event-ID` gets the denials that he has missed, as far as this couchwarden has heard of them.
+//! `Last-Event-ID` gets the denials that he has missed, whichever couchwarden has heard of them.
 //!
 //! Invariant: a listener hears of his own replications only. That he may still listen says the lease of the stream
 //! (`pipeline/lease.rs`).
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::StreamBody;
-use moka::sync::Cache;
 
+use super::plan::object;
 use super::replication::Direction;
 use super::{Provisioning, replication};
 use crate::body::{Body, boxed};
 use crate::couch::CouchError;
 use crate::json::Value;
-use crate::route::DbName;
+use crate::route::{DbName, LocalId};
 
 /// How often the state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,57 +31,11 @@ const LOOK: Duration = Duration::from_secs(1);
 /// After how many quiet looks a comment is sent.
 const QUIET: u32 = 15;
 
-/// How many denials are kept for each user, and for how long.
+/// How many denials are kept for each user.
 const KEPT: usize = 100;
-const KEPT_FOR: Duration = Duration::from_secs(3600);
-const USERS: u64 = 10_000;
 
-/// Denials of late, for those who come back.
-#[derive(Debug, Clone)]
-pub(super) struct Journal(Cache<DbName, Arc<Mutex<VecDeque<Denial>>>>);
-
-#[derive(Debug, Clone)]
-struct Denial {
-    /// Grows; microseconds since 1970, mostly.
-    number: u64,
-    /// The document.
-    id: String,
-}
-
-impl Journal {
-    pub(super) fn new() -> Self {
-        let cache = Cache::builder().max_capacity(USERS).time_to_idle(KEPT_FOR);
-        Self(cache.build())
-    }
-
-    /// Notes a denial at this time (microseconds since 1970).
-    pub(super) fn note(&self, db: &DbName, id: &str, time: u64) {
-        let kept = self.0.get_with(db.clone(), Arc::default);
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = kept
-            .back()
-            .map_or(0, |last| last.number.saturating_add(1))
-            .max(time);
-        kept.push_back(Denial {
-            number,
-            id: id.to_owned(),
-        });
-        if kept.len() > KEPT {
-            kept.pop_front();
-        }
-    }
-
-    fn since(&self, db: &DbName, number: u64) -> Vec<Denial> {
-        let Some(kept) = self.0.get(db) else {
-            return Vec::new();
-        };
-        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter()
-            .filter(|denial| denial.number > number)
-            .cloned()
-            .collect()
-    }
-}
+/// Where they are kept: a `_local` document of the user's database, so that every couchwarden tells of them.
+const PLACE: &str = "couchwarden:denied";
 
 /// What is there of one direction.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +84,40 @@ impl Phase {
     }
 }
 
+impl Provisioning {
+    /// Notes that these documents of a user were not let in.
+    pub(super) async fn note(&self, db: &DbName, ids: &[String]) -> Result<(), CouchError> {
+        let mut kept = self.denials(db).await?;
+        let mut last = kept.last().map_or(0, |(number, _)| *number);
+        for id in ids {
+            // It grows, and is the time in microseconds where that grows too.
+            last = super::micros().max(last.saturating_add(1));
+            kept.push((last, Value::from(id.as_str())));
+        }
+        let late = kept.split_off(kept.len().saturating_sub(KEPT));
+        let late = late.into_iter();
+        let late = late.map(|(number, id)| object([("number", number.into()), ("id", id)]));
+        let place = LocalId::parse(PLACE).map_err(|_| CouchError::Name)?;
+        let denied = late.collect::<Vec<Value>>();
+        self.couch
+            .put_local(db, &place, "denied", denied.into())
+            .await
+    }
+
+    /// The denials of late, with their numbers.
+    async fn denials(&self, db: &DbName) -> Result<Vec<(u64, Value)>, CouchError> {
+        let place = LocalId::parse(PLACE).map_err(|_| CouchError::Name)?;
+        let found = self.couch.local(db, &place).await?;
+        let kept = found.as_ref().and_then(|found| found.get("denied"));
+        let kept = kept.and_then(Value::as_array).unwrap_or_default();
+        let numbered = kept.iter().filter_map(|denial| {
+            let number = denial.get("number")?.as_number()?.as_u64()?;
+            Some((number, denial.get("id")?.clone()))
+        });
+        Ok(numbered.collect())
+    }
+}
+
 /// Somebody who listens.
 struct Listener {
     provisioning: Arc<Provisioning>,
@@ -176,9 +163,12 @@ impl Listener {
                     self.tell(index, direction, seen, &mut text);
                 }
             }
-            for denial in self.provisioning.journal.since(&self.db, self.number) {
-                self.number = denial.number;
-                let id = Value::from(denial.id);
+            let denials = self.provisioning.denials(&self.db).await;
+            for (number, id) in denials.unwrap_or_default() {
+                if number <= self.number {
+                    continue;
+                }
+                self.number = number;
                 let _ = write!(
                     text,
                     "id: {}\nevent: replication:denied\ndata: {{\"direction\":\"up\",\"id\":{id}}}\n\n",

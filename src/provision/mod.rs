@@ -39,7 +39,6 @@ use crate::node::Nodes;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
-use events::Journal;
 use plan::{Found, Step};
 use register::Register;
 use replication::Ends;
@@ -72,7 +71,6 @@ pub(crate) struct Provisioning {
     recent: Cache<DbName, ()>,
     /// Tokens that were alive a moment ago, and whose they are.
     admitted: Cache<String, DbName>,
-    journal: Journal,
     register: Mutex<Register>,
 }
 
@@ -122,7 +120,6 @@ impl Provisioning {
                 .max_capacity(USERS)
                 .time_to_live(ADMITTED)
                 .build(),
-            journal: Journal::new(),
             register: Mutex::default(),
         })
     }
@@ -225,13 +222,13 @@ impl Provisioning {
     }
 
     /// Policy has not let these documents into this database; his listeners hear of it.
-    pub(crate) fn denied(&self, caller: &Caller, db: &DbName, ids: &[String]) {
+    pub(crate) async fn denied(&self, caller: &Caller, db: &DbName, ids: &[String]) {
         let own = caller.user().and_then(plan::provisioned);
-        let Some(own) = own.filter(|_| *db == self.ends.shared) else {
-            return;
-        };
-        for id in ids {
-            self.journal.note(&own, id, micros());
+        let concerned = *db == self.ends.shared && !ids.is_empty();
+        if let Some(own) = own.filter(|_| concerned)
+            && let Err(error) = self.note(&own, ids).await
+        {
+            tracing::warn!(%error, db = %own, "a denial could not be noted");
         }
     }
 }

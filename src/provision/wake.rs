@@ -68,7 +68,7 @@ impl Provisioning {
             self.wake_for(&page.documents).await?;
             since = page.last_seq;
             self.couch
-                .put_local(shared, &place, "since", &since)
+                .put_local(shared, &place, "since", since.as_str().into())
                 .await?;
         }
     }

@@ -260,8 +260,11 @@ async fn events_tell_what_becomes_of_the_replications() {
         heard.push('\n');
     }
     assert!(heard.contains("event: replication:denied"), "{heard}");
-    // Who comes back hears of it again, unless he knows.
-    let again = una.clone().with_header("last-event-id", "1");
+    // Who comes back hears of it again, at another couchwarden too.
+    let again = Client {
+        address: world.another().await,
+        ..una.clone().with_header("last-event-id", "1")
+    };
     let mut again = again.feed("/_warden/provisioning/events").await;
     let mut repeated = String::new();
     while !repeated.contains("number:8@a.example") {
