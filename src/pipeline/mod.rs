@@ -20,8 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
-use http::{Request, Response, StatusCode};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
+};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::body::{Body, Sound, empty};
@@ -84,8 +87,18 @@ struct Conditions {
 }
 
 impl Pipeline {
-    /// Answers one request: the road, and around it CORS, cookies and the log.
+    /// Answers one request.
     pub(crate) async fn handle(&self, raw: Request<Incoming>, peer: Peer) -> Response<Body> {
+        let head = raw.method() == http::Method::HEAD && raw.version() == Version::HTTP_2;
+        let response = self.answered(raw, peer).await;
+        match head {
+            true => without_body(response),
+            false => response,
+        }
+    }
+
+    /// The road, and around it CORS, cookies and the log.
+    async fn answered(&self, raw: Request<Incoming>, peer: Peer) -> Response<Body> {
         let method = raw.method().as_str().to_owned();
         let version = raw.version();
         let address = peer.address.ip();
@@ -281,6 +294,16 @@ impl Pipeline {
         }
         Box::pin(self.with_body(permit, lease, intake)).await
     }
+}
+
+/// An answer to HEAD: hyper leaves its body out over HTTP/1 only.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    let length = response.body().size_hint().exact();
+    if let Some(length) = length.filter(|_| !response.body().is_end_stream()) {
+        let headers = response.headers_mut().entry(CONTENT_LENGTH);
+        headers.or_insert_with(|| length.into());
+    }
+    response.map(|_| empty())
 }
 
 /// What is not in the grammar, by who asks: to a stranger everything is closed alike.

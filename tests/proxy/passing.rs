@@ -122,6 +122,46 @@ async fn both_versions_of_http_say_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_no_body_over_http2_either() {
+    const READER: &str = r#"
+[[rule]]
+name = "reader"
+databases = ["@notes"]
+callers = { names = ["$rita"] }
+permit = ["read"]
+hide = ["secret"]
+"#;
+    let world = World::start(READER).await;
+    world
+        .database("notes", json!([{ "_id": "a", "secret": 1, "n": 2 }]))
+        .await;
+    let (one, ops) = (world.as_("rita"), world.as_("ops"));
+    let two = world.over_http2(&one);
+    for path in [
+        "/",
+        "/@notes/a",
+        "/@notes/none",
+        "/@notes/_all_docs",
+        "/none",
+    ] {
+        let get = two.get(path).await;
+        let (first, second) = (
+            one.ask("HEAD", path, &[], "").await,
+            two.ask("HEAD", path, &[], "").await,
+        );
+        assert_eq!((second.status, second.cut), (get.status, false), "{path}");
+        assert!(second.body.is_empty(), "{path}");
+        assert_eq!(
+            first.header("content-length"),
+            second.header("content-length"),
+            "{path}"
+        );
+    }
+    let ops = world.over_http2(&ops);
+    assert_eq!(ops.ask("HEAD", "/@notes/a", &[], "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_grammar_does_not_know_gets_nowhere() {
     let world = filled().await;
     let ops = world.as_("ops");

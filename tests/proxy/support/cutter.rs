@@ -81,7 +81,7 @@ impl Cutter {
         };
         let lost = left <= 0;
         if lost && !(writes && left == 0 && self.made.load(Ordering::SeqCst)) {
-            return Err(self.lose().await);
+            return Err(self.lose(writes).await);
         }
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| gone())?.to_bytes();
@@ -97,14 +97,14 @@ impl Cutter {
         let body = body.collect().await.map_err(|_| gone())?.to_bytes();
         head.headers.remove("transfer-encoding");
         if lost {
-            return Err(self.lose().await);
+            return Err(self.lose(writes).await);
         }
         Ok(Response::from_parts(head, Full::new(body)))
     }
 
-    /// The connection ends; or it is held for ever, where somebody waits for that.
-    async fn lose(&self) -> std::io::Error {
-        let held = self.held.lock().unwrap().take();
+    /// The connection ends; or that of a write is held for ever, where somebody waits for that.
+    async fn lose(&self, writes: bool) -> std::io::Error {
+        let held = self.held.lock().unwrap().take_if(|_| writes);
         if let Some(held) = held {
             let _ = held.send(());
             std::future::pending::<()>().await;
