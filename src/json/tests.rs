@@ -2,6 +2,7 @@
 
 mod cutting;
 mod frames;
+mod limits;
 mod parsing;
 mod writing;
 

@@ -8,12 +8,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::replication::{self, Mark, PREFIX};
-use super::{Provisioning, user_of};
+use super::{Provisioning, user_id, user_of};
 use crate::caller::{User, UserName};
 use crate::couch::CouchError;
 use crate::json::Value;
 use crate::refusal::Refusal;
-use crate::route::DbName;
+use crate::route::{DbName, DocId};
 use crate::secret::Secret;
 
 /// How many changed documents are read in one go.
@@ -123,11 +123,9 @@ impl Provisioning {
             .iter()
             .filter_map(|name| UserName::parse(name).ok())
             .collect();
-        let ids: Vec<String> = names
-            .iter()
-            .map(|name| format!("org.couchdb.user:{name}"))
-            .collect();
-        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let ids = names.iter().map(user_id);
+        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<&str> = ids.iter().map(DocId::as_str).collect();
         let documents = self.couch.read_many(&self.users, &ids).await?;
         let users = names.into_iter().zip(documents).map(|(name, document)| {
             let key = name.as_str().to_owned();

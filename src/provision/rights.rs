@@ -144,12 +144,14 @@ pub(super) fn rights_of(permit: Option<&Permit>) -> String {
 
 /// A deleted document tells nothing any more, and its end travels by itself.
 fn sees(permit: Option<&Permit>, id: &str, stored: &Value) -> bool {
-    if is_deleted(stored) {
-        return true;
-    }
+    is_deleted(stored) || shows(permit, id, stored)
+}
+
+/// Is this document, or this tombstone, one that the user may see?
+pub(super) fn shows(permit: Option<&Permit>, id: &str, document: &Value) -> bool {
     match permit.map(Permit::plan) {
         None => false,
-        Some(Plan::Documents(lens)) => lens.judge(id, Some(stored)).is_some(),
+        Some(Plan::Documents(lens)) => lens.judge(id, Some(document)).is_some(),
         Some(_) => true,
     }
 }

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::register::{Entry, State};
-use super::rights::rights_of;
+use super::rights::{rights_of, shows};
 use super::{Provisioning, plan};
 use crate::caller::User;
 use crate::json::Value;
-use crate::policy::{Permit, Plan};
+use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::route::{DbName, LocalId};
 
@@ -116,12 +116,6 @@ impl Provisioning {
 
 /// Would the user be told of this change?
 fn concerns(permit: Option<&Permit>, document: &Value) -> bool {
-    let Some(id) = document.get("_id").and_then(Value::as_str) else {
-        return false;
-    };
-    match permit.map(Permit::plan) {
-        None => false,
-        Some(Plan::Documents(lens)) => lens.judge(id, Some(document)).is_some(),
-        Some(_) => true,
-    }
+    let id = document.get("_id").and_then(Value::as_str);
+    id.is_some_and(|id| shows(permit, id, document))
 }

@@ -1,5 +1,6 @@
 //! A write that CouchDB does not check is judged, then stored: whatever the way to write, nothing comes in between.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -116,6 +117,19 @@ async fn stored(world: &World, id: &str) -> Value {
         .json()
 }
 
+/// Writes while the forged write is stopped, which goes on after a while.
+async fn meanwhile(tap: &Tap, mut writing: Pin<Box<impl Future<Output = Answer>>>) -> Answer {
+    let early = tokio::select! {
+        answer = &mut writing => Some(answer),
+        () = sleep(Duration::from_millis(300)) => None,
+    };
+    tap.release();
+    match early {
+        Some(answer) => answer,
+        None => writing.await,
+    }
+}
+
 /// Someone's write comes while a forged one is on its way from couchwarden to CouchDB.
 async fn between(world: &World, tap: &Tap, who: &Client, way: &str, number: usize) {
     let id = format!("d{number}");
@@ -128,17 +142,7 @@ async fn between(world: &World, tap: &Tap, who: &Client, way: &str, number: usiz
     let (tom, batch) = (world.as_("tom"), forged(&id, &rev, &digest));
     let forging = tokio::spawn(async move { tom.post("/@notes/_bulk_docs", batch).await });
     tap.stopped().await;
-    let writing = write(who, way, &id, &rev);
-    tokio::pin!(writing);
-    let early = tokio::select! {
-        answer = &mut writing => Some(answer),
-        () = sleep(Duration::from_millis(300)) => None,
-    };
-    tap.release();
-    let answer = match early {
-        Some(answer) => answer,
-        None => writing.await,
-    };
+    let answer = meanwhile(tap, Box::pin(write(who, way, &id, &rev))).await;
     forging.await.unwrap().yes();
     let told = answer.json();
     let told = told.get(0).unwrap_or(&told);
@@ -205,17 +209,7 @@ async fn a_writer_who_goes_away_leaves_no_gap() {
     forging.abort();
     let _ = forging.await;
     let ops = world.as_("ops");
-    let writing = write(&ops, "PUT", "d0", &rev);
-    tokio::pin!(writing);
-    let early = tokio::select! {
-        answer = &mut writing => Some(answer),
-        () = sleep(Duration::from_millis(300)) => None,
-    };
-    tap.release();
-    let answer = match early {
-        Some(answer) => answer,
-        None => writing.await,
-    };
+    let answer = meanwhile(&tap, Box::pin(write(&ops, "PUT", "d0", &rev))).await;
     // CouchDB has stored what it was sent, and the other comes after it.
     answer.no(409, "conflict");
     assert_eq!(stored(&world, "d0").await["_rev"], format!("5-{digest}"));
