@@ -25,12 +25,26 @@ impl Couch {
         db: &DbName,
         ids: &[&str],
     ) -> Result<Vec<Option<Value>>, CouchError> {
+        self.read_each(db, ids).await?.into_iter().collect()
+    }
+
+    /// The same; an error of its own for each that is there and too long or too deep to be read.
+    pub(crate) async fn read_each(
+        &self,
+        db: &DbName,
+        ids: &[&str],
+    ) -> Result<Vec<Result<Option<Value>, CouchError>>, CouchError> {
         let mut found = Vec::with_capacity(ids.len());
         let mut batches: Vec<_> = ids.chunks(BATCH).rev().collect();
         while let Some(batch) = batches.pop() {
             match self.read_batch(db, batch).await {
-                Err(CouchError::TooLong(_)) if batch.len() > 1 => halve(&mut batches, batch),
-                outcome => found.extend(outcome?),
+                Err(CouchError::TooDeep | CouchError::TooLong(_)) if batch.len() > 1 => {
+                    halve(&mut batches, batch);
+                }
+                Err(error @ (CouchError::TooDeep | CouchError::TooLong(_))) => {
+                    found.push(Err(error));
+                }
+                outcome => found.extend(outcome?.into_iter().map(Ok)),
             }
         }
         Ok(found)

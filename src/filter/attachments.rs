@@ -6,7 +6,8 @@
 
 use crate::filter::ask::Asker;
 use crate::inspect::attachments::{of, put, remove};
-use crate::inspect::document::{Refused, Stored, Written, judge, refused, stored};
+use crate::inspect::document::{Refused, Written, if_may_win, judge, refused};
+use crate::inspect::stored::{Stored, stored};
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -26,12 +27,14 @@ pub(crate) async fn judge_attachment(
     let (id, name) = named(&route.call).ok_or(Refusal::Internal)?;
     let query = route.query.document()?;
     let mut written = Written::read(Some(id), &query, if_match, Value::Object(Object::new()))?;
-    let Stored::Replaced(stored) = stored(&asker.couch, &asker.db, &written, false).await? else {
-        return Err(Refusal::Internal);
+    let replaced = match stored(&asker.couch, &asker.db, rules, &written, false).await? {
+        Stored::Replaced(replaced) => replaced,
+        Stored::Leaves(_) | Stored::Unreadable { .. } => return Err(Refusal::Missing),
     };
+    let stored = replaced.document.as_ref();
     let name = name.as_str();
     let rev = written.rev.clone();
-    let view = stored.as_ref().and_then(|stored| rules.view(stored));
+    let view = stored.and_then(|stored| rules.view(stored));
     let deletes = route.method == Method::Delete;
     if deletes && of(view.as_ref(), name).is_none() {
         return Err(Refusal::Missing);
@@ -44,12 +47,12 @@ pub(crate) async fn judge_attachment(
         (None, _) | (_, None) => written.document,
     };
     written.document = changed(document, name, (!deletes).then_some(content_type));
-    let judged = match (&rev, &stored) {
-        (Some(_), Some(stored)) => rules
-            .judge(Some(stored), written.document)
-            .map(drop)
-            .map_err(|denied| refused(denied, false)),
-        (Some(_) | None, _) => judge(rules, written, stored.as_ref(), None).map(drop),
+    let judged = match (&rev, stored) {
+        (Some(_), Some(stored)) => if_may_win(rules, &replaced, false).and_then(|()| {
+            let document = rules.judge(Some(stored), written.document);
+            document.map(drop).map_err(|denied| refused(denied, false))
+        }),
+        (Some(_) | None, _) => judge(rules, written, &replaced, None).map(drop),
     };
     judged.map_err(Refused::into_refusal)?;
     Ok(rev)

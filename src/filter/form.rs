@@ -7,8 +7,9 @@ use crate::filter::ask::Asker;
 use crate::filter::writes::{answer, judged, put};
 use crate::inspect;
 use crate::inspect::attachments::put as attach;
-use crate::inspect::document::{Stored, Written, stored};
+use crate::inspect::document::Written;
 use crate::inspect::form::Form;
+use crate::inspect::stored::{Stored, stored};
 use crate::inspect::turns::Turns;
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
@@ -47,10 +48,11 @@ async fn written(asker: &Asker, rules: &WriteRules, form: &Form) -> Result<Writt
     ))?;
     named.insert("_rev", rev);
     let mut written = Written::read(route.document(), &query, None, Value::Object(named))?;
-    let Stored::Replaced(stored) = stored(&asker.couch, &asker.db, &written, false).await? else {
-        return Err(Refusal::Internal);
+    let stored = match stored(&asker.couch, &asker.db, rules, &written, false).await? {
+        Stored::Replaced(replaced) => replaced.document,
+        Stored::Leaves(_) | Stored::Unreadable { .. } => None,
     };
-    let view = stored.as_ref().and_then(|stored| rules.view(stored));
+    let view = stored.and_then(|stored| rules.view(&stored));
     written.document = view.ok_or(Refusal::Missing)?;
     Ok(written)
 }

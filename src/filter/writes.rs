@@ -12,9 +12,10 @@ use crate::filter::errors;
 use crate::inspect;
 use crate::inspect::attachments::{following, in_order};
 use crate::inspect::bulk::{Batch, Judged, body};
-use crate::inspect::document::{Refused, Written, settle, stored};
+use crate::inspect::document::{Refused, Written, settle};
 use crate::inspect::local::Locals;
 use crate::inspect::related::Related;
+use crate::inspect::stored::stored;
 use crate::inspect::turns::{Pass, Turn, Turns};
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
@@ -126,7 +127,7 @@ pub(crate) async fn judged(
     };
     let id = [written.id.as_str()];
     let turn = turns.take(asker.db.as_str(), id.into_iter(), pass).await;
-    let stored = stored(&asker.couch, &asker.db, &written, forced).await?;
+    let stored = stored(&asker.couch, &asker.db, rules, &written, forced).await?;
     let document = settle(&asker.couch, &asker.db, rules, written, &stored).await?;
     Ok((document.map_err(Refused::into_refusal)?, turn))
 }

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::caller::Caller;
 use crate::couch::Couch;
-use crate::inspect::document::{Refused, Stored, Written, named_rev, new_id, settle};
+use crate::inspect::document::{Refused, Written, named_rev, new_id, settle};
 use crate::inspect::forced::{Leaf, grow};
 use crate::inspect::local::Locals;
+use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};
@@ -166,22 +167,21 @@ impl<'b> Judging<'b> {
 
     /// Judges the next rows, for which it reads once.
     async fn part(&mut self, part: Vec<Entry>) -> Result<Vec<Judged>, Refusal> {
-        let stored = if self.new_edits {
-            let stored = replaced(self.couch, self.db, &part).await?;
-            stored.into_iter().map(Some).collect()
-        } else {
-            leaves(self.couch, self.db, &part).await?
+        let written: Vec<&Written> = part.iter().filter_map(Entry::written).collect();
+        let stored = match self.new_edits {
+            true => replaced(self.couch, self.db, self.rules, &written).await?,
+            false => leaves(self.couch, self.db, &written).await?,
         };
+        let mut stored = stored.into_iter();
         let mut judged = Vec::with_capacity(part.len());
-        for (entry, stored) in part.into_iter().zip(stored) {
-            let one = match (entry, stored) {
-                (Entry::Local { id, document }, _) => sent_on(id, &document),
-                (Entry::Refused { id, why }, _) => Judged::Answered(why.into_row(&id, None)),
-                (Entry::Document(written), None) => {
-                    let why = Refused::forbidden("this document may not be written");
-                    Judged::Answered(why.into_row(&written.id, written.rev.as_deref()))
+        for entry in part {
+            let one = match entry {
+                Entry::Local { id, document } => sent_on(id, &document),
+                Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
+                Entry::Document(written) => {
+                    let stored = stored.next().ok_or(Refusal::Internal)?;
+                    self.row(written, stored).await?
                 }
-                (Entry::Document(written), Some(stored)) => self.row(written, stored).await?,
             };
             if let Judged::Sent { document, .. } = &one {
                 // Hidden fields that are put back count too.
@@ -292,60 +292,6 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         document: Value::Object(object),
         follows: false,
     }))
-}
-
-/// With `new_edits`: the revision that each document replaces, or the winner where none is named.
-async fn replaced(couch: &Couch, db: &DbName, part: &[Entry]) -> Result<Vec<Stored>, Refusal> {
-    let written = || part.iter().filter_map(Entry::written);
-    let named = written().filter_map(|one| Some((one.id.as_str(), Some(one.rev.as_deref()?))));
-    let named: Vec<_> = named.collect();
-    let unnamed = written().filter(|one| one.rev.is_none());
-    let unnamed: Vec<&str> = unnamed.map(|one| one.id.as_str()).collect();
-    let mut revisions = match named.is_empty() {
-        true => Vec::new(),
-        false => couch.read_revisions(db, &named).await?,
-    }
-    .into_iter();
-    let mut winners = match unnamed.is_empty() {
-        true => Vec::new(),
-        false => couch.read_many(db, &unnamed).await?,
-    }
-    .into_iter();
-    let place = |entry: &Entry| {
-        Stored::Replaced(match entry.written().map(|one| &one.rev) {
-            None => None,
-            Some(Some(_)) => revisions.next().and_then(|found| found.into_iter().next()),
-            Some(None) => winners.next().flatten(),
-        })
-    };
-    Ok(part.iter().map(place).collect())
-}
-
-/// Without `new_edits`: every leaf; none where they can't be read, and so can't be judged.
-async fn leaves(
-    couch: &Couch,
-    db: &DbName,
-    part: &[Entry],
-) -> Result<Vec<Option<Stored>>, Refusal> {
-    let ids = part
-        .iter()
-        .filter_map(Entry::written)
-        .map(|one| (one.id.as_str(), None));
-    let ids: Vec<(&str, Option<&str>)> = ids.collect();
-    let mut found = match ids.is_empty() {
-        true => Vec::new(),
-        false => couch.read_readable(db, &ids).await?,
-    }
-    .into_iter();
-    let place = |entry: &Entry| {
-        let leaves = match entry.written() {
-            Some(_) => found.next().flatten()?,
-            None => Vec::new(),
-        };
-        let leaves = leaves.into_iter().map(Leaf::stored);
-        Some(Stored::Leaves(leaves.collect()))
-    };
-    Ok(part.iter().map(place).collect())
 }
 
 fn sent_on(id: String, document: &Value) -> Judged {

@@ -4,7 +4,8 @@ use aws_lc_rs::rand;
 
 use crate::couch::Couch;
 use crate::inspect::attachments::{self, Beside, Passed, lay};
-use crate::inspect::forced::{self, Leaf, history, judge_forced};
+use crate::inspect::forced::{self, history, judge_forced};
+use crate::inspect::stored::{Replaced, Stored};
 use crate::json::{Object, Value};
 use crate::policy::{Denied, WriteRules};
 use crate::refusal::Refusal;
@@ -20,15 +21,6 @@ pub(crate) struct Written {
     pub(crate) document: Value,
     /// Its attachments may follow as parts of the request.
     pub(crate) follows: bool,
-}
-
-/// What CouchDB has of a document that is written.
-#[derive(Debug)]
-pub(crate) enum Stored {
-    /// With `new_edits`: the revision that is replaced, or the winner where none is named.
-    Replaced(Option<Value>),
-    /// Without: every leaf.
-    Leaves(Vec<Leaf>),
 }
 
 /// Why a document is not written, as `_bulk_docs` says it in its row.
@@ -104,9 +96,10 @@ impl Written {
 pub(crate) fn judge(
     rules: &WriteRules,
     mut written: Written,
-    stored: Option<&Value>,
+    replaced: &Replaced,
     bytes: Option<&Value>,
 ) -> Result<Passed, Refused> {
+    let stored = replaced.document.as_ref();
     let alive = stored.filter(|document| document.get("_deleted").is_none());
     // Security: CouchDB would take the revision to replace from `_revisions`, past the one that is judged.
     // (`a_history_names_no_other_revision_than_the_one_judged`)
@@ -121,11 +114,7 @@ pub(crate) fn judge(
     }
     let deletes = written.deletes();
     if alive.is_some_and(|stored| !rules.knows(stored)) {
-        // Hidden is answered as absent; only where a document would be made is its id taken.
-        return match &written.rev {
-            None if !deletes => create(rules, written).and_then(|_| Err(conflict())),
-            Some(_) | None => Err(absent(&written)),
-        };
+        return Err(hidden(rules, written));
     }
     match (&written.rev, stored) {
         // The revision is not there (any more): CouchDB would say the same.
@@ -133,6 +122,7 @@ pub(crate) fn judge(
         // Taken, and he knows it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         (Some(_), Some(stored)) => {
+            if_may_win(rules, replaced, deletes)?;
             let view = alive.and_then(|alive| rules.view(alive));
             let beside = Beside {
                 view: view.as_ref(),
@@ -145,6 +135,31 @@ pub(crate) fn judge(
         }
         (None, _) if deletes => Err(absent(&written)),
         (None, _) => create(rules, written),
+    }
+}
+
+/// The answer where a hidden document is: as if none were there. Only where one would be made is its id taken.
+fn hidden(rules: &WriteRules, written: Written) -> Refused {
+    match &written.rev {
+        None if !written.deletes() => create(rules, written).err().unwrap_or_else(conflict),
+        Some(_) | None => absent(&written),
+    }
+}
+
+/// Whether what replaces a revision that does not win may win over the one that does.
+///
+/// Security: nobody takes over a document whose winner is not his to write.
+/// (`no_losing_leaf_is_made_to_win_over_what_is_not_its_writers`)
+pub(crate) fn if_may_win(
+    rules: &WriteRules,
+    replaced: &Replaced,
+    deletes: bool,
+) -> Result<(), Refused> {
+    match &replaced.winner {
+        Some(winner) if !deletes => rules
+            .covers(winner, false)
+            .map_err(|denied| refused(denied, false)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -166,10 +181,11 @@ pub(crate) async fn settle(
 ) -> Result<Result<Value, Refused>, Refusal> {
     let id = written.id.clone();
     let base = match stored {
-        Stored::Replaced(stored) => stored.as_ref(),
+        Stored::Replaced(replaced) => replaced.document.as_ref(),
         Stored::Leaves(leaves) => forced::base(&written.document, leaves)
             .filter(|leaf| leaf.stored)
             .map(|leaf| &leaf.document),
+        Stored::Unreadable { .. } => None,
     };
     let mut bytes = None;
     if rules.fixes_fields()
@@ -181,44 +197,15 @@ pub(crate) async fn settle(
         bytes = attachments::with_bytes(couch, db, &id, rev).await?;
     }
     let passed = match stored {
-        Stored::Replaced(stored) => judge(rules, written, stored.as_ref(), bytes.as_ref()),
+        Stored::Replaced(replaced) => judge(rules, written, replaced, bytes.as_ref()),
         Stored::Leaves(leaves) => judge_forced(rules, written, leaves, bytes.as_ref()),
+        Stored::Unreadable { forced: false } => Err(hidden(rules, written)),
+        Stored::Unreadable { forced: true } => Err(forced::hidden(rules, written)),
     };
     match passed {
         Ok(passed) => attachments::fill(couch, db, &id, passed).await,
         Err(refused) => Ok(Err(refused)),
     }
-}
-
-/// Reads what a single write is judged by.
-pub(crate) async fn stored(
-    couch: &Couch,
-    db: &DbName,
-    written: &Written,
-    forced: bool,
-) -> Result<Stored, Refusal> {
-    if forced {
-        let id = DocId::parse(&written.id).map_err(|_| Refusal::Internal)?;
-        let leaves = couch.leaves(db, &id).await?;
-        return Ok(Stored::Leaves(
-            leaves.into_iter().map(Leaf::stored).collect(),
-        ));
-    }
-    let found = match &written.rev {
-        Some(rev) => {
-            let found = couch
-                .read_revisions(db, &[(&written.id, Some(rev))])
-                .await?;
-            found.into_iter().flatten().next()
-        }
-        None => couch
-            .read_many(db, &[&written.id])
-            .await?
-            .into_iter()
-            .flatten()
-            .next(),
-    };
-    Ok(Stored::Replaced(found))
 }
 
 impl Refused {

@@ -52,11 +52,7 @@ pub(crate) fn judge_forced(
     };
     let mut living = leaves.iter().filter(|leaf| leaf.is_alive());
     if living.any(|leaf| !rules.knows(&leaf.document)) {
-        // Hidden is answered as absent; only where a document would be made is its id taken.
-        return Err(match create(rules, written) {
-            Ok(_) => Refused::forbidden("you may not write this document"),
-            Err(refused) => refused.in_batch(),
-        });
+        return Err(hidden(rules, written));
     }
     for leaf in leaves.iter().filter(|leaf| leaf.is_alive()) {
         let covered = rules.covers(&leaf.document, deletes);
@@ -89,6 +85,14 @@ pub(crate) fn judge_forced(
         ));
     }
     Ok(passed)
+}
+
+/// The answer where a hidden document is: as if none were there. Only where one would be made is its id taken.
+pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
+    match create(rules, written) {
+        Ok(_) => Refused::forbidden("you may not write this document"),
+        Err(refused) => refused.in_batch(),
+    }
 }
 
 /// The stored or made leaf that what may not change is compared with: the living one that is extended, or the

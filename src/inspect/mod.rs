@@ -16,6 +16,7 @@ pub(crate) mod local;
 pub(crate) mod multipart;
 pub(crate) mod query;
 pub(crate) mod related;
+pub(crate) mod stored;
 pub(crate) mod turns;
 pub(crate) mod view;
 

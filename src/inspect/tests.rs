@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::document::{Refused, Written, judge};
 use super::forced::{Leaf, judge_forced};
+use super::stored::Replaced;
 use crate::caller::{Caller, User, UserName};
 use crate::json::{Object, Value};
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
@@ -104,6 +105,13 @@ fn set(mut document: Value, name: &str, value: impl Into<Value>) -> Value {
     document
 }
 
+fn replacing(document: Option<&Value>) -> Replaced {
+    Replaced {
+        document: document.cloned(),
+        winner: None,
+    }
+}
+
 /// On top of the only leaf.
 fn next(document: Value) -> Value {
     let ids = Value::parse(br#"{"start":2,"ids":["b","a"]}"#).unwrap();
@@ -121,7 +129,7 @@ proptest! {
     fn who_writes_back_what_he_read_changes_nothing(stored in document(), lens in prop::sample::select(LENSES.to_vec())) {
         let rules = rules(lens);
         let view = rules.view(&stored).unwrap();
-        let passed = judge(&rules, written("a", view.clone(), true).unwrap(), Some(&stored), None);
+        let passed = judge(&rules, written("a", view.clone(), true).unwrap(), &replacing(Some(&stored)), None);
         prop_assert_eq!(&passed.unwrap().document, &stored);
         let leaves = [Leaf::stored(stored.clone())];
         let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &leaves, None).unwrap();
@@ -144,7 +152,7 @@ proptest! {
                 }
             }
         }
-        if let Ok(passed) = judge(&rules, written("a", sent.clone(), true).unwrap(), Some(&stored), None) {
+        if let Ok(passed) = judge(&rules, written("a", sent.clone(), true).unwrap(), &replacing(Some(&stored)), None) {
             let mut seen = rules.view(&passed.document).unwrap();
             let seen_none = seen.get("_attachments").and_then(Value::as_object).is_some_and(Object::is_empty);
             if seen_none {
@@ -173,7 +181,7 @@ proptest! {
         }
         let hidden = set(hidden, "_id", "other:1");
         let plain = |stored: Option<&Value>| -> Result<(), Refused> {
-            judge(&rules, written("other:1", sent.clone(), true).unwrap(), stored, None).map(drop)
+            judge(&rules, written("other:1", sent.clone(), true).unwrap(), &replacing(stored), None).map(drop)
         };
         prop_assert!(plain(None).is_err());
         prop_assert_eq!(plain(None), plain(Some(&hidden)));

@@ -12,7 +12,8 @@ use std::net::IpAddr;
 use super::writing::{Asked, Body};
 use super::{Answer, Nodes};
 use crate::caller::Caller;
-use crate::inspect::document::{Refused, Written, settle, stored};
+use crate::inspect::document::{Refused, Written, settle};
+use crate::inspect::stored::stored;
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -149,7 +150,7 @@ impl Nodes {
         };
         let said = written.document.at(&["metadata", "authorization"]).cloned();
         let db = &self.settings.database;
-        let found = stored(&self.couch, db, &written, false).await?;
+        let found = stored(&self.couch, db, rules, &written, false).await?;
         let judged = settle(&self.couch, db, rules, written.clone(), &found).await?;
         let mut document = judged.map_err(Refused::into_refusal)?;
         let metadata = document

@@ -222,6 +222,47 @@ async fn a_document_that_is_too_deep_holds_up_no_batch() {
         (&json!("deep"), &json!("forbidden"))
     );
     assert_eq!(walt.get("/@notes/new").await.yes()["_rev"], rev);
+    let row = |id: &str| json!({ "_id": id, "_rev": rev, "owner": "walt" });
+    let batch =
+        json!({ "docs": [row("deep"), { "_id": "deep" }, { "_id": "newer", "owner": "walt" }] });
+    let written = walt.post("/@notes/_bulk_docs", batch).await.yes();
+    let errors: Vec<&str> = written
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["error"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(errors, ["conflict", "forbidden", ""], "{written}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_too_deep_is_written_over_as_little_as_a_hidden_one() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    for id in ["deep", "hidden"] {
+        let path = format!("/@notes/{id}");
+        let stored = world.backend().ask("HEAD", &path, &[], "").await;
+        let rev = stored.header("etag").unwrap().trim_matches('"').to_owned();
+        let again = json!({ "_rev": rev, "owner": "walt" });
+        walt.put(&path, again).await.no(409, "conflict");
+        walt.put(&path, json!({ "owner": "walt" }))
+            .await
+            .no(409, "conflict");
+        walt.put(&path, json!({ "owner": "rita" }))
+            .await
+            .no(403, "forbidden");
+        walt.delete(&format!("{path}?rev={rev}"))
+            .await
+            .no(404, "not_found");
+        let forced = json!({ "_rev": "5-ab", "owner": "walt" });
+        walt.put(&format!("{path}?new_edits=false"), forced)
+            .await
+            .no(403, "forbidden");
+        let attached = format!("{path}/x?rev={rev}");
+        walt.ask("PUT", &attached, &[], "bytes")
+            .await
+            .no(404, "not_found");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -476,3 +476,65 @@ permit = ["replicate", "design", "design-write"]
     let raw = world.backend().get("/@notes/_local/mine").await;
     assert_eq!(raw.status, 404, "{raw:?}");
 }
+
+/// The revisions of all leaves.
+async fn leaves(world: &World, id: &str) -> Vec<String> {
+    let path = format!("/@notes/{id}?open_revs=all");
+    let json = [("accept", "application/json")];
+    let found = world.backend().ask("GET", &path, &json, "").await.yes();
+    let rev = |leaf: &Value| leaf["ok"]["_rev"].as_str().unwrap().to_owned();
+    let mut revs: Vec<String> = found.as_array().unwrap().iter().map(rev).collect();
+    revs.sort();
+    revs
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_losing_leaf_is_made_to_win_over_what_is_not_its_writers() {
+    let world = filled().await;
+    let leaf = |id: &str, hash: &str, team: &str| {
+        json!({ "_id": id, "_rev": format!("2-{hash}"), "team": team,
+            "_revisions": { "start": 2, "ids": [hash, "aa"] } })
+    };
+    let mut dead = leaf("dead", "00", "red");
+    dead["_deleted"] = true.into();
+    let docs = json!([
+        leaf("cf", "ff", "blue"),
+        leaf("cf", "00", "red"),
+        leaf("dead", "ff", "blue"),
+        dead,
+        leaf("own", "ff", "red"),
+        leaf("own", "00", "red"),
+    ]);
+    let batch = json!({ "new_edits": false, "docs": docs });
+    world
+        .backend()
+        .post("/@notes/_bulk_docs", batch)
+        .await
+        .yes();
+    let walt = world.as_("walt");
+    walt.get("/@notes/cf").await.no(404, "not_found");
+    walt.get("/@notes/cf?rev=2-00").await.yes();
+    for id in ["cf", "dead"] {
+        let path = format!("/@notes/{id}");
+        let over = json!({ "_id": id, "_rev": "2-00", "team": "red" });
+        walt.put(&path, over.clone()).await.no(409, "conflict");
+        walt.post("/@notes", over.clone()).await.no(409, "conflict");
+        let rows = walt
+            .post("/@notes/_bulk_docs", json!({ "docs": [over] }))
+            .await;
+        assert_eq!(rows.yes()[0]["error"], "conflict");
+        let to = [("destination", &*format!("{id}?rev=2-00"))];
+        let copied = walt.ask("COPY", "/@notes/a", &to, "").await;
+        copied.no(409, "conflict");
+        let attached = format!("{path}/x?rev=2-00");
+        let attached = walt.ask("PUT", &attached, &[], "bytes").await;
+        assert!([404, 409].contains(&attached.status), "{attached:?}");
+        assert_eq!(leaves(&world, id).await, ["2-00", "2-ff"]);
+    }
+    // His own leaf he may end, and over what is his he may win.
+    walt.delete("/@notes/cf?rev=2-00").await.yes();
+    let over = json!({ "_id": "own", "_rev": "2-00", "team": "red" });
+    let won = walt.put("/@notes/own", over).await.yes();
+    assert_eq!(rev(&world, "own").await, won["rev"]);
+    assert_eq!(rev(&world, "cf").await, "2-ff");
+}

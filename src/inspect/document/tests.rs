@@ -3,6 +3,7 @@
 use super::{Written, judge};
 use crate::caller::{Caller, User, UserName};
 use crate::inspect::forced::{Leaf, judge_forced};
+use crate::inspect::stored::Replaced;
 use crate::json::Value;
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
 use crate::route::query::DocumentQuery;
@@ -46,8 +47,11 @@ fn written(text: &str) -> Written {
 
 /// What is sent on, or the word for the error.
 fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
-    let stored = stored.map(json);
-    let judged = judge(&rules(), written(sent), stored.as_ref(), None);
+    let replaced = Replaced {
+        document: stored.map(json),
+        winner: None,
+    };
+    let judged = judge(&rules(), written(sent), &replaced, None);
     judged
         .map(|passed| passed.document.to_string())
         .map_err(|refused| refused.error)
@@ -152,4 +156,23 @@ fn a_history_names_no_other_revision_than_the_one_judged() {
     assert_eq!(sent.get("_revisions"), None);
     let named = written(r#"{"_revisions":{"start":2,"ids":["b","a"]}}"#);
     assert_eq!(named.rev.as_deref(), Some("2-b"));
+}
+
+#[test]
+fn a_losing_leaf_wins_only_over_what_its_writer_may_write() {
+    let check = |sent: &str, winner: &str| {
+        let replaced = Replaced {
+            document: Some(json(MINE)),
+            winner: Some(json(winner)),
+        };
+        let judged = judge(&rules(), written(sent), &replaced, None);
+        judged.map(drop).map_err(|refused| refused.error)
+    };
+    let update = r#"{"_rev":"1-a","owner":"walt","text":"new"}"#;
+    let delete = r#"{"_rev":"1-a","_deleted":true}"#;
+    let others = r#"{"_id":"a","_rev":"1-f","owner":"rita"}"#;
+    let own = r#"{"_id":"a","_rev":"1-f","owner":"walt"}"#;
+    assert_eq!(check(update, others), Err("conflict"));
+    assert_eq!(check(delete, others), Ok(()));
+    assert_eq!(check(update, own), Ok(()));
 }
