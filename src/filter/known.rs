@@ -1,9 +1,11 @@
 //! Documents that a row alone does not hold and policy must see: a losing leaf, the body before a
 //! tombstone, the source of a view row. A row that needs one is judged again once it has been read.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::json::Value;
+use crate::policy::Source;
 
 /// One stored revision that is needed to judge a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,13 +26,35 @@ impl Wanted {
             Self::Revision(..) | Self::Before(..) => None,
         }
     }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Winner(id) | Self::Revision(id, _) | Self::Before(id, _) => id,
+        }
+    }
+}
+
+/// A revision that has been read.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) document: Value,
+    source: OnceCell<Source>,
+}
+
+impl Stored {
+    /// What the rules of the view that is answered say of it, found out once: rows that it has emitted may be many.
+    pub(crate) fn source(&self, judge: impl FnOnce(&Value) -> Source) -> &Source {
+        self.source.get_or_init(|| judge(&self.document))
+    }
 }
 
 /// What has been read so far, and what is still to be read.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    found: HashMap<Wanted, Option<Value>>,
+    found: HashMap<Wanted, Option<Stored>>,
     missing: BTreeSet<Wanted>,
+    /// Whose winner was looked up last.
+    last: String,
 }
 
 /// The answer to "what is this revision?".
@@ -41,7 +65,7 @@ pub(crate) enum Lookup<'a> {
     /// CouchDB does not have it.
     Absent,
     /// Its full body.
-    Found(&'a Value),
+    Found(&'a Stored),
 }
 
 impl Known {
@@ -50,6 +74,11 @@ impl Known {
         if !self.found.contains_key(&wanted) {
             self.missing.insert(wanted);
             return Lookup::Later;
+        }
+        if let Some(id) = wanted.winner()
+            && self.last != id
+        {
+            id.clone_into(&mut self.last);
         }
         match self.found.get(&wanted) {
             Some(Some(document)) => Lookup::Found(document),
@@ -69,7 +98,18 @@ impl Known {
 
     /// Notes what was read.
     pub(crate) fn learn(&mut self, wanted: Wanted, document: Option<Value>) {
-        self.found.insert(wanted, document);
+        let stored = document.map(|document| Stored {
+            document,
+            source: OnceCell::new(),
+        });
+        self.found.insert(wanted, stored);
+    }
+
+    /// Forgets all documents but the one whose winner was looked up last. Only for rows that were all written at the
+    /// same time: rows of one document follow each other there.
+    pub(crate) fn forget_others(&mut self) {
+        self.found.retain(|wanted, _| wanted.id() == self.last);
+        self.missing.clear();
     }
 
     /// Forgets everything: the next rows are judged by what is stored then.

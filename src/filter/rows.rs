@@ -92,6 +92,21 @@ impl Judge {
         }
     }
 
+    /// Whether rows that follow each other may come from one document, as it was when the page began.
+    pub(crate) fn rows_share_documents(&self) -> bool {
+        match self {
+            Self::View(_) => true,
+            // Of a feed, the next row of a document tells of its next revision.
+            Self::Changes(_)
+            | Self::Documents(_)
+            | Self::Locals(_)
+            | Self::Reduce(_)
+            | Self::Find(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => false,
+        }
+    }
+
     /// Whether a row says something without its document.
     pub(crate) fn is_more_than_a_document(&self) -> bool {
         match self {

@@ -68,38 +68,54 @@ struct Outline<'a> {
     piece: Piece<'a>,
 }
 
+/// What the body of a revision says.
+enum Told {
+    Visible(Fields),
+    Invisible,
+    /// Nothing: it is a bare tombstone, under this revision. The body before it may.
+    Nothing(String),
+}
+
+impl Told {
+    fn by(lens: &Lens, id: &str, document: &Value) -> Self {
+        if let Some(fields) = lens.judge(id, Some(document)) {
+            return Self::Visible(fields.into_owned());
+        }
+        let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
+        let rev = document.get("_rev").and_then(Value::as_str);
+        match rev.filter(|_| deleted && is_bare(document)) {
+            Some(rev) => Self::Nothing(rev.to_owned()),
+            None => Self::Invisible,
+        }
+    }
+}
+
 /// Judges one revision whose full body is `document`.
 pub(crate) fn judge(lens: &Lens, id: &str, document: &Value, known: &mut Known) -> Sight {
-    if let Some(fields) = lens.judge(id, Some(document)) {
-        return Sight::Visible(fields.into_owned());
-    }
-    let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
-    let rev = document.get("_rev").and_then(Value::as_str);
-    match (deleted && is_bare(document), rev) {
-        (true, Some(rev)) => judge_wanted(
-            lens,
-            id,
-            &Wanted::Before(id.to_owned(), rev.to_owned()),
-            known,
-        ),
-        (true, None) | (false, _) => Sight::Invisible,
+    settle(Told::by(lens, id, document), lens, id, known)
+}
+
+fn settle(told: Told, lens: &Lens, id: &str, known: &mut Known) -> Sight {
+    match told {
+        Told::Visible(fields) => Sight::Visible(fields),
+        Told::Invisible => Sight::Invisible,
+        Told::Nothing(rev) => judge_wanted(lens, id, &Wanted::Before(id.to_owned(), rev), known),
     }
 }
 
 /// Judges a revision that is not in the row.
 pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: &Wanted, known: &mut Known) -> Sight {
-    match known.look(wanted.clone()) {
-        Lookup::Later => Sight::Later,
-        Lookup::Absent => Sight::Invisible,
-        Lookup::Found(document) => match (lens.judge(id, Some(document)), wanted) {
-            (Some(fields), _) => Sight::Visible(fields.into_owned()),
-            // A tombstone that was asked for: its own body says nothing, the one before may.
-            (None, Wanted::Winner(_) | Wanted::Revision(..)) => {
-                let document = document.clone();
-                judge(lens, id, &document, known)
-            }
-            (None, Wanted::Before(..)) => Sight::Invisible,
-        },
+    let told = match known.look(wanted.clone()) {
+        Lookup::Later => return Sight::Later,
+        Lookup::Absent => return Sight::Invisible,
+        Lookup::Found(stored) => Told::by(lens, id, &stored.document),
+    };
+    match (told, wanted) {
+        // One body before a tombstone is looked at, no more.
+        (Told::Nothing(_), Wanted::Before(..)) => Sight::Invisible,
+        (told, Wanted::Before(..) | Wanted::Winner(_) | Wanted::Revision(..)) => {
+            settle(told, lens, id, known)
+        }
     }
 }
 

@@ -225,7 +225,10 @@ impl Rows {
         if self.known.is_waiting() {
             return Err(broken(&JsonError::Expected("a row that can be judged")));
         }
-        self.known.forget();
+        match self.judge.rows_share_documents() {
+            true => self.known.forget_others(),
+            false => self.known.forget(),
+        }
         if let Some(pulse) = &mut self.pulse {
             pulse.heard(self.shown > before);
         }
@@ -318,6 +321,7 @@ impl Rows {
 
     /// A page has ended: the next one, or the end of the answer.
     async fn turn(&mut self) -> Result<(), Cut> {
+        self.known.forget();
         let end = mem::take(&mut self.end);
         let next = self
             .pages

@@ -1,9 +1,15 @@
 //! The pure parts of the filter: windows, projections, sums, pages.
 
+use std::sync::Arc;
+
+use crate::caller::{Caller, User, UserName};
+use crate::filter::known::{Known, Lookup, Wanted};
 use crate::filter::project::Projection;
 use crate::filter::sight::Seen;
 use crate::filter::window::Window;
 use crate::json::Value;
+use crate::policy::{Plan, Policy, PolicySettings, Verdict, ViewLens};
+use crate::route::Route;
 
 fn json(text: &str) -> Value {
     Value::parse(text.as_bytes()).unwrap()
@@ -38,4 +44,56 @@ fn a_projection_keeps_the_nesting_of_what_it_names() {
         let projection = Projection::read(&json(fields)).unwrap();
         assert_eq!(projection.apply(&document), json(shown), "{fields}");
     }
+}
+
+/// What `walt` sees of the view `v/w`: rows of his own documents.
+fn own_rows() -> ViewLens {
+    let text = "[[rule]]\nname = 'own'\ndatabases = ['db']\ncallers = { names = ['walt'] }\npermit = ['view:v/w']\ndocuments = { owner = 'walt' }";
+    let files = [("db.toml".to_owned(), text.to_owned())];
+    let policy = Policy::load(&files, &PolicySettings::default()).unwrap();
+    let user = User::new(UserName::parse("walt").unwrap(), Vec::new());
+    let route = Route::parse("GET", "/db/_design/v/_view/w", None).unwrap();
+    let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
+        panic!("he may see the view");
+    };
+    let Plan::View(lens) = permit.plan().clone() else {
+        panic!("under a rule")
+    };
+    *lens
+}
+
+#[test]
+fn a_document_is_judged_once_for_all_the_rows_that_it_has_emitted() {
+    let lens = own_rows();
+    let mut known = Known::default();
+    let mut judged = Vec::new();
+    let mut row_of = |id: &str, known: &mut Known| match known.look(Wanted::Winner(id.into())) {
+        Lookup::Later | Lookup::Absent => false,
+        Lookup::Found(stored) => {
+            stored.source(|document| {
+                judged.push(id.to_owned());
+                lens.source(Some(id), Some(document))
+            });
+            true
+        }
+    };
+    let learn = |known: &mut Known| {
+        for wanted in known.take_missing() {
+            known.learn(wanted, Some(json(r#"{"owner":"walt"}"#)));
+        }
+    };
+    // Two documents whose rows alternate in one chunk.
+    assert!(!row_of("a", &mut known) && !row_of("b", &mut known));
+    learn(&mut known);
+    for id in ["a", "b", "a", "b"] {
+        assert!(row_of(id, &mut known));
+    }
+    // The next chunk goes on with the second; the first is not held for ever.
+    known.forget_others();
+    assert!(row_of("b", &mut known) && !row_of("a", &mut known));
+    learn(&mut known);
+    // On the next page it is another time.
+    known.forget();
+    assert!(!row_of("b", &mut known));
+    assert_eq!(judged, ["a", "b"]);
 }

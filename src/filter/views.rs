@@ -5,7 +5,7 @@ use crate::filter::rows::ListRow;
 use crate::filter::sight::{Piece, Seen, show};
 use crate::json;
 use crate::json::{Fields, JsonError, Kind, Value, string};
-use crate::policy::{Needs, Row, ViewLens};
+use crate::policy::{self, Needs, ViewLens};
 
 /// How the rows of a view are shown.
 #[derive(Debug)]
@@ -37,21 +37,28 @@ impl ViewRows {
         } else {
             Value::Null
         };
-        let source = match self.lens.needs_document() {
-            Needs::Nothing | Needs::Id => None,
-            Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
-                Lookup::Later => return Ok(Seen::Later),
-                Lookup::Absent => return Ok(Seen::Hidden),
-                Lookup::Found(document) => Some(document.clone()),
-            },
-        };
-        let judged = Row {
+        let mut row_read = policy::Row {
             id: Some(&name),
             key: &key_read,
             value: &value_read,
-            doc: source.as_ref(),
+            doc: None,
         };
-        let Some(fields) = self.lens.judge(&judged) else {
+        let fields = match self.lens.needs_document() {
+            Needs::Nothing | Needs::Id => {
+                let source = self.lens.source(Some(&name), None);
+                self.lens.judge(&row_read, &source)
+            }
+            Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
+                Lookup::Later => return Ok(Seen::Later),
+                Lookup::Absent => return Ok(Seen::Hidden),
+                Lookup::Found(stored) => {
+                    row_read.doc = Some(&stored.document);
+                    let source = stored.source(|doc| self.lens.source(Some(&name), Some(doc)));
+                    self.lens.judge(&row_read, source)
+                }
+            },
+        };
+        let Some(fields) = fields else {
             return Ok(Seen::Hidden);
         };
         let mark = out.len();

@@ -48,7 +48,7 @@ impl Pipeline {
                     if_none_match: if_none_match.as_deref(),
                     accept: accept.as_deref(),
                 };
-                single::document(self.asker(permit)?, lens, wanted).await
+                Box::pin(single::document(self.asker(permit)?, lens, wanted)).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
                 lists::documents_queries(self.asker(permit)?, lens, &body).await

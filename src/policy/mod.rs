@@ -55,7 +55,7 @@ pub use load::{Mistake, PolicySettings};
 pub use normal::field as field_steps;
 pub use plan::{Denial, Permit, Plan, Question, Verdict};
 pub use selector::{Selector, SelectorError};
-pub use view::{Row, ViewLens};
+pub use view::{Row, Source, ViewLens};
 pub use write::{Denied, WriteRules};
 
 use fingerprint::Part;

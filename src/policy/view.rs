@@ -41,6 +41,17 @@ pub struct Row<'a> {
     pub doc: Option<&'a Value>,
 }
 
+/// What the rules of a view say of the document that rows come from: the same for all of its rows.
+#[derive(Debug)]
+pub struct Source {
+    /// A rule that forbids the view is, or may be, about it.
+    forbidden: bool,
+    /// For each rule that permits, and each set of captures: whether it is about it.
+    permits: Vec<Vec<bool>>,
+    /// For each rule that hides: whether it is, or may be, about it.
+    hides: Vec<bool>,
+}
+
 static ALL: LazyLock<Fields> = LazyLock::new(Fields::all);
 
 impl ViewLens {
@@ -139,36 +150,51 @@ impl ViewLens {
             .any(|applied| applied.rule.rows.is_some())
     }
 
-    /// Which fields of the row's `value` and `doc` are visible; `None`: the row is not.
-    pub fn judge(&self, row: &Row<'_>) -> Option<Cow<'_, Fields>> {
-        let id = row.id.map(|id| Value::String(id.to_owned()));
-        let source = match (row.doc, &id) {
-            (Some(doc), _) => Some(Target::Value(doc)),
-            (None, id) => id.as_ref().map(Target::Id),
+    /// What the rules say of a source document. Without its body, what can't be told by its id is not known.
+    pub fn source(&self, id: Option<&str>, doc: Option<&Value>) -> Source {
+        let id = id.map(|id| Value::String(id.to_owned()));
+        let target = doc
+            .map(Target::Value)
+            .or_else(|| id.as_ref().map(Target::Id));
+        let truth = |applied: &Applied, binding: &Binding| match (&applied.rule.documents, target) {
+            (None, _) => Truth::Yes,
+            (Some(selector), Some(target)) => selector.truth(target, binding),
+            (Some(_), None) => Truth::Unknown,
         };
+        let may_hold = |applied: &Applied| match target {
+            Some(target) => applied.truth(applied.rule.documents.as_ref(), target) != Truth::No,
+            None => true,
+        };
+        let permits = self.permits.iter().map(|applied| {
+            let bindings = applied.bindings.as_deref().unwrap_or_default().iter();
+            bindings
+                .map(|binding| truth(applied, binding).is_yes())
+                .collect()
+        });
+        Source {
+            forbidden: self.forbids.iter().any(may_hold),
+            permits: permits.collect(),
+            hides: self.hides.iter().map(may_hold).collect(),
+        }
+    }
+
+    /// Which fields of the row's `value` and `doc` are visible; `None`: the row is not. `source` is what
+    /// [`Self::source`] says of the document that it comes from.
+    pub fn judge(&self, row: &Row<'_>, source: &Source) -> Option<Cow<'_, Fields>> {
+        if source.forbidden {
+            return None;
+        }
+        let id = row.id.map(|id| Value::String(id.to_owned()));
         let whole = Target::Row {
             id: id.as_ref(),
             key: row.key,
             value: row.value,
             doc: row.doc,
         };
-        let holds = |applied: &Applied| match source {
-            Some(source) => applied.truth(applied.rule.documents.as_ref(), source),
-            None if applied.rule.documents.is_some() => Truth::Unknown,
-            None => Truth::Yes,
-        };
-        if self
-            .forbids
-            .iter()
-            .any(|applied| holds(applied) != Truth::No)
-        {
-            return None;
-        }
         let mut fields = self.everything.then(|| Cow::Borrowed(&*ALL));
-        for applied in self
-            .permits
-            .iter()
-            .filter(|applied| permits_row(applied, row.key, source, whole))
+        let permits = self.permits.iter().zip(&source.permits);
+        for (applied, _) in
+            permits.filter(|(applied, about)| permits_row(applied, about, row.key, whole))
         {
             fields = Some(match fields {
                 None => Cow::Borrowed(&applied.rule.fields),
@@ -176,11 +202,8 @@ impl ViewLens {
             });
         }
         let mut fields = fields?;
-        for applied in self
-            .hides
-            .iter()
-            .filter(|applied| holds(applied) != Truth::No)
-        {
+        let hides = self.hides.iter().zip(&source.hides);
+        for (applied, _) in hides.filter(|(_, may_hold)| **may_hold) {
             fields = Cow::Owned(
                 fields
                     .into_owned()
@@ -226,36 +249,24 @@ fn shows_all(applied: &Applied) -> bool {
 }
 
 /// One set of captures must do for the key, the document and the row.
-fn permits_row(
-    applied: &Applied,
-    key: &Value,
-    source: Option<Target<'_>>,
-    row: Target<'_>,
-) -> bool {
+fn permits_row(applied: &Applied, about: &[bool], key: &Value, row: Target<'_>) -> bool {
     let rule = &applied.rule;
-    applied
-        .bindings
-        .as_deref()
-        .unwrap_or_default()
-        .iter()
-        .any(|binding| {
-            let pinned = rule.keys.as_ref().is_none_or(|keys| {
+    let bindings = applied.bindings.as_deref().unwrap_or_default();
+    bindings.iter().zip(about).any(|(binding, about)| {
+        let pinned = || {
+            rule.keys.as_ref().is_none_or(|keys| {
                 keys.iter()
                     .filter_map(|pin| pin.value(binding))
                     .any(|pin| is_pinned(key, &pin))
-            });
-            let document = || match (&rule.documents, source) {
-                (None, _) => true,
-                (Some(selector), Some(source)) => selector.truth(source, binding).is_yes(),
-                (Some(_), None) => false,
-            };
-            pinned
-                && document()
-                && rule
-                    .rows
-                    .as_ref()
-                    .is_none_or(|rows| rows.truth(row, binding).is_yes())
-        })
+            })
+        };
+        let selected = || {
+            rule.rows
+                .as_ref()
+                .is_none_or(|rows| rows.truth(row, binding).is_yes())
+        };
+        *about && pinned() && selected()
+    })
 }
 
 fn pins_of(applied: &Applied) -> Option<Vec<Value>> {

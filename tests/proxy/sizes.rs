@@ -8,14 +8,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use crate::support::World;
+use crate::support::{Tap, World, backend};
 
 const RULES: &str = r#"
 [[rule]]
 name = "own"
 databases = ["@notes"]
 callers = { names = ["$walt"] }
-permit = ["replicate", "find"]
+permit = ["replicate", "find", "view:v/*"]
 change = ["cf*", "owner", "text"]
 documents = { owner = "walt" }
 "#;
@@ -280,4 +280,33 @@ async fn a_wide_node_is_written_and_read_soon() {
     let read = timeout(SOON, ops.get("/node/wide")).await;
     let read = read.expect("in time").yes();
     assert_eq!(read["cf39999"], 39_999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_read_once_for_all_the_rows_that_it_has_emitted() {
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, RULES, "").await;
+    let map = "function (doc) { for (var i = 0; i < doc.n; i++) emit([doc.owner, i, 'x'.repeat(100)], doc.n); }";
+    let documents = json!([
+        { "_id": "_design/v", "views": { "many": { "map": map } } },
+        { "_id": "hidden", "owner": "rita", "n": 3000 },
+        { "_id": "mine", "owner": "walt", "n": 3000 },
+    ]);
+    world.database("notes", documents).await;
+    let walt = world.as_("walt");
+    // The index is made, and what is asked once for an account is known.
+    walt.get("/@notes/_design/v/_view/many?limit=1").await.yes();
+    tap.take();
+    let answer = walt.get("/@notes/_design/v/_view/many").await;
+    let rows = answer.yes()["rows"].as_array().unwrap().clone();
+    assert_eq!(rows.len(), 3000);
+    assert!(rows.iter().all(|row| row["id"] == "mine"));
+    let asked = tap.take();
+    let reads = asked.iter().filter(|line| line.contains("/_all_docs"));
+    // Both at once where the rows of one end and those of the other begin in one chunk.
+    assert!((1..=2).contains(&reads.count()), "{asked:?}");
+    assert!(
+        !asked.iter().any(|line| line.contains("/_bulk_get")),
+        "{asked:?}"
+    );
 }

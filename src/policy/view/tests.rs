@@ -22,13 +22,14 @@ fn view(rules: &[&str], roles: &[&str]) -> ViewLens {
 
 fn row(lens: &ViewLens, key: &str, doc: Option<&str>) -> bool {
     let (key, doc) = (value(key), doc.map(value));
-    lens.judge(&Row {
+    let row = Row {
         id: Some("x"),
         key: &key,
         value: &Value::Null,
         doc: doc.as_ref(),
-    })
-    .is_some()
+    };
+    let source = lens.source(row.id, row.doc);
+    lens.judge(&row, &source).is_some()
 }
 
 #[test]
@@ -81,13 +82,13 @@ fn rows_are_selected_by_what_they_are() {
     assert_eq!(lens.needs_document(), Needs::Nothing);
     let judge = |key: &str, found: &str| {
         let (key, found) = (value(key), value(found));
-        lens.judge(&Row {
+        let row = Row {
             id: Some("x"),
             key: &key,
             value: &found,
             doc: None,
-        })
-        .is_some()
+        };
+        lens.judge(&row, &lens.source(row.id, None)).is_some()
     };
     assert!(judge(r#""1""#, r#"{"open":true}"#));
     assert!(!judge(r#""1""#, r#"{"open":false}"#));
