@@ -9,7 +9,7 @@ use crate::filter::writes::{answer, judged, put};
 use crate::inspect::attachments::{names, of, put as attach, remove, with_bytes};
 use crate::inspect::document::Written;
 use crate::inspect::turns::Turns;
-use crate::json::{Kind, Value, Visibility};
+use crate::json::{Kind, Value};
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};
 use crate::route::query::DocumentQuery;
@@ -84,7 +84,7 @@ async fn source(
         let whole = whole.ok_or(Refusal::TooLarge(Limit::Body))?;
         for name in attached {
             let whole = of(Some(&whole), &name);
-            match whole.filter(|_| fields.at(&["_attachments", &name]) == Visibility::Visible) {
+            match whole.filter(|_| fields.shows_attachment(&name)) {
                 Some(attachment) => attach(&mut document, &name, attachment.clone()),
                 None => remove(&mut document, &name),
             }

@@ -73,7 +73,7 @@ fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>
             let seen = fields.at(&["_attachments", &attachment.name]);
             // Security: CouchDB writes names and types into the head as they are; one that breaks out of it would
             // be read as another part. (`a_name_that_breaks_out_of_its_head_is_a_stub`)
-            attachment.shown = seen == Visibility::Visible && attachment.sound;
+            attachment.shown = fields.shows_attachment(&attachment.name) && attachment.sound;
             stubbed |= seen != Visibility::Hidden && !attachment.shown;
         }
         if stubbed {

@@ -61,6 +61,9 @@ impl Hash for Searched {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
+/// What an attachment is made of, whichever way it is sent.
+const ATTACHMENT: [&str; 5] = ["content_type", "data", "digest", "length", "revpos"];
+
 /// What a JSON value is, to [`Fields::cut`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -82,13 +85,37 @@ pub enum Visibility {
 }
 
 impl Clause {
-    fn is_within(&self, wider: &Self) -> bool {
-        match (self, wider) {
-            (_, Self::All) => true,
-            (Self::All | Self::Only(_), Self::Except(paths)) => paths.is_empty(),
-            (Self::Except(own), Self::Except(paths)) => paths.iter().all(|path| own.contains(path)),
-            (Self::Only(own), Self::Only(paths)) => own.iter().all(|path| paths.contains(path)),
-            (Self::All | Self::Except(_), Self::Only(_)) => false,
+    /// Do these show all that this one does, in every document?
+    fn is_within(&self, others: &[Self]) -> bool {
+        let one = |shown: &dyn Fn(&Self) -> bool| others.iter().any(shown);
+        match self {
+            Self::All => one(&Self::is_all),
+            Self::Except(own) => one(&|wider| match wider {
+                Self::All => true,
+                Self::Except(paths) => paths.iter().all(|path| own.contains(path)),
+                Self::Only(_) => false,
+            }),
+            Self::Only(own) => own
+                .iter()
+                .all(|path| one(&|wider| wider.shows_all_of(path))),
+        }
+    }
+
+    fn is_all(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Except(paths) => paths.is_empty(),
+            Self::Only(_) => false,
+        }
+    }
+
+    fn shows_all_of(&self, path: &FieldPath) -> bool {
+        match self {
+            Self::All => true,
+            Self::Except(paths) => paths.iter().all(|hidden| path.is_apart_from(hidden)),
+            Self::Only(paths) => paths
+                .iter()
+                .any(|shown| shown == path || shown.covers_path(path)),
         }
     }
 }
@@ -143,21 +170,17 @@ impl Fields {
 
     /// Is everything shown?
     pub fn is_all(&self) -> bool {
-        self.hidden.is_empty()
-            && self.clauses.iter().any(|clause| match clause {
-                Clause::All => true,
-                Clause::Except(paths) => paths.is_empty(),
-                Clause::Only(_) => false,
-            })
+        self.hidden.is_empty() && self.clauses.iter().any(Clause::is_all)
     }
 
     /// Do the others show all that these do, in every document? Not where the paths alone can't tell.
     pub fn is_within(&self, other: &Self) -> bool {
-        let shown = |clause: &Clause| other.clauses.iter().any(|wider| clause.is_within(wider));
+        let shown = |clause: &Clause| clause.is_within(&other.clauses);
         let hidden = |path: &FieldPath| {
             let leaves_out = |clause: &Clause| match clause {
                 Clause::Except(paths) => paths.contains(path),
-                Clause::All | Clause::Only(_) => false,
+                Clause::Only(paths) => paths.iter().all(|shown| shown.is_apart_from(path)),
+                Clause::All => false,
             };
             self.hidden.contains(path) || self.clauses.iter().all(leaves_out)
         };
@@ -191,6 +214,27 @@ impl Fields {
         } else {
             Visibility::Partly
         }
+    }
+
+    /// Is an attachment shown, its bytes and all that CouchDB tells of it beside them? Paths that could hide
+    /// something deeper have nothing to hide in it.
+    pub fn shows_attachment(&self, name: &str) -> bool {
+        ATTACHMENT
+            .iter()
+            .all(|member| self.shows_scalar(&["_attachments", name, member]))
+    }
+
+    /// Is a scalar shown that stands at this place?
+    pub(super) fn shows_scalar(&self, place: &[&str]) -> bool {
+        let mut spot = self.spot(Kind::Document);
+        for name in place {
+            match spot.fate(name) {
+                Visibility::Hidden => return false,
+                Visibility::Visible => return true,
+                Visibility::Partly => spot = spot.below(name),
+            }
+        }
+        spot.shows_scalar()
     }
 
     /// May a query name this place? Only if all of it is shown.

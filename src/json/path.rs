@@ -112,6 +112,13 @@ impl FieldPath {
         place.names().is_some_and(|names| self.covers(&names))
     }
 
+    /// Do the two part at a name, so that no place lies in both? Not where the paths alone can't tell.
+    pub(super) fn is_apart_from(&self, other: &Self) -> bool {
+        let mut steps = self.0.iter().zip(&other.0);
+        let parting = steps.find(|(own, others)| own != others);
+        matches!(parting, Some((Step::Name(_), Step::Name(_))))
+    }
+
     /// Does this path name the concrete place, or a place above it?
     pub fn covers(&self, place: &[&str]) -> bool {
         let mut tails = Tails::of(std::slice::from_ref(self));

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::json::Visibility;
 use crate::route::List;
 use crate::route::Method;
 use crate::route::Route;
@@ -368,9 +367,7 @@ impl Case<'_> {
             return Outcome::Ask(lens, self.grants.names(named));
         }
         let shown = lens.judge(id.as_str(), None);
-        if shown.is_some_and(|fields| {
-            fields.at(&["_attachments", name.as_str()]) == Visibility::Visible
-        }) {
+        if shown.is_some_and(|fields| fields.shows_attachment(name.as_str())) {
             self.plan(Plan::Attachment(lens), named)
         } else {
             Outcome::Missing

@@ -10,7 +10,6 @@ use crate::caller::Caller;
 use crate::caller::UserName;
 use crate::json::FieldPath;
 use crate::json::Value;
-use crate::json::Visibility;
 use crate::refusal::Refusal;
 use crate::route::AttachmentName;
 use crate::route::DbName;
@@ -248,7 +247,7 @@ impl Question {
             .judge(id.as_str(), Some(stored))
             .filter(|_| same)
             .ok_or_else(missing)?;
-        if fields.at(&["_attachments", name.as_str()]) != Visibility::Visible {
+        if !fields.shows_attachment(name.as_str()) {
             return Err(missing());
         }
         let rev = stored

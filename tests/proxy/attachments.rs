@@ -418,3 +418,83 @@ async fn a_replica_that_lacks_an_attachment_destroys_none() {
         (&json!(7), &json!("s-a"), &all)
     );
 }
+
+const DEEP: &str = r#"
+[[rule]]
+name = "deep"
+databases = ["@notes"]
+callers = { roles = ["reader"] }
+permit = ["replicate"]
+hide = ["**.password"]
+
+[[rule]]
+name = "no-bytes"
+databases = ["@notes"]
+callers = { roles = ["writer"] }
+permit = ["replicate"]
+hide = ["**.data"]
+
+[[rule]]
+name = "no-digests"
+databases = ["@notes"]
+callers = { names = ["$tom"] }
+permit = ["replicate"]
+hide = ["_attachments.*.digest"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_at_any_depth_hides_attachments_only_where_it_is_of_them() {
+    let world = World::start(DEEP).await;
+    world.database("notes", documents()).await;
+    let parts = [("accept", "multipart/mixed")];
+    let copy = [("destination", "copied")];
+    let rita = world.as_("rita");
+    assert_eq!(rita.get("/@notes/a/photo").await.text(), "photo of a");
+    let head = rita.ask("HEAD", "/@notes/a/photo", &[], "").await;
+    assert_eq!(head.status, 200);
+    let related = rita
+        .ask(
+            "GET",
+            "/@notes/a?attachments=true",
+            &[("accept", "multipart/related")],
+            "",
+        )
+        .await;
+    assert!(related.text().contains("photo of a"), "{related:?}");
+    let leaves = rita
+        .ask(
+            "GET",
+            "/@notes/a?open_revs=all&attachments=true",
+            &parts,
+            "",
+        )
+        .await;
+    assert!(leaves.text().contains("photo of a"), "{leaves:?}");
+    rita.ask("COPY", "/@notes/a", &copy, "").await.yes();
+    let copied = stored(&world, "copied").await;
+    assert_eq!(
+        copied["_attachments"],
+        stored(&world, "a").await["_attachments"]
+    );
+    world
+        .backend()
+        .delete(&format!(
+            "/@notes/copied?rev={}",
+            rev(&world, "copied").await
+        ))
+        .await
+        .yes();
+    for name in ["walt", "tom"] {
+        let who = world.as_(name);
+        who.get("/@notes/a/photo").await.no(404, "not_found");
+        let leaves = who
+            .ask(
+                "GET",
+                "/@notes/a?open_revs=all&attachments=true",
+                &parts,
+                "",
+            )
+            .await;
+        assert!(!leaves.text().contains("photo of a"), "{name} {leaves:?}");
+    }
+}

@@ -102,4 +102,71 @@ proptest! {
         prop_assert_eq!(Fields::all().changed(&stored, &new).is_empty(), own(&stored) == own(&new));
         prop_assert!(Fields::all().changed(&stored, &stored).is_empty());
     }
+
+    #[test]
+    fn what_is_within_something_wider_is_shown_by_it_too(
+        narrow in fields(), wide in fields(), both in any::<bool>(), document in document(),
+    ) {
+        let wide = if both { narrow.clone().union(wide) } else { wide };
+        if narrow.is_within(&wide) {
+            let mut places = Vec::new();
+            scalars(&document, &mut Vec::new(), &mut places);
+            for place in places {
+                let place: Vec<&str> = place.iter().map(String::as_str).collect();
+                prop_assert!(!narrow.shows_scalar(&place) || wide.shows_scalar(&place), "{place:?}");
+            }
+        }
+    }
+}
+
+fn scalars(value: &Value, trail: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(object) => object
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (index.to_string(), value))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return found.push(trail.clone());
+        }
+    };
+    for (name, value) in members {
+        trail.push(name);
+        scalars(value, trail, found);
+        trail.pop();
+    }
+}
+
+#[test]
+fn paths_tell_what_is_within_what() {
+    let paths = |list: &[&str]| -> Vec<FieldPath> {
+        let paths = list.iter().map(|text| FieldPath::parse(text).unwrap());
+        paths.collect()
+    };
+    let only = |list: &[&str]| Fields::only(paths(list));
+    let except = |list: &[&str]| Fields::except(paths(list));
+    let within = [
+        (only(&["a"]), only(&["b"]).union(only(&["a"]))),
+        (only(&["a.b"]), only(&["a"])),
+        (only(&["a", "c.d"]), except(&["b", "c.e"])),
+        (only(&["a"]), Fields::all().hiding(paths(&["b"]))),
+        (except(&["a", "b"]), except(&["a"])),
+    ];
+    for (narrow, wide) in within {
+        assert!(narrow.is_within(&wide), "{narrow:?} {wide:?}");
+        assert!(!wide.is_within(&narrow), "{wide:?} {narrow:?}");
+    }
+    let apart = [
+        (only(&["a"]), only(&["b"])),
+        (only(&["a"]), except(&["a.b"])),
+        (only(&["*"]), except(&["b"])),
+        (only(&["a"]), Fields::all().hiding(paths(&["**.b"]))),
+    ];
+    for (one, other) in apart {
+        assert!(!one.is_within(&other), "{one:?} {other:?}");
+    }
 }

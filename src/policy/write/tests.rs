@@ -3,6 +3,8 @@
     reason = "any other plan fails the test"
 )]
 
+mod uncovering;
+
 use crate::policy::tests::{plan, policy, user, value};
 use crate::policy::{Denied, Plan, WriteRules};
 
