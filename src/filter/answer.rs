@@ -20,7 +20,7 @@ use crate::filter::stream::{Recipe, Rows};
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
 
-const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+pub(crate) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer that has gone through its response plan.

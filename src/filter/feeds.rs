@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 
-use crate::filter::answer::{Answer, rows_answer};
+use crate::filter::answer::{Answer, EVENTS, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::changes::{ChangeRows, Sequences};
 use crate::filter::layout::Layout;
@@ -60,14 +61,15 @@ pub(crate) async fn changes(
     }
     let since = sequences.open(query.since.as_deref().unwrap_or("0"));
     let since = begin(&asker, &query, since).await?;
-    let last = Some(Value::from(since.as_str()).to_bytes());
+    let last = Value::from(since.as_str()).to_bytes();
+    if query.limit == Some(0) {
+        return Ok(nothing(layout(query.feed), &sequences.seal(&last)));
+    }
     query.since = Some(since);
     let with_docs = query.include_docs;
     // Documents that are read to be judged come without the bytes of their attachments.
     query.attachments &= with_docs;
     query.include_docs |= rows.needs_document() == Needs::Document;
-    // CouchDB takes 0 for 1.
-    query.limit = query.limit.map(|limit| limit.max(1));
     let window = Window {
         skip: 0,
         left: query.limit,
@@ -92,7 +94,7 @@ pub(crate) async fn changes(
         docs,
         with_docs,
         sequences,
-        last,
+        last: Some(last),
         shown: String::new(),
     });
     let recipe = Recipe {
@@ -106,6 +108,18 @@ pub(crate) async fn changes(
     rows_answer(Arc::new(asker), part, recipe).await
 }
 
+/// The answer to `limit=0`: where it begins, it ends.
+fn nothing(layout: Layout, last: &str) -> Answer {
+    let mut frame = Vec::new();
+    layout.open(&mut frame);
+    layout.close(Some(("last_seq", last)), &mut frame);
+    let answer = Answer::json(frame);
+    match layout {
+        Layout::Events => answer.header(CONTENT_TYPE, EVENTS),
+        Layout::Rows(_) | Layout::Array | Layout::Lines => answer,
+    }
+}
+
 fn layout(feed: Feed) -> Layout {
     match feed {
         Feed::Normal | Feed::Longpoll => Layout::Rows("results"),
@@ -117,7 +131,8 @@ fn layout(feed: Feed) -> Layout {
 /// Where the feed begins. One that waits must know it: it may end, and have to say from where to go on, before
 /// CouchDB has said anything.
 async fn begin(asker: &Asker, query: &ChangesQuery, since: String) -> Result<String, Refusal> {
-    if since != "now" || query.feed == Feed::Normal {
+    let at_end = since == "now" || query.descending;
+    if !at_end || (query.feed == Feed::Normal && query.limit != Some(0)) {
         return Ok(since);
     }
     let now = asker.couch.changes(&asker.db, "now", None).await?;

@@ -18,6 +18,7 @@ use crate::filter::stream::Recipe;
 use crate::filter::views::ViewRows;
 use crate::filter::window::Window;
 use crate::inspect;
+use crate::json::Value;
 use crate::policy::{Lens, Needs, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
@@ -51,7 +52,9 @@ pub(crate) async fn documents_queries(
 
 fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refusal> {
     agree(&query, None)?;
-    inspect::view::ids_in_order(&query)?;
+    if !inspect::view::ids_in_order(&query)? {
+        return Ok(None);
+    }
     let window = take_window(&mut query);
     let docs = query.include_docs;
     // Documents that are read to be judged come without the bytes of their attachments.
@@ -167,8 +170,8 @@ async fn reduced(
         (_, Some(0)) => Grouping::None,
         (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),
         (Some(true), None) => Grouping::Exact,
-        // Keys that are named are grouped one by one, as CouchDB demands.
-        (Some(false) | None, None) if query.keys.is_some() => {
+        // Keys that are named are grouped one by one, as CouchDB demands; one alone is a range.
+        (Some(false) | None, None) if query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
             return Err(Refusal::BadQuery(
                 "Multi-key fetches for reduce views must use `group=true`".to_owned(),
             ));
@@ -201,6 +204,11 @@ async fn reduced(
         confirmed: false,
     });
     Ok(prepare(ranges, false, window, judge))
+}
+
+fn is_one(keys: &str) -> bool {
+    let keys = Value::parse(keys.as_bytes());
+    keys.is_ok_and(|keys| keys.as_array().is_some_and(|keys| keys.len() == 1))
 }
 
 /// Parameters that can't be together, in CouchDB's words. It would say so too, but of several queries only the

@@ -26,6 +26,7 @@ impl Window {
                 self.skip -= 1;
                 false
             }
+            Seen::Shown if self.is_full() => false,
             Seen::Shown => {
                 self.left = self.left.map(|left| left.saturating_sub(1));
                 true

@@ -23,7 +23,7 @@ pub(crate) mod view;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-use crate::json::Value;
+use crate::json::{JsonError, MAX_DEPTH, Value};
 use crate::refusal::Refusal;
 use crate::route::query::QueryError;
 
@@ -39,9 +39,19 @@ impl From<QueryError> for Refusal {
 /// What takes some milliseconds to read, in bytes.
 const LONG: usize = 1024 * 1024;
 
+/// How deep what a client sends may nest: so much less than what is read that a document written here can be
+/// read in any frame.
+const DEPTH: usize = MAX_DEPTH - 8;
+
 /// Reads a body as JSON. Two members of one name are an error: two readers could take different ones.
 pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
-    let read = || Value::parse(body);
+    let read = || {
+        let value = Value::parse(body)?;
+        match value.depth() > DEPTH {
+            true => Err(JsonError::TooDeep),
+            false => Ok(value),
+        }
+    };
     // A worker that is busy for long leaves its other requests to the rest of them.
     let waits = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);

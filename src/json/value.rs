@@ -229,6 +229,18 @@ impl From<Object> for Value {
     }
 }
 
+impl Value {
+    /// How deep arrays and objects nest; none in a scalar.
+    pub fn depth(&self) -> usize {
+        let below = match self {
+            Self::Object(object) => object.iter().map(|(_, value)| value.depth()).max(),
+            Self::Array(elements) => elements.iter().map(Self::depth).max(),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => return 0,
+        };
+        below.unwrap_or(0).saturating_add(1)
+    }
+}
+
 fn read(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, JsonError> {
     match cursor.peek() {
         Some(b'{') => read_object(cursor, deeper(depth)?),

@@ -227,16 +227,22 @@ async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
         last,
         whole.split(' ').rev().take(3).collect::<Vec<_>>().join(" ")
     );
-    // CouchDB takes 0 for 1.
-    let none = rita.get("/@notes/_changes?limit=0").await;
-    assert_eq!(none.ids(), whole.split(' ').next().unwrap());
-    let after = none.yes()["last_seq"].as_str().unwrap().to_owned();
-    assert_eq!(
-        rita.get(&format!("/@notes/_changes?limit=1&since={after}"))
-            .await
-            .ids(),
-        whole.split(' ').nth(1).unwrap()
-    );
+    for feed in ["normal", "longpoll", "continuous"] {
+        let none = rita
+            .get(&format!("/@notes/_changes?limit=0&feed={feed}"))
+            .await;
+        let last = none.text().trim();
+        let last = last.rsplit_once("\"last_seq\":\"").unwrap().1;
+        let (after, _) = last.split_once('"').unwrap();
+        assert!(!none.text().contains("\"id\""), "{feed}: {}", none.text());
+        let from = format!("/@notes/_changes?limit=1&since={after}");
+        let first = whole.split(' ').next().unwrap();
+        assert_eq!(rita.get(&from).await.ids(), first, "{feed}");
+    }
+    let now = rita.get("/@notes/_changes?limit=0&since=now").await.yes();
+    let after = now["last_seq"].as_str().unwrap();
+    let from = format!("/@notes/_changes?since={after}");
+    assert_eq!(rita.get(&from).await.ids(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,46 @@ async fn a_visible_row_that_is_too_long_is_never_left_out() {
     walt.get("/@notes/own").await.yes();
 }
 
+/// What a writer under rules may nest is shown in every frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_may_be_written_is_read_in_every_way() {
+    let world = long_rows().await;
+    let walt = world.as_("walt");
+    let nested = |levels: usize| {
+        let deep = (1..levels).fold(json!([]), |inner, _| json!([inner]));
+        json!({ "_id": "own", "owner": "walt", "cf": deep })
+    };
+    walt.put("/@notes/own", nested(120))
+        .await
+        .no(400, "bad_request");
+    walt.put("/@notes/own", nested(119)).await.yes();
+    walt.get("/@notes/own").await.yes();
+    let batch = walt
+        .post("/@notes/_bulk_get", json!({ "docs": [{ "id": "own" }] }))
+        .await
+        .yes();
+    assert_eq!(batch["results"][0]["docs"][0]["ok"]["owner"], "walt");
+    for path in [
+        "own?open_revs=all",
+        "_all_docs?include_docs=true",
+        "_changes?include_docs=true",
+    ] {
+        let json = [("accept", "application/json")];
+        let answer = walt.ask("GET", &format!("/@notes/{path}"), &json, "").await;
+        assert!(answer.text().contains("\"own\""), "{path}: {answer:?}");
+    }
+    let rev = rev_of(&world, "own").await;
+    walt.delete(&format!("/@notes/own?rev={rev}")).await.yes();
+}
+
+async fn rev_of(world: &World, id: &str) -> String {
+    let stored = world
+        .backend()
+        .ask("HEAD", &format!("/@notes/{id}"), &[], "")
+        .await;
+    stored.header("etag").unwrap().trim_matches('"').to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_too_deep_holds_up_no_batch() {
     let world = long_rows().await;
@@ -241,8 +281,7 @@ async fn a_document_that_is_too_deep_is_written_over_as_little_as_a_hidden_one()
     let walt = world.as_("walt");
     for id in ["deep", "hidden"] {
         let path = format!("/@notes/{id}");
-        let stored = world.backend().ask("HEAD", &path, &[], "").await;
-        let rev = stored.header("etag").unwrap().trim_matches('"').to_owned();
+        let rev = rev_of(&world, id).await;
         let again = json!({ "_rev": rev, "owner": "walt" });
         walt.put(&path, again).await.no(409, "conflict");
         walt.put(&path, json!({ "owner": "walt" }))

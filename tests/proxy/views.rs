@@ -264,6 +264,18 @@ async fn sums_are_those_of_the_visible_rows() {
         (1, &json!(["+4930300"])),
         "{second}"
     );
+    for query in ["group=true", "group_level=1", "group=true&descending=true"] {
+        let all = view(&sam, &format!("seconds?{query}")).await.yes()["rows"].clone();
+        let all = all.as_array().unwrap();
+        for (skip, limit) in
+            (0..3).flat_map(|skip| (0..all.len() + 2).map(move |limit| (skip, limit)))
+        {
+            let page = format!("seconds?{query}&skip={skip}&limit={limit}");
+            let rows = view(&sam, &page).await.yes()["rows"].clone();
+            let expected: Vec<Value> = all.iter().skip(skip).take(limit).cloned().collect();
+            assert_eq!(rows, json!(expected), "{page}");
+        }
+    }
     assert_eq!(
         view(&sam, "seconds?reduce=false&limit=3").await.yes()["rows"]
             .as_array()
@@ -286,6 +298,27 @@ async fn other_reduce_functions_serve_whole_groups_only() {
         let answer = view(&sue, query).await;
         assert_eq!(answer.status, 403, "{query}: {:?}", answer.body);
     }
+    for limit in 0..4 {
+        let rows = view(&sue, &format!("custom?group=true&limit={limit}"))
+            .await
+            .yes();
+        assert_eq!(rows["rows"].as_array().unwrap().len(), limit, "{rows}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_alone_is_a_range() {
+    let world = filled().await;
+    let sue = world.as_("sue");
+    let day = "%5B%22%2B4930100%22%2C%222026-03-02%22%5D";
+    let sum = view(&sue, &format!("seconds?key={day}")).await.yes();
+    assert_eq!(sum["rows"].as_array().unwrap().len(), 1, "{sum}");
+    assert_eq!(
+        view(&sue, &format!("seconds?keys=%5B{day}%5D")).await.yes(),
+        sum
+    );
+    let two = view(&sue, &format!("seconds?keys=%5B{day}%2C{day}%5D")).await;
+    two.no(400, "query_parse_error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
