@@ -41,11 +41,23 @@ pub(crate) struct Attachment {
 
 /// Judges a document, given as JSON.
 pub(crate) async fn judge(asker: &Asker, lens: &Lens, bytes: &[u8]) -> Result<Document, Cut> {
+    let judged = judge_readable(asker, lens, bytes).await?;
+    judged.ok_or(Cut::Filter)
+}
+
+/// The same; none where it nests too deep.
+pub(crate) async fn judge_readable(
+    asker: &Asker,
+    lens: &Lens,
+    bytes: &[u8],
+) -> Result<Option<Document>, Cut> {
     let mut known = Known::default();
     for _ in 0..ROUNDS {
-        match look(lens, bytes, &mut known).map_err(|_| Cut::Filter)? {
-            Some(document) => return Ok(document),
-            None => {
+        match look(lens, bytes, &mut known) {
+            Ok(Some(document)) => return Ok(Some(document)),
+            Err(JsonError::TooDeep) => return Ok(None),
+            Err(_) => return Err(Cut::Filter),
+            Ok(None) => {
                 for (wanted, found) in asker.read(known.take_missing()).await? {
                     known.learn(wanted, found);
                 }

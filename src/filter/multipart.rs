@@ -22,9 +22,10 @@ use crate::client::Answered;
 use crate::filter::accept::Kind;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
-use crate::filter::document::{Attachment, Document, judge};
+use crate::filter::document::{Attachment, Document, judge_readable};
 use crate::filter::leaves::Unanswered;
 use crate::filter::parts::{Parts, boundary};
+use crate::filter::unread::pass_over;
 use crate::json::quote;
 use crate::policy::Lens;
 use crate::refusal::Refusal;
@@ -159,7 +160,7 @@ pub(crate) async fn related(
     let mut parts = Parts::new(upstream);
     let mark = mark(boundary);
     let read = read(asker, lens, &mut parts, &mark).await;
-    let mut document = read.map_err(Cut::refusal)?;
+    let mut document = read.map_err(Cut::refusal)?.ok_or(Refusal::Missing)?;
     let json = document.json.take().ok_or(Refusal::Missing)?;
     let attachments = Attachments::of(&mut document, mark);
     let mut out = Vec::new();
@@ -187,12 +188,34 @@ pub(crate) async fn related(
     Ok((typed(Kind::Related, boundary, body), document.rev))
 }
 
-/// The document in front of its attachments, judged.
-async fn read(asker: &Asker, lens: &Lens, parts: &mut Parts, mark: &[u8]) -> Result<Document, Cut> {
+/// The document in front of its attachments, judged; none where it can't be, and none of it may be seen.
+async fn read(
+    asker: &Asker,
+    lens: &Lens,
+    parts: &mut Parts,
+    mark: &[u8],
+) -> Result<Option<Document>, Cut> {
     parts.expect(mark.get(2..).unwrap_or_default()).await?;
     parts.head().await?;
-    let bytes = parts.until(mark, asker.largest_row()).await?;
-    judge(asker, lens, &bytes).await
+    taken(asker, lens, parts, mark).await
+}
+
+/// The document before this mark, likewise.
+async fn taken(
+    asker: &Asker,
+    lens: &Lens,
+    parts: &mut Parts,
+    mark: &[u8],
+) -> Result<Option<Document>, Cut> {
+    let begins = match parts.until_or_past(mark, asker.largest_row()).await? {
+        Ok(bytes) => match judge_readable(asker, lens, &bytes).await? {
+            Some(document) => return Ok(Some(document)),
+            None => bytes,
+        },
+        Err(begins) => begins,
+    };
+    pass_over(asker, lens, &begins).await?;
+    Ok(None)
 }
 
 fn typed(kind: Kind, boundary: &[u8], body: Body) -> Answer {
@@ -315,7 +338,10 @@ impl Mixed {
         };
         let mark = mark(&boundary);
         let read = read(&self.asker, &self.lens, &mut self.parts, &mark).await;
-        let mut document = read?;
+        let Some(mut document) = read? else {
+            // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
+            return self.parts.past(&self.mark).await;
+        };
         let attachments = Attachments::of(&mut document, mark);
         if let Some(json) = &document.json {
             match attachments.shown {
@@ -330,11 +356,12 @@ impl Mixed {
 
     /// A document without attachments, or an error in the place of one.
     async fn alone(&mut self, media_type: &str) -> Result<(), Cut> {
-        let limit = self.asker.largest_row();
-        let bytes = self.parts.until(&self.mark, limit).await?;
         match media_type {
             "application/json" => {
-                let document = judge(&self.asker, &self.lens, &bytes).await?;
+                let taken = taken(&self.asker, &self.lens, &mut self.parts, &self.mark).await;
+                let Some(document) = taken? else {
+                    return Ok(());
+                };
                 if !document.attachments.is_empty() {
                     return Err(Cut::Filter);
                 }
@@ -345,7 +372,7 @@ impl Mixed {
                 self.close(&document)
             }
             // Of what was named and is missing we speak ourselves.
-            "application/json; error=\"true\"" => Ok(()),
+            "application/json; error=\"true\"" => self.parts.past(&self.mark).await,
             _ => Err(Cut::Filter),
         }
     }

@@ -48,16 +48,51 @@ impl Parts {
 
     /// Everything before a mark, which is taken away with it.
     pub(crate) async fn until(&mut self, mark: &[u8], limit: usize) -> Result<Bytes, Cut> {
+        self.within(mark, limit).await?.ok_or(Cut::Filter)
+    }
+
+    /// The same; of what is too long the beginning, as an error, and the rest is passed over.
+    pub(crate) async fn until_or_past(
+        &mut self,
+        mark: &[u8],
+        limit: usize,
+    ) -> Result<Result<Bytes, Bytes>, Cut> {
+        if let Some(found) = self.within(mark, limit).await? {
+            return Ok(Ok(found));
+        }
+        let begins = self.buffer.split_to(limit.min(self.buffer.len())).freeze();
+        self.past(mark).await?;
+        Ok(Err(begins))
+    }
+
+    /// Passes over everything before a mark, and over the mark.
+    pub(crate) async fn past(&mut self, mark: &[u8]) -> Result<(), Cut> {
+        loop {
+            if let Some(place) = memmem::find(&self.buffer, mark) {
+                drop(self.buffer.split_to(place.saturating_add(mark.len())));
+                return Ok(());
+            }
+            // The mark may have begun at the end of what is there.
+            let seen = self.buffer.len().saturating_sub(mark.len());
+            drop(self.buffer.split_to(seen));
+            if !self.more().await? {
+                return Err(Cut::Filter);
+            }
+        }
+    }
+
+    /// Everything before a mark, which is taken away with it; none if that is too long.
+    async fn within(&mut self, mark: &[u8], limit: usize) -> Result<Option<Bytes>, Cut> {
         let mut looked = 0;
         loop {
             let fresh = self.buffer.get(looked..).unwrap_or_default();
             if let Some(place) = memmem::find(fresh, mark) {
                 let found = self.buffer.split_to(looked.saturating_add(place)).freeze();
                 drop(self.buffer.split_to(mark.len()));
-                return Ok(found);
+                return Ok(Some(found));
             }
             if self.buffer.len() > limit.saturating_add(mark.len()) {
-                return Err(Cut::Filter);
+                return Ok(None);
             }
             // The mark may have begun at the end of what is there.
             looked = self.buffer.len().saturating_sub(mark.len());

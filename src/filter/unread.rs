@@ -32,7 +32,12 @@ impl Unread {
         for member in members(head).map_while(Result::ok) {
             match &*member.key {
                 "doc" | "docs" | "ok" => break,
-                "id" | "_id" => id = Some(string(member.value)?.into_owned()),
+                // The row is a document itself; what else stands in it is its writer's.
+                "_id" => {
+                    id = Some(string(member.value)?.into_owned());
+                    break;
+                }
+                "id" => id = Some(string(member.value)?.into_owned()),
                 // A view's row may link to another document.
                 "value" => {
                     let value = Value::parse(member.value)?;
@@ -49,6 +54,19 @@ impl Unread {
         row.extend_from_slice(b"\"doc\":null,\"docs\":[]}");
         let id = id.ok_or(JsonError::TooLong(asker.largest_row()))?;
         Ok(Self { row, id })
+    }
+}
+
+/// Passes a document over that can't be judged, of which this is the beginning.
+///
+/// # Errors
+///
+/// A cut where the caller may see a leaf of it.
+pub(crate) async fn pass_over(asker: &Asker, lens: &Lens, head: &[u8]) -> Result<(), Cut> {
+    let unread = Unread::of(head, asker).map_err(|_| Cut::Filter)?;
+    match shows_a_leaf(asker, lens, &unread.id).await? {
+        true => Err(Cut::Filter),
+        false => Ok(()),
     }
 }
 

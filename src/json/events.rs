@@ -18,6 +18,8 @@ enum Stage {
     #[default]
     Empty,
     Beat,
+    /// A row has been passed over, its line end is due.
+    Passed,
     Row,
     Id,
 }
@@ -61,6 +63,10 @@ impl Block {
                 None => (line, Default::default()),
             };
         match (name, self.stage) {
+            (b"", Stage::Passed) if line.is_empty() => {
+                self.stage = Stage::Row;
+                Ok(Line::Nothing)
+            }
             (b"", _) if line.is_empty() => {
                 let closed = std::mem::take(&mut self.stage);
                 Ok(if matches!(closed, Stage::Empty | Stage::Beat) {
@@ -91,6 +97,18 @@ impl Block {
             _ if name.starts_with(b"{") => Err(JsonError::ErrorInside),
             _ => Err(JsonError::Syntax(0)),
         }
+    }
+
+    /// Where the object begins of a row that is too long or too deep: the rest of its line is passed over by another.
+    pub(super) fn pass_over(&mut self, bytes: &[u8]) -> Option<usize> {
+        let label: [&[u8]; 2] = [b"data: {", b"data:{"];
+        let label = label.into_iter().find(|label| bytes.starts_with(label));
+        let label = label.filter(|_| self.stage == Stage::Empty)?;
+        *self = Self {
+            scanned: 0,
+            stage: Stage::Passed,
+        };
+        Some(label.len().saturating_sub(1))
     }
 
     /// Is no block open, and no line?

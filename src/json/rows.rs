@@ -1,7 +1,11 @@
 //! The frames in which CouchDB streams its answers, fed chunk by chunk: one row in memory, never the whole.
 //!
+//! `feed` takes the blocks of an eventsource feed.
+//!
 //! Rows are found and proven in one pass over their structure, so the layout of the lines does not matter.
 //! Invariant: where the network cuts makes no difference; what is not exactly one complete frame is an error.
+
+mod feed;
 
 use std::ops::Range;
 
@@ -77,7 +81,7 @@ impl Splitter {
         }
     }
 
-    /// Rows that are objects and too long or too deep are [`Event::Unread`], but for those of an eventsource feed.
+    /// Rows that are objects and too long or too deep are [`Event::Unread`].
     #[must_use]
     pub fn passing_over(mut self) -> Self {
         self.skips = true;
@@ -366,33 +370,5 @@ impl Splitter {
         self.spare = true;
         self.state = next;
         Ok(Some(start..self.read))
-    }
-
-    fn find_event(&mut self) -> Result<Option<Found>, JsonError> {
-        loop {
-            let start = self.read;
-            let bytes = self.buffer.get(start..).unwrap_or_default();
-            let Some(length) = self.events.line(bytes, self.max_row)? else {
-                return Ok(None);
-            };
-            self.read = start.saturating_add(length).saturating_add(1);
-            let line = bytes.get(..length).unwrap_or_default();
-            let place = |value: &[u8], line: &[u8]| {
-                let end = start.saturating_add(line.len());
-                end.saturating_sub(value.len())..end
-            };
-            match self.events.read(line)? {
-                events::Line::Nothing => (),
-                events::Line::Heartbeat => return Ok(Some(Found::Heartbeat)),
-                events::Line::Data { value, line } => {
-                    refuse_error(value)?;
-                    self.brackets = None;
-                    return Ok(Some(Found::Row(place(value, line))));
-                }
-                events::Line::Id { value, line } => {
-                    return Ok(Some(Found::EventId(place(value, line))));
-                }
-            }
-        }
     }
 }

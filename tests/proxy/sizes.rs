@@ -98,13 +98,18 @@ async fn a_body_that_takes_too_much_memory_is_refused() {
     written.yes();
 }
 
+/// Nests too deep to be judged.
+fn deep() -> Value {
+    let deep: Value = serde_json::from_str(&("[".repeat(120) + &"]".repeat(120))).unwrap();
+    (0..10).fold(deep, |inner, _| json!([inner]))
+}
+
 /// `mine` and `hidden` with attachments longer than a row may be, the hidden one also longer than a body; `deep`
 /// nests too deep to be judged.
 async fn long_rows() -> World {
     let limits = "[limits]\nbody = \"1MiB\"\nrow = \"64KiB\"\n";
     let world = World::with(RULES, limits).await;
-    let deep: Value = serde_json::from_str(&("[".repeat(120) + &"]".repeat(120))).unwrap();
-    let deep = (0..10).fold(deep, |inner, _| json!([inner]));
+    let deep = deep();
     let file = |length: usize| {
         let data = STANDARD.encode("x".repeat(length));
         json!({ "file": { "content_type": "text/plain", "data": data } })
@@ -348,4 +353,106 @@ async fn a_document_is_read_once_for_all_the_rows_that_it_has_emitted() {
         !asked.iter().any(|line| line.contains("/_bulk_get")),
         "{asked:?}"
     );
+}
+
+/// With hidden documents that can't be judged as they are, also without the bytes of their attachments.
+async fn unreadable_parts() -> World {
+    let world = long_rows().await;
+    let file =
+        json!({ "file": { "content_type": "text/plain", "data": STANDARD.encode("\r\n--x") } });
+    let long = "x".repeat(1_200_000);
+    let deep = deep();
+    let documents = json!([
+        { "_id": "b-deep", "owner": "rita", "deep": deep, "_attachments": file },
+        { "_id": "b-long", "owner": "rita", "text": long, "_attachments": file },
+        { "_id": "c-long", "owner": "rita", "text": long },
+    ]);
+    world.fill("notes", documents).await;
+    world
+}
+
+/// One of walt's own.
+async fn fill_own(world: &World) {
+    let file = json!({ "file": { "content_type": "text/plain", "data": "" } });
+    let text = "x".repeat(200_000);
+    let own = json!([{ "_id": "own", "owner": "walt", "text": text, "_attachments": file }]);
+    world.fill("notes", own).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_document_that_is_too_long_is_passed_over_among_parts() {
+    let world = unreadable_parts().await;
+    let walt = world.as_("walt");
+    let mixed = [("accept", "multipart/mixed")];
+    let batch = |ids: &[&str]| {
+        let docs: Vec<Value> = ids.iter().map(|id| json!({ "id": id })).collect();
+        json!({ "docs": docs }).to_string()
+    };
+    let json_too = [
+        ("accept", "multipart/mixed"),
+        ("content-type", "application/json"),
+    ];
+    let ids = ["a", "b-deep", "b-long", "c-long", "deep", "absent", "z"];
+    for rest in ["", "&attachments=true"] {
+        let path = format!("/@notes/_bulk_get?revs=true{rest}");
+        let got = walt.ask("POST", &path, &json_too, batch(&ids)).await;
+        assert!(got.status == 200 && !got.cut, "{}", got.text());
+        let shown: Vec<&str> = ids
+            .into_iter()
+            .filter(|id| got.text().contains(&format!("\"_id\":\"{id}\"")))
+            .collect();
+        assert_eq!(shown, ["a", "z"], "{}", got.text());
+    }
+    for rest in [
+        "open_revs=all",
+        "open_revs=all&attachments=true",
+        "attachments=true",
+    ] {
+        for accept in ["multipart/mixed", "multipart/related", "multipart/*"] {
+            let accept = [("accept", accept)];
+            let ask = async |id: &str| {
+                let path = format!("/@notes/{id}?{rest}");
+                walt.ask("GET", &path, &accept, "").await
+            };
+            let absent = ask("absent").await;
+            assert_eq!(absent.status, 404, "{rest}");
+            for id in ["b-deep", "b-long", "c-long", "deep"] {
+                assert_eq!(ask(id).await.seen(), absent.seen(), "{id}?{rest}");
+            }
+        }
+    }
+    // A visible one is never left out without a word.
+    fill_own(&world).await;
+    let ids = batch(&["a", "own", "z"]);
+    let cut = walt.ask("POST", "/@notes/_bulk_get", &json_too, ids).await;
+    assert!(cut.cut, "{}", cut.text());
+    let alone = walt
+        .ask("GET", "/@notes/own?open_revs=all", &mixed, "")
+        .await;
+    assert!(alone.cut || alone.status == 502, "{}", alone.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_document_that_is_too_long_is_passed_over_among_events() {
+    let world = unreadable_parts().await;
+    let walt = world.as_("walt");
+    for rest in [
+        "",
+        "&include_docs=true",
+        "&include_docs=true&attachments=true",
+    ] {
+        let path = format!("/@notes/_changes?feed=eventsource&timeout=1{rest}");
+        let events = walt.get(&path).await;
+        assert!(!events.cut, "{rest}: {}", events.text());
+        let ids: Vec<&str> = [
+            "a", "b-deep", "b-long", "c-long", "deep", "hidden", "mine", "z",
+        ]
+        .into_iter()
+        .filter(|id| events.text().contains(&format!("\"id\":\"{id}\"")))
+        .collect();
+        assert_eq!(ids, ["a", "mine", "z"], "{rest}");
+    }
+    fill_own(&world).await;
+    let path = "/@notes/_changes?feed=eventsource&timeout=1&include_docs=true";
+    assert!(walt.get(path).await.cut);
 }

@@ -54,3 +54,37 @@ fn a_row_that_is_too_long_or_too_deep_can_be_passed_over() {
         assert_eq!(splitter.finish(), Err(JsonError::Truncated));
     }
 }
+
+#[test]
+fn an_event_that_is_too_long_or_too_deep_can_be_passed_over() {
+    let long = format!(r#"{{"id":"a","s":"}}\\\"{}"}}"#, "x".repeat(CAP));
+    let deep = format!(
+        r#"{{"id":"b","s":{}0{}}}"#,
+        "[".repeat(200),
+        "]".repeat(200)
+    );
+    for row in [long, deep] {
+        let body = format!("data: {{}}\nid: 1\n\ndata: {row}\nid: 2\n\ndata: {{}}\nid: 3\n\n");
+        for size in [1, 7, 64, 4096] {
+            let mut splitter = Splitter::new(Frame::EventSource, CAP).passing_over();
+            let mut events = Vec::new();
+            for chunk in body.as_bytes().chunks(size) {
+                splitter.push(chunk);
+                while let Some(event) = splitter.next().unwrap() {
+                    events.push(name(event));
+                }
+            }
+            splitter.finish().unwrap();
+            let unread = format!("unread {row}");
+            let wanted = ["row {}", "id 1", unread.as_str(), "id 2", "row {}", "id 3"];
+            assert_eq!(events.get(1..).unwrap(), wanted, "{size}");
+        }
+        // Nothing else may stand on its line.
+        let body = format!("data: {row} {{}}\nid: 2\n\n");
+        let mut splitter = Splitter::new(Frame::EventSource, CAP).passing_over();
+        splitter.push(body.as_bytes());
+        let failed =
+            std::iter::from_fn(|| splitter.next().map(|event| event.map(|_| ())).transpose());
+        assert!(failed.last().unwrap().is_err());
+    }
+}
