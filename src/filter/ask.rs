@@ -96,42 +96,27 @@ impl Asker {
         self.upstream.send_in(turn, outbound).await
     }
 
-    /// Reads what rows wait for. What CouchDB does not have is `None`; an answer that can't be read is a cut.
+    /// Reads what rows wait for. What CouchDB does not have, and what is too long or too deep to be judged, is
+    /// `None`; an answer that can't be read is a cut.
     pub(crate) async fn read(
         &self,
         wanted: Vec<Wanted>,
     ) -> Result<Vec<(Wanted, Option<Value>)>, Cut> {
-        let found = match self.fetch(&wanted).await {
-            Ok(found) => found,
-            // One of them is too long or too deep to be judged: to this caller it is not there.
-            Err(CouchError::TooDeep | CouchError::TooLong(_)) => self.fetch_each(&wanted).await?,
-            Err(_) => return Err(Cut::Upstream),
-        };
+        let found = self.fetch(&wanted).await.map_err(|_| Cut::Upstream)?;
         Ok(wanted.into_iter().zip(found).collect())
     }
 }
 
 impl Asker {
-    async fn fetch_each(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, Cut> {
-        let mut found = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            found.push(match self.fetch(std::slice::from_ref(wanted)).await {
-                Ok(found) => found.into_iter().next().flatten(),
-                Err(CouchError::TooDeep | CouchError::TooLong(_)) => None,
-                Err(_) => return Err(Cut::Upstream),
-            });
-        }
-        Ok(found)
-    }
-
     /// One answer for each revision wanted, in their order.
     async fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, CouchError> {
         let winners: Vec<&str> = wanted.iter().filter_map(Wanted::winner).collect();
-        let mut winners = match winners.is_empty() {
-            true => Vec::new(),
-            false => self.couch.read_many(&self.db, &winners).await?,
-        }
-        .into_iter();
+        let mut winners = self
+            .couch
+            .read_each(&self.db, &winners)
+            .await?
+            .into_iter()
+            .map(|winner| winner.ok().flatten());
         let mut living = HashMap::new();
         let firsts: Vec<(String, Option<String>)> = wanted
             .iter()
@@ -187,16 +172,13 @@ impl Asker {
             .iter()
             .filter_map(|(id, rev)| rev.as_ref().map(|rev| (id.as_str(), Some(rev.as_str()))))
             .collect();
-        if named.is_empty() {
-            return Ok(wanted.iter().map(|_| None).collect());
-        }
         let mut found = self
             .couch
-            .read_revisions(&self.db, &named)
+            .read_readable(&self.db, &named)
             .await?
             .into_iter();
         let place = |rev: &Option<String>| match rev {
-            Some(_) => found.next().and_then(|found| found.into_iter().next()),
+            Some(_) => found.next().flatten().into_iter().flatten().next(),
             None => None,
         };
         Ok(wanted.iter().map(|(_, rev)| rev).map(place).collect())
