@@ -111,6 +111,21 @@ impl Couch {
         Ok(found)
     }
 
+    /// Which of these revisions CouchDB does not have; `asked` is a list of them for each document.
+    pub(crate) async fn missing(&self, db: &DbName, asked: Object) -> Result<Object, CouchError> {
+        let mut errand = self.errand(db, Method::Post, DatabaseCall::MissingRevs, &[]);
+        errand.body = Some(asked.into());
+        let answer = self.run(errand).await?.found()?;
+        let mut answer = answer.ok_or(CouchError::Unreadable("no database"))?;
+        let missing = answer
+            .as_object_mut()
+            .and_then(|answer| answer.remove("missing_revs"));
+        match missing {
+            Some(Value::Object(missing)) => Ok(missing),
+            Some(_) | None => Err(CouchError::Unreadable("no missing revisions")),
+        }
+    }
+
     async fn read_revisions_of(
         &self,
         db: &DbName,

@@ -11,7 +11,7 @@ use crate::filter::known::Known;
 use crate::filter::sight::{Sight, judge};
 use crate::inspect;
 use crate::json::{Object, Value};
-use crate::policy::Lens;
+use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::route::Rev;
 
@@ -47,22 +47,22 @@ pub(crate) async fn missing(
     if asked.len() > MOST_DOCUMENTS {
         return Err(Refusal::BadRequest("there are more than 10000 documents"));
     }
-    let stored = stored(&asker, &lens, &asked).await?;
+    let asked = asked
+        .iter()
+        .map(|(id, revs)| Ok((id, named(revs)?)))
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    let stored = match lens.needs_document() {
+        Needs::Document => stored(&asker, &lens, &asked).await?,
+        Needs::Nothing | Needs::Id => stored_by_id(&asker, &lens, &asked).await?,
+    };
     let mut answer = Object::new();
     for ((id, revs), stored) in asked.iter().zip(&stored) {
-        let revs = revs
-            .as_array()
-            .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
-        let mut absent = Vec::new();
-        for rev in revs {
-            let known = rev.as_str().and_then(|text| Rev::parse(text).ok());
-            let known = known.ok_or(Refusal::BadRequest("Invalid rev format"))?;
-            if !stored.contains(known.as_str()) {
-                absent.push(rev.clone());
-            }
-        }
+        let absent = revs
+            .iter()
+            .filter(|(_, rev)| !stored.contains(rev.as_str()));
+        let absent: Vec<Value> = absent.map(|(text, _)| Value::from(*text)).collect();
         if !absent.is_empty() {
-            answer.insert(id, laid_out(kind, absent.into()));
+            answer.insert(*id, laid_out(kind, absent.into()));
         }
     }
     let mut whole = Value::Object(answer);
@@ -72,6 +72,23 @@ pub(crate) async fn missing(
     let mut bytes = whole.to_bytes();
     bytes.push(b'\n');
     Ok(Answer::json(bytes))
+}
+
+/// A document, and the revisions of it that were asked for, as the client wrote them.
+type Asked<'a> = (&'a str, Vec<(&'a str, Rev)>);
+
+fn named(revs: &Value) -> Result<Vec<(&str, Rev)>, Refusal> {
+    let revs = revs
+        .as_array()
+        .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
+    let mut named = Vec::with_capacity(revs.len());
+    for rev in revs {
+        let known = rev
+            .as_str()
+            .and_then(|text| Some((text, Rev::parse(text).ok()?)));
+        named.push(known.ok_or(Refusal::BadRequest("Invalid rev format"))?);
+    }
+    Ok(named)
 }
 
 /// `possible_ancestors` would name leaves too; it only spares attachments a journey.
@@ -87,12 +104,9 @@ fn laid_out(kind: Diff, revs: Value) -> Value {
 async fn stored(
     asker: &Asker,
     lens: &Lens,
-    asked: &Object,
+    asked: &[Asked<'_>],
 ) -> Result<Vec<HashSet<String>>, Refusal> {
-    let ids: Vec<(&str, Option<&str>)> = asked.iter().map(|(id, _)| (id, None)).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
+    let ids: Vec<(&str, Option<&str>)> = asked.iter().map(|(id, _)| (*id, None)).collect();
     let leaves = asker.couch.read_readable(&asker.db, &ids).await?;
     let mut known = Known::default();
     for _ in 0..ROUNDS {
@@ -114,6 +128,35 @@ async fn stored(
         }
     }
     Err(Refusal::Internal)
+}
+
+/// The same where ids alone tell what may be seen: no document is read.
+async fn stored_by_id(
+    asker: &Asker,
+    lens: &Lens,
+    asked: &[Asked<'_>],
+) -> Result<Vec<HashSet<String>>, Refusal> {
+    let mut visible = Object::new();
+    for (id, revs) in asked {
+        if lens.judge(id, None).is_some() {
+            let revs: Vec<Value> = revs.iter().map(|(_, rev)| rev.as_str().into()).collect();
+            visible.insert(*id, Value::from(revs));
+        }
+    }
+    if visible.is_empty() {
+        return Ok(asked.iter().map(|_| HashSet::new()).collect());
+    }
+    let missing = asker.couch.missing(&asker.db, visible.clone()).await?;
+    let texts = |revs: Option<&Value>| -> HashSet<String> {
+        let revs = revs.and_then(Value::as_array).unwrap_or_default();
+        let texts = revs.iter().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    };
+    let stored = asked.iter().map(|(id, _)| {
+        let (named, missing) = (texts(visible.get(id)), texts(missing.get(id)));
+        &named - &missing
+    });
+    Ok(stored.collect())
 }
 
 /// A revision and its ancestors, from its `_revisions`.

@@ -456,3 +456,45 @@ async fn a_hidden_document_that_is_too_long_is_passed_over_among_events() {
     let path = "/@notes/_changes?feed=eventsource&timeout=1&include_docs=true";
     assert!(walt.get(path).await.cut);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_are_compared_without_a_document_where_ids_tell() {
+    let rules = r#"
+[[rule]]
+name = "by-id"
+databases = ["@notes"]
+callers = { names = ["$walt"] }
+permit = ["replicate"]
+documents = { _id = { "$beginsWith" = "w:" } }
+"#;
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, rules, "").await;
+    world
+        .database("notes", json!([{ "_id": "w:1" }, { "_id": "r:1" }]))
+        .await;
+    let rev = async |id: &str| {
+        let path = format!("/@notes/{id}");
+        world.backend().get(&path).await.yes()["_rev"].clone()
+    };
+    let (own, hidden) = (rev("w:1").await, rev("r:1").await);
+    let walt = world.as_("walt");
+    let asked =
+        json!({ "w:1": [own, "9-a"], "w:2": ["1-b"], "r:1": [hidden, "9-a"], "r:2": ["1-b"] });
+    let missing = json!({ "w:1": ["9-a"], "w:2": ["1-b"], "r:1": [hidden, "9-a"], "r:2": ["1-b"] });
+    tap.take();
+    let told = walt
+        .post("/@notes/_missing_revs", asked.clone())
+        .await
+        .yes();
+    assert_eq!(told["missing_revs"], missing);
+    let told = walt.post("/@notes/_revs_diff", asked).await.yes();
+    for (id, revs) in missing.as_object().unwrap() {
+        assert_eq!(told[id], json!({ "missing": revs }), "{told}");
+    }
+    let log = tap.take();
+    assert!(
+        !log.iter()
+            .any(|line| line.contains("_bulk_get") || line.contains("_all_docs")),
+        "{log:?}"
+    );
+}
