@@ -205,6 +205,7 @@ async fn visible(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Vec<
 /// `GET /node`, and whatever is done to one node.
 pub(crate) async fn node(
     nodes: &Nodes,
+    policy: &Policy,
     permit: &Permit,
     asked: Option<Asked<'_>>,
     body: Bytes,
@@ -214,7 +215,7 @@ pub(crate) async fn node(
         None => nodes.list(permit.caller(), &route.query).await?,
         Some(asked) => match route.method {
             Method::Put => nodes.put(asked, NodeBody::Sent(&body)).await?,
-            Method::Delete => nodes.delete(asked).await?,
+            Method::Delete => nodes.delete(asked, policy).await?,
             Method::Get | Method::Head | Method::Post | Method::Copy => nodes.read(asked).await?,
         },
     };

@@ -13,10 +13,11 @@ use crate::caller::{Caller, User, UserName};
 use crate::config::Config;
 use crate::json::{Object, Value};
 use crate::node::{Answer, Asked, Body, Nodes};
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{NodeId, Query};
 use crate::secret::Secret;
-use crate::serve::{StartError, nodes};
+use crate::serve::{StartError, check, nodes};
 
 pub use arguments::Invocation;
 
@@ -72,6 +73,7 @@ pub async fn run(config: &Config, said: &Invocation<'_>) -> Result<String, Comma
     let nodes = nodes(config)?.ok_or(CommandError::NoNodes)?;
     let desk = Desk {
         nodes,
+        policy: check(config).map_err(StartError::Mistakes)?,
         caller: administrator(&config.couchdb.user)?,
     };
     match command {
@@ -100,6 +102,7 @@ fn administrator(name: &str) -> Result<Caller, CommandError> {
 /// Where an administrator asks.
 struct Desk {
     nodes: Nodes,
+    policy: Policy,
     caller: Caller,
 }
 
@@ -177,7 +180,7 @@ impl Desk {
         let (id, query) = (parse(id)?, query(&[]));
         let mut asked = self.asked(&id, &query);
         asked.if_match = found.etag.as_deref();
-        text(&self.nodes.delete(asked).await?)
+        text(&self.nodes.delete(asked, &self.policy).await?)
     }
 
     async fn list(&self, by: Vec<(String, String)>) -> Result<String, CommandError> {

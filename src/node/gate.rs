@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::inspect::document::{Refused, Written, settle};
 use crate::inspect::stored::stored;
 use crate::json::{Object, Value};
-use crate::policy::WriteRules;
+use crate::policy::{Policy, WriteRules};
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
 use crate::route::{Call, DatabaseCall, DesignCall, Maintenance, Method, NodeId, Query, Route};
@@ -38,6 +38,8 @@ pub(crate) struct Writer<'w> {
     pub(crate) peer: IpAddr,
     /// What policy demands of the document besides.
     pub(crate) rules: Option<&'w WriteRules>,
+    /// The policy in force.
+    pub(crate) policy: &'w Policy,
 }
 
 impl Nodes {
@@ -132,7 +134,7 @@ impl Nodes {
             replaces: Some(rev.as_deref()),
         };
         if deletes {
-            return Box::pin(self.delete(asked)).await;
+            return Box::pin(self.delete(asked, writer.policy)).await;
         }
         let Value::Object(mut document) = written.document else {
             return Err(Refusal::BadRequest("Document must be a JSON object"));

@@ -1,6 +1,7 @@
 //! What is stored of a node that is about to be written, and what of it stays.
 //!
-//! Invariant: who made a node and when never changes, and a password only by another one.
+//! Invariant: who made a node and when never changes, and a password only by another one; a tombstone keeps what
+//! rules decide by, and no hash.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use super::writing::Wanted;
 use super::{Nodes, told};
 use crate::caller::Caller;
 use crate::identity::now;
-use crate::json::Value;
+use crate::json::{FieldPath, Object, Value};
+use crate::policy::keep_fields;
 use crate::refusal::Refusal;
 
 /// What is stored of the node that is written.
@@ -72,6 +74,40 @@ impl Nodes {
             },
         };
         Ok(Stored { single, full })
+    }
+
+    /// The tombstone of this revision of a node. It keeps these fields, so that whoever could read the node by
+    /// CouchDB's API learns of its end, and nobody else.
+    pub(super) async fn tombstone(
+        &self,
+        id: &str,
+        rev: &str,
+        kept: &[FieldPath],
+    ) -> Result<Object, Refusal> {
+        let mut object = Object::new();
+        object.insert("_id", id);
+        object.insert("_deleted", true);
+        if kept.is_empty() {
+            return Ok(object);
+        }
+        let wanted = [(id, Some(rev))];
+        let found = self.couch.read_revisions(&self.settings.database, &wanted);
+        // It was there a moment ago: somebody has replaced it since, and CouchDB has forgotten it.
+        let stored = found.await?.into_iter().flatten().next();
+        let stored = stored.ok_or(Refusal::Unavailable(1))?;
+        let mut tombstone = Value::from(object);
+        keep_fields(kept, &stored, &mut tombstone);
+        let Value::Object(mut tombstone) = tombstone else {
+            return Err(Refusal::Internal);
+        };
+        // Security: a hash ends with its node. Its place stays, since rules may ask whether there was one.
+        // (`what_is_left_of_a_node_is_no_node_and_holds_no_hash`)
+        let metadata = tombstone.get_mut("metadata").and_then(Value::as_object_mut);
+        let said = metadata.and_then(|metadata| metadata.get_mut("authorization")?.as_object_mut());
+        if let Some(hash) = said.and_then(|said| said.get_mut("crypted")) {
+            *hash = "".into();
+        }
+        Ok(tombstone)
     }
 
     /// The hash to store.

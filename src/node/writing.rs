@@ -22,7 +22,8 @@ use super::{Answer, Nodes, Shape, flag, known, names, told};
 use crate::caller::{Caller, UserName};
 use crate::couch::CouchError;
 use crate::inspect;
-use crate::json::{Object, Value};
+use crate::json::{FieldPath, Object, Value};
+use crate::policy::Policy;
 use crate::refusal::{Limit, Refusal};
 use crate::route::{DocId, NodeId, Query};
 
@@ -62,6 +63,14 @@ struct Judged {
     creates: bool,
     /// Is the password that it had gone after it?
     ends_sessions: bool,
+}
+
+/// What is to be done with a node.
+#[derive(Clone, Copy)]
+enum Change<'c> {
+    Put(&'c Wanted),
+    /// These fields stay in its tombstone.
+    Delete(&'c [FieldPath]),
 }
 
 /// A node as it was sent.
@@ -109,17 +118,22 @@ impl Nodes {
             };
             if let Authorization::Password(password) = &wanted.draft.authorization {
                 // Nobody gets the work of a hash done before he has been judged.
-                self.judge_any(asked, Some(&wanted)).await?;
+                self.judge_any(asked, Change::Put(&wanted)).await?;
                 wanted.hash = Some(self.identity.hash(password).await?);
             }
-            Box::pin(self.write(asked, Some(&wanted))).await
+            Box::pin(self.write(asked, Change::Put(&wanted))).await
         })
         .await
     }
 
-    /// `DELETE /node/ID`.
-    pub(crate) async fn delete(&self, asked: Asked<'_>) -> Result<Answer, Refusal> {
-        in_time(self.write(asked, None)).await
+    /// `DELETE /node/ID`. Its tombstone keeps what rules of this policy decide by.
+    pub(crate) async fn delete(
+        &self,
+        asked: Asked<'_>,
+        policy: &Policy,
+    ) -> Result<Answer, Refusal> {
+        let kept = policy.decision_fields(self.settings.database.as_str());
+        in_time(self.write(asked, Change::Delete(&kept))).await
     }
 
     fn writer<'a>(&self, asked: Asked<'a>) -> Writer<'a> {
@@ -132,14 +146,14 @@ impl Nodes {
     }
 
     /// Judges and writes until nobody comes between.
-    async fn write(&self, asked: Asked<'_>, wanted: Option<&Wanted>) -> Result<Answer, Refusal> {
+    async fn write(&self, asked: Asked<'_>, change: Change<'_>) -> Result<Answer, Refusal> {
         let _turn = self.turn.lock().await;
         loop {
             self.store.catch_up().await?;
-            let mut judged = self.judge_any(asked, wanted).await?;
+            let mut judged = self.judge_any(asked, change).await?;
             if judged.structural {
                 let point = self.order.enter(&self.store).await?;
-                judged = self.judge_any(asked, wanted).await?;
+                judged = self.judge_any(asked, change).await?;
                 if judged.structural && !self.order.decide(point, &judged.write).await? {
                     continue;
                 }
@@ -164,15 +178,11 @@ impl Nodes {
         }
     }
 
-    async fn judge_any(
-        &self,
-        asked: Asked<'_>,
-        wanted: Option<&Wanted>,
-    ) -> Result<Judged, Refusal> {
-        match wanted {
+    async fn judge_any(&self, asked: Asked<'_>, change: Change<'_>) -> Result<Judged, Refusal> {
+        match change {
             // Its future is large; boxed, nobody who waits for it pays for it.
-            Some(wanted) => Box::pin(self.judge(asked, wanted)).await,
-            None => self.judge_delete(asked),
+            Change::Put(wanted) => Box::pin(self.judge(asked, wanted)).await,
+            Change::Delete(kept) => Box::pin(self.judge_delete(asked, kept)).await,
         }
     }
 
@@ -207,7 +217,7 @@ impl Nodes {
         })
     }
 
-    fn judge_delete(&self, asked: Asked<'_>) -> Result<Judged, Refusal> {
+    async fn judge_delete(&self, asked: Asked<'_>, kept: &[FieldPath]) -> Result<Judged, Refusal> {
         let writer = self.writer(asked);
         let found = self.store.look(|tree| tree.find(writer.id).cloned());
         writer.may_delete(found.as_ref())?;
@@ -217,9 +227,7 @@ impl Nodes {
         known(asked.query, &[])?;
         self.precondition(asked, found.as_ref())?;
         self.store.look(|tree| validate_delete(tree, &writer))?;
-        let mut tombstone = Object::new();
-        tombstone.insert("_id", writer.id);
-        tombstone.insert("_deleted", true);
+        let tombstone = self.tombstone(writer.id, &knot.rev, kept).await?;
         let id = DocId::parse(writer.id).map_err(|_| Refusal::IllegalDocument)?;
         Ok(Judged {
             becomes: tombstone.clone().into(),

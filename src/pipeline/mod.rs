@@ -282,7 +282,7 @@ impl Pipeline {
         if let Some(nodes) = &self.nodes
             && let Some(gate) = nodes.gate(permit.route())
         {
-            return Box::pin(self.through_gate(nodes, gate, permit, intake)).await;
+            return Box::pin(self.through_gate((nodes, gate), policy, permit, intake)).await;
         }
         if matches!(permit.plan(), Plan::Verbatim | Plan::Attachment(_)) {
             // Of an attachment's document the revision that was judged, not the one that is newest by now.

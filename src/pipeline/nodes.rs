@@ -9,7 +9,7 @@ use crate::inspect;
 use crate::inspect::document::Written;
 use crate::intake::Intake;
 use crate::node::{Asked, Gate, Nodes, Writer};
-use crate::policy::{Permit, Plan};
+use crate::policy::{Permit, Plan, Policy};
 use crate::refusal::Refusal;
 use crate::route::{Method, NodeCall};
 
@@ -17,6 +17,7 @@ impl Pipeline {
     /// `/node` and `/node/ID`.
     pub(super) async fn node(
         &self,
+        policy: &Policy,
         permit: &Permit,
         call: &NodeCall,
         intake: Intake,
@@ -36,14 +37,14 @@ impl Pipeline {
             }),
         };
         let body = intake.body.collect(self.limits.body).await?;
-        crate::own::node(nodes, permit, asked, body).await
+        crate::own::node(nodes, policy, permit, asked, body).await
     }
 
     /// Nodes written by CouchDB's API: policy has let the caller in, the node service judges the nodes.
     pub(super) async fn through_gate(
         &self,
-        nodes: &Nodes,
-        gate: Gate,
+        (nodes, gate): (&Nodes, Gate),
+        policy: &Policy,
         permit: Permit,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
@@ -71,6 +72,7 @@ impl Pipeline {
             caller: permit.caller(),
             peer: intake.address,
             rules,
+            policy,
         };
         let if_match = text(&intake, &IF_MATCH);
         let route = permit.route();

@@ -28,7 +28,7 @@ impl Pipeline {
                     .server(&self.couch, policy, &permit, call, body)
                     .await
             }
-            Call::Node(call) => self.node(&permit, call, intake).await,
+            Call::Node(call) => self.node(policy, &permit, call, intake).await,
             Call::Warden(call) => self.warden(permit.caller(), call, lease, intake).await,
             Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
         }

@@ -191,7 +191,7 @@ impl Policy {
     }
 
     /// The fields by which any rule decides in this database, whomever it is about: tombstones keep them.
-    fn decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
+    pub(crate) fn decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
         self.kept
             .get(db)
             .map_or_else(|| self.find_decision_fields(db), Arc::clone)

@@ -48,6 +48,7 @@ mod nodes_ends;
 mod nodes_gate;
 mod nodes_racing;
 mod nodes_readme;
+mod nodes_tombstones;
 mod nodes_writing;
 mod parked;
 mod parts;
