@@ -15,6 +15,7 @@ use crate::json::FieldPath;
 use crate::json::Fields;
 use crate::json::Object;
 use crate::json::Value;
+use crate::json::Visibility;
 
 use super::account;
 use super::action::{Mask, Simple};
@@ -263,6 +264,15 @@ impl WriteRules {
             None => Ok(()),
         })?;
         keep_fields(&self.decision_fields, stored, &mut new);
+        // Security: what was kept is shown by the tombstone's rules. The rest of it he has sent.
+        // (`nobody_uncovers_what_a_tombstone_keeps`)
+        let is_hidden = |path: &FieldPath| {
+            let place = path.names().unwrap_or_default();
+            fields.at(&place) != Visibility::Visible
+        };
+        if self.decision_fields.iter().any(is_hidden) && self.widens(&fields, stored, &new) {
+            return Err(forbidden("this would show you more of the document"));
+        }
         Ok(new)
     }
 

@@ -118,6 +118,25 @@ fn a_tombstone_keeps_what_rules_decide_by() {
     );
 }
 
+/// The tombstone has no attachments any more, so what decides by them shows other fields of it.
+#[test]
+fn nobody_uncovers_what_a_tombstone_keeps() {
+    let sealed = "hide=['pin','note']\ndocuments={'_attachments.seal'={'$exists'=true}}";
+    let by_pin = "permit=['find']\ndocuments={pin='4711'}";
+    let stored = r#"{"_id":"x","n":"1","pin":"4711","note":"s","_attachments":{"seal":{}}}"#;
+    let tombstone = r#"{"_id":"x","_deleted":true}"#;
+    forbidden(&rules(&[OWN, sealed, by_pin]), Some(stored), tombstone);
+    // Whether there is anything to uncover is nothing to learn either.
+    let bare = r#"{"_id":"x","n":"1","_attachments":{"seal":{}}}"#;
+    forbidden(&rules(&[OWN, sealed, by_pin]), Some(bare), tombstone);
+    // What is kept he knows, and nothing else is left of the document.
+    let kept = r#"{"_id":"x","_deleted":true,"n":"1"}"#;
+    passes(&rules(&[OWN, sealed]), Some(stored), tombstone, kept);
+    let open = r#"{"_id":"x","n":"1","pin":"4711"}"#;
+    let kept = r#"{"_id":"x","_deleted":true,"n":"1","pin":"4711"}"#;
+    passes(&rules(&[OWN, sealed, by_pin]), Some(open), tombstone, kept);
+}
+
 #[test]
 fn a_reserved_member_stays_as_it_is_stored() {
     let rules = rules(&["permit=['replicate']\nhide=['_hidden']"]);
