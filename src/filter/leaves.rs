@@ -11,43 +11,70 @@ use crate::route::Rev;
 
 /// Revisions that a client has named and that nothing has answered yet.
 #[derive(Debug)]
-pub(crate) struct Unanswered(Vec<String>);
+pub(crate) struct Unanswered {
+    revs: Vec<String>,
+    /// Whether the client wants the histories of what answers.
+    histories: bool,
+}
 
 impl Unanswered {
     /// At first, all of them.
-    pub(crate) fn new(asked: &[Rev]) -> Self {
+    pub(crate) fn new(asked: &[Rev], histories: bool) -> Self {
         let mut revs: Vec<String> = Vec::with_capacity(asked.len());
         for rev in asked {
             if !revs.iter().any(|known| known == rev.as_str()) {
                 revs.push(rev.as_str().to_owned());
             }
         }
-        Self(revs)
+        Self { revs, histories }
     }
 
-    /// A document answers for its own revision, and with `latest` for those before it.
-    pub(crate) fn answered_by(&mut self, document: &[u8]) -> Result<(), JsonError> {
+    /// A document, as it is shown, answers for its own revision, and with `latest` for those before it: its history
+    /// tells, which is taken out of it where the client has not asked for it.
+    pub(crate) fn answered_by(&mut self, document: &mut Vec<u8>) -> Result<(), JsonError> {
+        let mut told = false;
         for member in members(document) {
             let member = member?;
             match &*member.key {
                 "_rev" => {
                     let rev = string(member.value)?;
-                    self.0.retain(|asked| *asked != rev);
+                    self.revs.retain(|asked| *asked != rev);
                 }
                 "_revisions" => {
                     let before = history(&Value::parse(member.value)?);
-                    self.0.retain(|asked| !before.contains(asked));
+                    self.revs.retain(|asked| !before.contains(asked));
+                    told = true;
                 }
                 _ => {}
             }
+        }
+        if told && !self.histories {
+            *document = without_history(document)?;
         }
         Ok(())
     }
 
     /// Those that are missing.
     pub(crate) fn take(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.revs)
     }
+}
+
+/// The document without its `_revisions`.
+fn without_history(document: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut rest = vec![b'{'];
+    for member in members(document) {
+        let member = member?;
+        if member.key == "_revisions" {
+            continue;
+        }
+        if rest.len() > 1 {
+            rest.push(b',');
+        }
+        rest.extend_from_slice(document.get(member.whole).unwrap_or_default());
+    }
+    rest.push(b'}');
+    Ok(rest)
 }
 
 /// The revisions of a `_revisions`.
@@ -85,9 +112,14 @@ impl OpenRevs {
                 "missing" => {}
                 "ok" => {
                     out.extend_from_slice(b"{\"ok\":");
+                    let start = out.len();
                     seen = show(&self.lens, Piece::Whole(member.value), known, out)?;
                     match (seen, &mut self.named) {
-                        (Seen::Shown, Some(named)) => named.answered_by(member.value)?,
+                        (Seen::Shown, Some(named)) => {
+                            let mut shown = out.split_off(start);
+                            named.answered_by(&mut shown)?;
+                            out.append(&mut shown);
+                        }
                         (Seen::Shown, None) => {}
                         (Seen::Hidden | Seen::Later, _) => {
                             out.truncate(mark);

@@ -284,7 +284,7 @@ impl Mixed {
                 let document = mem::take(document);
                 self.attachments = None;
                 self.parts.expect(&self.mark).await?;
-                self.close(&document)?;
+                self.close(&document);
             }
             return Ok(());
         }
@@ -342,6 +342,7 @@ impl Mixed {
             // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
             return self.parts.past(&self.mark).await;
         };
+        self.note(&mut document)?;
         let attachments = Attachments::of(&mut document, mark);
         if let Some(json) = &document.json {
             match attachments.shown {
@@ -359,9 +360,10 @@ impl Mixed {
         match media_type {
             "application/json" => {
                 let taken = taken(&self.asker, &self.lens, &mut self.parts, &self.mark).await;
-                let Some(document) = taken? else {
+                let Some(mut document) = taken? else {
                     return Ok(());
                 };
+                self.note(&mut document)?;
                 if !document.attachments.is_empty() {
                     return Err(Cut::Filter);
                 }
@@ -369,7 +371,8 @@ impl Mixed {
                     self.out.extend_from_slice(DOCUMENT);
                     self.out.extend_from_slice(json);
                 }
-                self.close(&document)
+                self.close(&document);
+                Ok(())
             }
             // Of what was named and is missing we speak ourselves.
             "application/json; error=\"true\"" => self.parts.past(&self.mark).await,
@@ -377,16 +380,19 @@ impl Mixed {
         }
     }
 
-    /// Behind a document.
-    fn close(&mut self, document: &Document) -> Result<(), Cut> {
-        let Some(json) = &document.json else {
-            return Ok(());
-        };
-        if let Asked::Named(named) = &mut self.asked {
-            named.answered_by(json).map_err(|_| Cut::Filter)?;
+    /// Notes which leaves a document that is shown stands for.
+    fn note(&mut self, document: &mut Document) -> Result<(), Cut> {
+        match (&mut self.asked, &mut document.json) {
+            (Asked::Named(named), Some(json)) => named.answered_by(json).map_err(|_| Cut::Filter),
+            (Asked::Bulk | Asked::Leaves | Asked::Named(_), _) => Ok(()),
         }
-        self.out.extend_from_slice(&self.mark);
-        self.shown += 1;
-        Ok(())
+    }
+
+    /// Behind a document.
+    fn close(&mut self, document: &Document) {
+        if document.json.is_some() {
+            self.out.extend_from_slice(&self.mark);
+            self.shown += 1;
+        }
     }
 }

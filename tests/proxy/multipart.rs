@@ -303,6 +303,31 @@ async fn leaves_come_with_their_attachments_in_one_stream() {
     assert!(latest.iter().all(|(row, _)| row["missing"].is_string()));
 }
 
+/// With `latest` we ask CouchDB for histories ourselves, to know which leaf stands for which revision.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_comes_only_where_it_was_asked_for() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    for id in ["red", "bare"] {
+        let path = format!("/@files/{id}");
+        let mut document = world.backend().get(&path).await.yes();
+        let old = document["_rev"].as_str().unwrap().to_owned();
+        document["more"] = json!(1);
+        let new = world.backend().put(&path, document).await.yes()["rev"].clone();
+        for query in ["latest=true", "latest=true&revs=true"] {
+            let path = format!("{path}?open_revs=%5B%22{old}%22%5D&{query}");
+            let json = rita.get(&path).await.yes();
+            let mixed = leaves(&rita.ask("GET", &path, &MIXED, "").await);
+            assert_eq!((json.as_array().unwrap().len(), mixed.len()), (1, 1));
+            for found in [&json[0]["ok"], &mixed[0].0] {
+                assert_eq!((&found["_rev"], &found["more"]), (&new, &json!(1)));
+                let told = found.get("_revisions").is_some();
+                assert_eq!(told, query.contains("revs"), "{query}: {found}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_comes_in_several_parts() {
     let world = filled().await;
