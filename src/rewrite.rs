@@ -16,6 +16,7 @@ use http_body::Body as _;
 use crate::body::{Body, boxed, empty, full};
 use crate::client::Kind;
 use crate::identity::present::Presenter;
+use crate::inspect::form::is_from_here;
 use crate::inspect::related::Outgoing;
 use crate::intake::Intake;
 use crate::policy::Permit;
@@ -39,7 +40,10 @@ const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// The host that CouchDB is told, whoever asks and wherever: no host at all (RFC 6761 section 6.4). Its `Location` is
+/// made of it, and completed for the client.
+pub(crate) const PLACELESS: &str = "couchwarden.invalid";
+const PLACELESS_PAGE: HeaderValue = HeaderValue::from_static("http://couchwarden.invalid/");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request for CouchDB that carries a permit's proof.
@@ -139,12 +143,10 @@ impl Rewrite {
         }
         // One name for the request in both logs; the answer carries it back.
         headers.insert(REQUEST_ID, text(&intake.request_id)?);
-        // Security: by the host CouchDB chooses a virtual host too, which serves another path than the one that was
-        // judged. It is told only where its `Location` passes. (`no_user_chooses_a_virtual_host_of_couchdb`)
-        if permit.caller().is_administrator() {
-            headers.insert(FORWARDED_HOST, text(&intake.host)?);
-            let scheme = if intake.tls { "https" } else { "http" };
-            headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        // CouchDB takes a form from a page of its own host only.
+        let form = route.method == Method::Post && route.document().is_some();
+        if form && is_from_here(intake.header(&REFERER), &intake.host).is_ok() {
+            headers.insert(REFERER, PLACELESS_PAGE);
         }
         let (body, gzip) = match is_attachment(&route.call) {
             true => intake.body.as_sent(),
@@ -270,6 +272,9 @@ impl Rewrite {
             .uri(route.render())
             .body(empty())
             .map_err(|_| Refusal::Internal)?;
+        // Security: by the host CouchDB chooses a virtual host too, which serves another path than the one that was
+        // judged. (`nobody_chooses_a_virtual_host_of_couchdb`)
+        headers.insert(FORWARDED_HOST, HeaderValue::from_static(PLACELESS));
         *request.headers_mut() = headers;
         Ok(request)
     }

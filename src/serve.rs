@@ -154,11 +154,18 @@ pub async fn serve(
     Ok(())
 }
 
-/// Tells the operator that all this is in vain while others reach a CouchDB that believes whoever names himself.
+/// Tells the operator that all this is in vain while others reach a CouchDB that believes whoever names himself, and
+/// that a CouchDB with virtual hosts may serve another path than it is asked for.
 async fn warn_of_an_open_couchdb(couch: &Couch) {
     if couch.believes_anybody().await == Ok(true) {
         tracing::warn!(
             "CouchDB believes whoever names himself: set `proxy_use_secret = true` in its [chttpd_auth]"
+        );
+    }
+    if couch.has_virtual_hosts().await == Ok(true) {
+        tracing::warn!(
+            "CouchDB has virtual hosts, which nobody reaches through couchwarden; one that stands for every host would \
+             answer other requests than those that were judged: take them out of its [vhosts]"
         );
     }
     std::future::pending().await

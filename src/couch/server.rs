@@ -34,18 +34,35 @@ impl Couch {
     /// The server administrators of CouchDB's configuration, who have no document; none where that is not
     /// told.
     pub(crate) async fn administrators(&self) -> Result<Vec<String>, CouchError> {
+        let section = self.section("admins").await?;
+        Ok(section.iter().map(|(name, _)| name.to_owned()).collect())
+    }
+
+    /// Whether CouchDB serves some hosts other paths than it is asked for; not, where that is not told.
+    pub(crate) async fn has_virtual_hosts(&self) -> Result<bool, CouchError> {
+        let section = self.section("vhosts").await?;
+        Ok(section.iter().any(|(_, path)| path.as_str() != Some("")))
+    }
+
+    /// A section of CouchDB's configuration; empty where it is not told.
+    async fn section(&self, name: &str) -> Result<Object, CouchError> {
         let text = |text| Text::parse(text).map_err(|_| CouchError::Name);
-        let call = ClusterNodeCall::Config(Some(text("admins")?), None);
+        let call = ClusterNodeCall::Config(Some(text(name)?), None);
         let node = text("_local")?;
         let answer = self
             .run(self.server(ServerCall::ClusterNode { node, call }))
             .await?;
         if answer.status != 200 {
-            return Ok(Vec::new());
+            return Ok(Object::new());
         }
-        let section = Value::parse(&answer.body)?;
-        let names = section.as_object().into_iter().flat_map(Object::iter);
-        Ok(names.map(|(name, _)| name.to_owned()).collect())
+        match Value::parse(&answer.body)? {
+            Value::Object(section) => Ok(section),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => Ok(Object::new()),
+        }
     }
 
     /// `GET /{db}`; nothing if there is no such database.

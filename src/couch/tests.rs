@@ -196,6 +196,25 @@ async fn a_couchdb_that_believes_anybody_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_couchdb_with_virtual_hosts_is_noticed() {
+    let fake = Fake::start().await;
+    for (status, hosts, some) in [
+        (
+            200,
+            r#"{"old.example:5984":"/notes/_design/app/_rewrite"}"#,
+            true,
+        ),
+        (200, "{}", false),
+        (200, r#"{"switched-off.example":""}"#, false),
+        // What it does not say by default, and what is no CouchDB.
+        (404, "{}", false),
+    ] {
+        fake.store.lock().unwrap().answer = Some((status, hosts.to_owned()));
+        assert_eq!(fake.couch().has_virtual_hosts().await, Ok(some), "{hosts}");
+    }
+}
+
+#[tokio::test]
 async fn changes_are_told_as_they_happen() {
     let fake = filled().await;
     let couch = fake.couch();

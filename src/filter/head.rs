@@ -6,14 +6,16 @@
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED,
-    RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    LOCATION, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderValue};
 
 use crate::policy::Fingerprint;
 use crate::refusal::Refusal;
+use crate::rewrite::PLACELESS;
 
-/// What passes to callers who are no administrators. Not `Location`: CouchDB makes it of its own address.
+/// What passes to callers who are no administrators. A `Location` does where CouchDB has made it, and not of its own
+/// address.
 const PASSED: [HeaderName; 14] = [
     ACCEPT_RANGES,
     ALLOW,
@@ -35,7 +37,7 @@ const PASSED: [HeaderName; 14] = [
 pub(crate) fn verbatim(upstream: &HeaderMap, administrator: bool) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(upstream.len());
     for (name, value) in upstream {
-        if passes(name, administrator) {
+        if passes(name, administrator) || (*name == LOCATION && path(value).is_some()) {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -53,6 +55,28 @@ fn passes(name: &HeaderName, administrator: bool) -> bool {
         "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "trailer" | "te"
     );
     !ours && !hop && !text.starts_with("proxy-") && !text.starts_with("access-control-")
+}
+
+/// The path of a place that CouchDB names.
+fn path(location: &HeaderValue) -> Option<&str> {
+    let (_, rest) = location.to_str().ok()?.split_once("://")?;
+    rest.strip_prefix(PLACELESS)
+        .filter(|path| path.starts_with('/'))
+}
+
+/// Says where something is as its client reaches it: `here` is where he has come from, without a path.
+pub(crate) fn place(headers: &mut HeaderMap, here: &str) {
+    let place = headers.get(LOCATION).and_then(path);
+    let place = place.map(|path| HeaderValue::from_str(&format!("{here}{path}")));
+    match place {
+        None => {}
+        Some(Ok(place)) => {
+            headers.insert(LOCATION, place);
+        }
+        Some(Err(_)) => {
+            headers.remove(LOCATION);
+        }
+    }
 }
 
 /// The headers of JSON that went through a lens: nobody but this caller may keep it.

@@ -34,6 +34,7 @@ use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
+use crate::filter::head::place;
 use crate::filter::lease::Lease;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
 use crate::inspect::local::Locals;
@@ -120,6 +121,8 @@ impl Pipeline {
         // Until policy has spoken.
         record.verdict("refuse");
         let origin = intake.header(&ORIGIN).map(str::to_owned);
+        let scheme = if intake.tls { "https" } else { "http" };
+        let here = format!("{scheme}://{}", intake.host);
         let mut cookie = None;
         let answer = match self.journey(intake, &mut record, &mut cookie).await {
             Ok(answer) => answer,
@@ -127,6 +130,7 @@ impl Pipeline {
         };
         let mut response = answer.into_response();
         response.extensions_mut().insert(Sound);
+        place(response.headers_mut(), &here);
         if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }

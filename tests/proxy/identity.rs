@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Fake, World, plain};
+use crate::support::{Fake, Step, World, plain};
 
 const OPEN: &str = r#"
 [[rule]]
@@ -215,24 +215,40 @@ async fn identity_headers_of_a_client_never_pass() {
 
 /// CouchDB serves a host of its `[vhosts]` another path than the one that was judged.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_user_chooses_a_virtual_host_of_couchdb() {
-    let fake = Fake::start(|_| plain(200, r#"{"_id":"a","_rev":"1-a"}"#)).await;
+async fn nobody_chooses_a_virtual_host_of_couchdb() {
+    let fake = Fake::start(|seen| {
+        let host = seen.head.split_once("x-forwarded-host: ").unwrap().1;
+        let host = host.split_once("\r\n").unwrap().0;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: 25\r\nlocation: http://{host}/notes/a\r\n\r\n"
+        );
+        vec![Step::Send(
+            [head.as_bytes(), br#"{"ok":true,"rev":"1-a"}  "#].concat(),
+        )]
+    })
+    .await;
     let rules = OPEN.replace('@', "").replace("read\"]", "replicate\"]");
     let world = World::before(&fake, &rules, "").await;
-    let told = async |who: &str, method: &str| {
-        let json = [("content-type", "application/json")];
-        let body = if method == "PUT" { "{}" } else { "" };
-        let answer = world.as_(who).ask(method, "/notes/a", &json, body).await;
-        assert_eq!(answer.status, 200, "{who} {method}: {answer:?}");
-        let seen = fake.seen().pop().unwrap();
-        assert_eq!(seen.method, method, "{who}: {}", seen.head);
-        let host = seen.head.contains("x-forwarded-host: localhost:");
-        (host, seen.head.contains("x-forwarded-proto: https"))
-    };
-    for method in ["GET", "PUT"] {
-        assert_eq!(told("rita", method).await, (false, false), "{method}");
-        // He gets CouchDB's `Location`, which is made of these.
-        assert_eq!(told("ops", method).await, (true, true), "{method}");
+    for who in ["rita", "ops"] {
+        for method in ["GET", "PUT"] {
+            let json = [("content-type", "application/json")];
+            let body = if method == "PUT" { "{}" } else { "" };
+            let answer = world.as_(who).ask(method, "/notes/a", &json, body).await;
+            assert_eq!(answer.status, 200, "{who} {method}: {answer:?}");
+            let seen = fake.seen().pop().unwrap();
+            assert_eq!(seen.method, method, "{who}: {}", seen.head);
+            let placeless = seen
+                .head
+                .contains("x-forwarded-host: couchwarden.invalid\r\n");
+            assert!(
+                placeless && !seen.head.contains("localhost"),
+                "{}",
+                seen.head
+            );
+            // And it names nothing but where the client has come from.
+            let here = format!("https://localhost:{}/notes/a", world.address.port());
+            assert_eq!(answer.header("location"), Some(&*here), "{who} {method}");
+        }
     }
 }
 

@@ -87,7 +87,7 @@ function answerWritten(exchange, database, written, status = 201) {
 
 function location(exchange, database, id) {
   const path = [database.name, ...id.split(/(?<=^_design|^_local)\//)].map(encodeURIComponent).join('/');
-  return `http://${exchange.header('host')}/${path}`;
+  return `http://${exchange.host}/${path}`;
 }
 
 /** The revision that a write names: `rev` in the query, `If-Match`, or the body; they may not differ. */

@@ -40,6 +40,11 @@ export class Exchange {
     return this.request.headers[name];
   }
 
+  /** Where the client says that it has come. */
+  get host() {
+    return this.header('x-forwarded-host') ?? this.header('host');
+  }
+
   /** The request body as bytes, inflated if it came compressed. */
   async bytes() {
     const chunks = [];

@@ -135,7 +135,7 @@ async function databasesInfo(exchange, databases) {
 function createDatabase(exchange, databases, name) {
   requireServerAdmin(exchange.user);
   databases.create(name);
-  exchange.answer(201, { ok: true }, { Location: `http://${exchange.header('host')}/${encodeURIComponent(name)}` });
+  exchange.answer(201, { ok: true }, { Location: `http://${exchange.host}/${encodeURIComponent(name)}` });
 }
 
 async function removeDatabase(exchange, databases, name) {

@@ -1,6 +1,6 @@
 //! A CouchDB that answers what it is told to, in whatever pieces, and writes down what it was asked.
 //!
-//! couchwarden's own errands (who is this user, what has changed among users) are answered by itself, and are
+//! couchwarden's own errands (who is this user, what has changed among users, how CouchDB is set up) are answered by itself, and are
 //! not among what `seen` tells.
 
 use std::net::SocketAddr;
@@ -208,6 +208,9 @@ fn errand(seen: &Seen) -> Option<Vec<Step>> {
         let name = name.trim_start_matches("3A");
         let document = json!({ "_id": format!("org.couchdb.user:{name}"), "_rev": "1-a", "name": name, "type": "user", "roles": roles_of(name) });
         return Some(plain(200, &document.to_string()));
+    }
+    if path == "/_node/_local/_config/vhosts" {
+        return Some(plain(200, "{}"));
     }
     if path == "/_session" {
         let encoded = seen
