@@ -49,7 +49,8 @@ pub(crate) async fn copy(
     };
     let written = Written::read(Some(to), &target, None, source)?;
     let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    answer(put(&asker, turn, &DocumentQuery::default(), &document).await?).await
+    let upstream = put(&asker, turn, &DocumentQuery::default(), &document).await?;
+    answer(&asker, rules, upstream).await
 }
 
 /// The document to be copied, as far as the caller sees it, its attachments inside.

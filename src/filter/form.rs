@@ -31,7 +31,8 @@ pub(crate) async fn form(
     let mut query = asker.permit.route().query.document()?;
     query.new_edits = None;
     let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    answer(put(&asker, turn, &query, &document).await?).await
+    let upstream = put(&asker, turn, &query, &document).await?;
+    answer(&asker, rules, upstream).await
 }
 
 /// The document of the form, or the stored one as its writer sees it.

@@ -10,7 +10,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use crate::policy::Fingerprint;
+use crate::policy::{Fingerprint, Lens};
 use crate::refusal::Refusal;
 use crate::rewrite::PLACELESS;
 
@@ -93,6 +93,14 @@ pub(crate) fn filtered() -> HeaderMap {
 /// The entity tag of a revision seen through a lens (RFC 9110 section 8.8.3).
 pub(crate) fn etag(rev: &str, fingerprint: &Fingerprint) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("\"{rev}-{fingerprint}\"")).ok()
+}
+
+/// The entity tag that whoever sees documents through this lens gets with this one.
+pub(crate) fn tag(id: &str, rev: &str, lens: &Lens) -> Option<HeaderValue> {
+    match lens.is_clear_for(id.starts_with("_design/")) {
+        true => HeaderValue::from_str(&format!("\"{rev}\"")).ok(),
+        false => etag(rev, &lens.fingerprint()),
+    }
 }
 
 /// The revision that an `If-Match` stands for: CouchDB's own tag is one, ours is one with what it was seen through.

@@ -1,6 +1,7 @@
 //! Writes: judged, sent on with the revision that was judged, answered as CouchDB answers.
 
 use bytes::Bytes;
+use http::header::{ETAG, LOCATION};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
@@ -9,6 +10,7 @@ use crate::client::Answered;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::errors;
+use crate::filter::head::tag;
 use crate::inspect;
 use crate::inspect::attachments::{following, in_order};
 use crate::inspect::bulk::{Batch, Judged, body};
@@ -59,7 +61,8 @@ where
     {
         return Err(Refusal::Conflict);
     }
-    answer(put(&asker, turn, &query, &document).await?).await
+    let upstream = put(&asker, turn, &query, &document).await?;
+    answer(&asker, rules, upstream).await
 }
 
 /// `PUT` of one document with its attachments behind it. Where CouchDB will not check it, all of it must be here.
@@ -95,7 +98,8 @@ pub(crate) async fn related(
             Some(turn) => turn,
             None => again.await,
         };
-        return answer(put(&asker, turn, &query, &document).await?).await;
+        let upstream = put(&asker, turn, &query, &document).await?;
+        return answer(&asker, rules, upstream).await;
     }
     let (query, tail) = (sent_query(&query).pairs(), outgoing.tail());
     let outbound = asker.rewrite.related(&asker.permit, query, outgoing)?;
@@ -103,7 +107,7 @@ pub(crate) async fn related(
         Some(turn) => asker.upstream.send_in(turn, outbound).await?,
         None => asker.upstream.send_late(again, tail, outbound).await?,
     };
-    answer(upstream).await
+    answer(&asker, rules, upstream).await
 }
 
 fn id_of(document: &Value) -> &str {
@@ -161,13 +165,41 @@ fn sent_query(query: &DocumentQuery) -> DocumentQuery {
     }
 }
 
-/// CouchDB's answer to one write.
-pub(crate) async fn answer(upstream: Response<Answered>) -> Result<Answer, Refusal> {
+/// CouchDB's answer to one write, with those headers that CouchDB gives to a write of this kind
+/// (`chttpd_db`). The tag is the one
+/// that the caller gets when he reads the document, so that he can name it in `If-Match`.
+pub(crate) async fn answer(
+    asker: &Asker,
+    rules: &WriteRules,
+    upstream: Response<Answered>,
+) -> Result<Answer, Refusal> {
     let status = upstream.status();
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    Ok(Answer::with(status, whole(upstream.into_body()).await?))
+    let place = upstream.headers().get(LOCATION).cloned();
+    let body = whole(upstream.into_body()).await?;
+    let written = Value::parse(&body).ok();
+    let text = |name: &str| written.as_ref()?.get(name)?.as_str();
+    let tag = text("id")
+        .zip(text("rev"))
+        .and_then(|(id, rev)| tag(id, rev, rules.reads()));
+    let route = asker.permit.route();
+    let posted = route.is_of_a_database();
+    let placed = match route.method {
+        Method::Put | Method::Copy => true,
+        // Not where a form is sent to a document.
+        Method::Post => posted,
+        Method::Get | Method::Head | Method::Delete => false,
+    };
+    let mut answer = Answer::with(status, body);
+    if let Some(tag) = tag.filter(|_| !posted) {
+        answer = answer.header(ETAG, tag);
+    }
+    if let Some(place) = place.filter(|_| placed) {
+        answer = answer.header(LOCATION, place);
+    }
+    Ok(answer)
 }
 
 /// `_bulk_docs`: denied rows in their place, the rest passed on.

@@ -114,7 +114,7 @@ impl Lens {
     }
 
     /// The same for documents that are (not) design documents.
-    pub(super) fn is_clear_for(&self, design: bool) -> bool {
+    pub(crate) fn is_clear_for(&self, design: bool) -> bool {
         self.hides.is_empty()
             && !self.forbids.iter().any(|clause| clause.is(design))
             && (self.everything

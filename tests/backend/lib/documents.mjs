@@ -40,7 +40,8 @@ async function openLeaves(exchange, database, id, open, options) {
 /** `POST /db`: a document whose id may be left to the server. */
 export async function create(exchange, database) {
   const written = await writeDocument(exchange.user, database, await exchange.object());
-  answerWritten(exchange, database, written);
+  const batch = exchange.query.text('batch') === 'ok';
+  exchange.answer(batch ? 202 : 201, written, { Location: location(exchange, database, written.id) });
 }
 
 async function put(exchange, database, id) {
@@ -135,7 +136,7 @@ async function removeAttachment(exchange, database, id, name) {
     if (!removed) throw new Refusal(404, 'not_found', 'Document is missing attachment');
     return others;
   });
-  exchange.answer(200, written, { ETag: `"${written.rev}"` });
+  exchange.answer(200, written);
 }
 
 async function changeAttachments(exchange, database, id, change) {

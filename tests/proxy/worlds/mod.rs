@@ -15,7 +15,7 @@ use crate::canary::{Names, Probe, probes};
 use crate::support::{Answer, Ask, Client, Kept, Pouch, Tap, World};
 
 /// Sequences and bookmarks are sealed anew each time; what can be told from one is its length. The same holds for
-/// the boundaries of parts and for cookies. And the worlds are not made at one time.
+/// the boundaries of parts and for cookies. And the worlds are not made at one time, nor served at one port.
 static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
     let places = [
         r#""(?:seq|last_seq|update_seq|bookmark)"\s*:\s*""#,
@@ -24,6 +24,7 @@ static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
         "(?m:^)--",
         "AuthSession=",
         r#""instance_start_time":""#,
+        "location: https://localhost:",
     ];
     Regex::new(&format!("({})([A-Za-z0-9_-]+)", places.join("|"))).unwrap()
 });
