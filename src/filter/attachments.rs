@@ -48,7 +48,7 @@ pub(crate) async fn judge_attachment(
     };
     written.document = changed(document, name, (!deletes).then_some(content_type));
     let judged = match (&rev, stored) {
-        (Some(_), Some(stored)) => if_may_win(rules, &replaced, false).and_then(|()| {
+        (Some(_), Some(stored)) => if_may_win(rules, &replaced, stored, false).and_then(|()| {
             let document = rules.judge(Some(stored), written.document);
             document.map(drop).map_err(|denied| refused(denied, false))
         }),

@@ -122,7 +122,7 @@ pub(crate) fn judge(
         // Taken, and he knows it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         (Some(_), Some(stored)) => {
-            if_may_win(rules, replaced, deletes)?;
+            if_may_win(rules, replaced, stored, deletes)?;
             let view = alive.and_then(|alive| rules.view(alive));
             let beside = Beside {
                 view: view.as_ref(),
@@ -146,20 +146,32 @@ fn hidden(rules: &WriteRules, written: Written) -> Refused {
     }
 }
 
-/// Whether what replaces a revision that does not win may win over the one that does.
+/// Whether what replaces a revision that does not win may win over the one that does, or what does not win now may
+/// win once the one that does is deleted.
 ///
-/// Security: nobody takes over a document whose winner is not his to write.
-/// (`no_losing_leaf_is_made_to_win_over_what_is_not_its_writers`)
+/// Security: nobody takes over a document whose winner is not his to write, or brings back what a losing leaf has of
+/// fields that are not. (`no_losing_leaf_is_made_to_win_over_what_is_not_its_writers`,
+/// `no_losing_leaf_brings_back_what_its_writer_may_not_change`)
 pub(crate) fn if_may_win(
     rules: &WriteRules,
     replaced: &Replaced,
+    stored: &Value,
     deletes: bool,
 ) -> Result<(), Refused> {
-    match &replaced.winner {
-        Some(winner) if !deletes => rules
-            .covers(winner, false)
-            .map_err(|denied| refused(denied, false)),
-        Some(_) | None => Ok(()),
+    match (&replaced.winner, &replaced.next) {
+        (Some(winner), _) if !deletes => {
+            let covered = rules.covers(winner, false);
+            covered.map_err(|denied| refused(denied, false))?;
+            // To him it is as if someone had just written it.
+            match rules.leaves_free(winner) {
+                true => Ok(()),
+                false => Err(conflict()),
+            }
+        }
+        (_, Some(next)) if rules.knows(next) => rules
+            .may_uncover(stored, next)
+            .map_err(|denied| refused(denied, true)),
+        (Some(_) | None, _) => Ok(()),
     }
 }
 

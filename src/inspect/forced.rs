@@ -7,6 +7,8 @@
 //!
 //! Invariant: a history has one meaning: it begins with the revision itself and names one for each generation.
 
+use std::borrow::Borrow;
+
 use crate::inspect::attachments::{Beside, Passed, lay};
 use crate::inspect::document::{Refused, Written, create, refused};
 use crate::json::{Number, Value};
@@ -32,7 +34,7 @@ impl Leaf {
         self.document.get("_deleted").and_then(Value::as_bool) != Some(true)
     }
 
-    fn rev(&self) -> Option<&str> {
+    pub(crate) fn rev(&self) -> Option<&str> {
         self.document.get("_rev").and_then(Value::as_str)
     }
 }
@@ -58,9 +60,16 @@ pub(crate) fn judge_forced(
         let covered = rules.covers(&leaf.document, deletes);
         covered.map_err(|denied| refused(denied, false).in_batch())?;
     }
-    let base = base_in(&history, leaves);
+    let base = base_in(&history, leaves, deletes);
     let extended = extended(&history, leaves).and_then(Leaf::rev);
     let parent = base.is_some_and(|base| base.stored && base.rev() == extended);
+    let is_base = |leaf: &&Leaf| base.is_some_and(|base| base.rev() == leaf.rev());
+    if let Some(ended) = winner(leaves).filter(|leaf| deletes && is_base(leaf))
+        && let Some(next) = winner(leaves.iter().filter(|leaf| !is_base(leaf)))
+    {
+        let may = rules.may_uncover(&ended.document, &next.document);
+        may.map_err(|denied| refused(denied, false).in_batch())?;
+    }
     let stored = base.map(|base| &base.document);
     let view = stored.and_then(|stored| rules.view(stored));
     let beside = Beside {
@@ -95,10 +104,11 @@ pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
     }
 }
 
-/// The stored or made leaf that what may not change is compared with: the living one that is extended, or the
-/// winner.
+/// The stored or made leaf that what may not change is compared with: the living one that is extended; the winner
+/// where there is none, or where the document will win over it.
 pub(crate) fn base<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    base_in(&history(document)?, leaves)
+    let deletes = document.get("_deleted").and_then(Value::as_bool) == Some(true);
+    base_in(&history(document)?, leaves, deletes)
 }
 
 /// The leaf that a tombstone ends, or whose end it repeats.
@@ -106,14 +116,23 @@ pub(crate) fn ended<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf
     let history = history(document)?;
     let dead =
         || extended(&history, leaves).or_else(|| leaves.iter().max_by_key(|leaf| rank(leaf)));
-    base_in(&history, leaves).or_else(dead)
+    base_in(&history, leaves, true).or_else(dead)
 }
 
-fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let living = leaves.iter().filter(|leaf| leaf.is_alive());
+/// Security: a losing leaf may be as the document was long ago.
+/// (`no_losing_leaf_brings_back_what_its_writer_may_not_change`)
+fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf], deletes: bool) -> Option<&'l Leaf> {
+    let winner = winner(leaves)?;
+    let wins = history.first().map(rank_of) > Some(rank(winner));
     extended(history, leaves)
-        .filter(|leaf| leaf.is_alive())
-        .or_else(|| living.max_by_key(|leaf| rank(leaf)))
+        .filter(|leaf| leaf.is_alive() && (deletes || !wins))
+        .or(Some(winner))
+}
+
+/// The living leaf that CouchDB serves.
+pub(crate) fn winner<L: Borrow<Leaf>>(leaves: impl IntoIterator<Item = L>) -> Option<L> {
+    let living = leaves.into_iter().filter(|leaf| leaf.borrow().is_alive());
+    living.max_by_key(|leaf| rank(leaf.borrow()))
 }
 
 /// The leaf that this history continues: the nearest one that it names.
@@ -142,9 +161,11 @@ pub(crate) fn grow(leaves: &mut Vec<Leaf>, document: Value) {
 /// CouchDB's winner: the longest history, then the greater digest, byte by byte.
 fn rank(leaf: &Leaf) -> (u64, Vec<u8>) {
     let rev = leaf.rev().and_then(|rev| Rev::parse(rev).ok());
-    rev.map_or((0, Vec::new()), |rev| {
-        (rev.generation(), digest(rev.digest()))
-    })
+    rev.as_ref().map_or((0, Vec::new()), rank_of)
+}
+
+fn rank_of(rev: &Rev) -> (u64, Vec<u8>) {
+    (rev.generation(), digest(rev.digest()))
 }
 
 /// As CouchDB keeps it: 32 hexadecimal digits are 16 bytes, anything else is what it is.

@@ -4,7 +4,7 @@
 
 use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Written;
-use crate::inspect::forced::Leaf;
+use crate::inspect::forced::{Leaf, winner};
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -31,6 +31,8 @@ pub(crate) struct Replaced {
     pub(crate) document: Option<Value>,
     /// The living winner, where that is another revision: what is written may win over it.
     pub(crate) winner: Option<Value>,
+    /// For a delete under rules that keep something back: the living leaf that wins once this one is gone.
+    pub(crate) next: Option<Value>,
 }
 
 /// Reads what one write is judged by. `forced`: it comes without `new_edits`.
@@ -62,7 +64,7 @@ pub(crate) async fn replaced(
         .map(|winner| match winner {
             Ok(document) => Stored::Replaced(Replaced {
                 document,
-                winner: None,
+                ..Default::default()
             }),
             Err(_) => Stored::Unreadable { forced: false },
         })
@@ -82,7 +84,36 @@ pub(crate) async fn replaced(
         // What can't be read can't be replaced either.
         replaced.document = found.and_then(|found| found.into_iter().next());
     }
+    if rules.keep_back() {
+        find_next(couch, db, written, &mut stored).await?;
+    }
     Ok(stored)
+}
+
+/// Reads what wins once the winners are gone that are deleted here.
+async fn find_next(
+    couch: &Couch,
+    db: &DbName,
+    written: &[&Written],
+    stored: &mut [Stored],
+) -> Result<(), CouchError> {
+    let deletes = written.iter().zip(stored);
+    let (deletes, places): (Vec<&Written>, Vec<&mut Stored>) =
+        deletes.filter(|(one, _)| one.deletes()).unzip();
+    let all = leaves(couch, db, &deletes).await?;
+    for ((one, place), leaves) in deletes.into_iter().zip(places).zip(all) {
+        match (place, leaves) {
+            (Stored::Replaced(replaced), Stored::Leaves(leaves)) if replaced.winner.is_none() => {
+                let others = leaves
+                    .into_iter()
+                    .filter(|leaf| leaf.rev() != one.rev.as_deref());
+                replaced.next = winner(others).map(|leaf| leaf.document);
+            }
+            (place, Stored::Unreadable { .. }) => *place = Stored::Unreadable { forced: false },
+            (_, _) => {}
+        }
+    }
+    Ok(())
 }
 
 impl Replaced {

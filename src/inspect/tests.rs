@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::document::{Refused, Written, judge};
-use super::forced::{Leaf, judge_forced};
+use super::forced::{Leaf, grow, judge_forced, winner};
 use super::stored::Replaced;
 use crate::caller::{Caller, User, UserName};
 use crate::json::{Object, Value};
@@ -108,7 +108,7 @@ fn set(mut document: Value, name: &str, value: impl Into<Value>) -> Value {
 fn replacing(document: Option<&Value>) -> Replaced {
     Replaced {
         document: document.cloned(),
-        winner: None,
+        ..Default::default()
     }
 }
 
@@ -190,5 +190,116 @@ proptest! {
         };
         prop_assert!(forced(&[]).is_err());
         prop_assert_eq!(forced(&[]), forced(&[Leaf::stored(hidden)]));
+    }
+}
+
+/// Something that is done to a document with several leaves.
+#[derive(Debug, Clone)]
+enum Done {
+    /// An administrator sets what the writer may not change.
+    Set(i64),
+    /// The writer updates or deletes a leaf.
+    Checked { leaf: usize, deletes: bool },
+    /// The same without `new_edits`, this many generations above the leaf, which he names or not.
+    Forced {
+        leaf: usize,
+        deletes: bool,
+        above: u64,
+        names: bool,
+    },
+}
+
+fn done() -> impl Strategy<Value = Done> {
+    let deletes = || prop::bool::weighted(0.3);
+    prop_oneof![
+        any::<i8>().prop_map(|value| Done::Set(value.into())),
+        (0..4_usize, deletes()).prop_map(|(leaf, deletes)| Done::Checked { leaf, deletes }),
+        (0..4_usize, deletes(), 1..6_u64, any::<bool>()).prop_map(
+            |(leaf, deletes, above, names)| Done::Forced {
+                leaf,
+                deletes,
+                above,
+                names
+            }
+        ),
+    ]
+}
+
+/// A revision that extends another one, or that seems to.
+fn above(document: &Value, generations: u64, names: bool, serial: usize) -> Value {
+    let rev = document.get("_rev").and_then(Value::as_str).unwrap();
+    let (generation, digest) = rev.split_once('-').unwrap();
+    let start = generation.parse::<u64>().unwrap() + generations;
+    let mut ids: Vec<Value> = (0..generations)
+        .map(|n| format!("{serial:x}f{n}").into())
+        .collect();
+    if names {
+        ids.push(digest.into());
+    }
+    let rev = format!("{start}-{}", ids[0].as_str().unwrap());
+    let mut revisions = Object::new();
+    revisions.insert("start", start);
+    revisions.insert("ids", Value::from(ids));
+    set(set(document.clone(), "_rev", rev), "_revisions", revisions)
+}
+
+fn kept(leaf: Option<&Leaf>) -> Option<(Option<Value>, Option<Value>)> {
+    let document = &leaf?.document;
+    Some((
+        document.get("secret").cloned(),
+        document.get("fixed").cloned(),
+    ))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// What a document has that its writer may not change is changed by others only, whatever leaves he makes and ends.
+    #[test]
+    fn no_leaf_brings_back_what_its_writer_may_not_change(all in prop::collection::vec(done(), 1..14)) {
+        let rules = rules("hide = ['secret']\nchange = ['a']");
+        let first = Value::parse(br#"{"_id":"a","_rev":"1-a","secret":0,"fixed":0,"a":0}"#).unwrap();
+        let mut leaves = vec![Leaf::stored(first)];
+        for (serial, done) in all.into_iter().enumerate() {
+            let Some(now) = winner(&leaves).cloned() else { break };
+            let before = kept(Some(&now));
+            let sent = |leaf: usize, deletes: bool| {
+                let leaf = &leaves[leaf % leaves.len()];
+                let mut document = set(rules.view(&leaf.document)?, "a", i64::try_from(serial).unwrap());
+                if deletes {
+                    document = Value::parse(format!(r#"{{"_id":"a","_rev":{},"_deleted":true}}"#, document.get("_rev")?).as_bytes()).unwrap();
+                }
+                Some((leaf.clone(), document))
+            };
+            let made = match done {
+                Done::Set(value) => {
+                    let document = set(set(now.document.clone(), "secret", value), "fixed", value);
+                    grow(&mut leaves, above(&document, 1, true, serial));
+                    continue;
+                }
+                Done::Checked { leaf, deletes } => sent(leaf, deletes).and_then(|(leaf, document)| {
+                    let others = leaves.iter().filter(|other| other.rev() != leaf.rev());
+                    let is_winner = leaf.rev() == now.rev();
+                    let replaced = Replaced {
+                        document: Some(leaf.document.clone()),
+                        winner: (!is_winner).then(|| now.document.clone()),
+                        next: winner(others).filter(|_| deletes && is_winner).map(|next| next.document.clone()),
+                    };
+                    let passed = judge(&rules, written("a", document, true)?, &replaced, None).ok()?;
+                    Some(above(&set(passed.document, "_rev", leaf.rev()?), 1, true, serial))
+                }),
+                Done::Forced { leaf, deletes, above: generations, names } => sent(leaf, deletes).and_then(|(_, document)| {
+                    let document = above(&document, generations, names, serial);
+                    let passed = judge_forced(&rules, written("a", document, false)?, &leaves, None).ok()?;
+                    Some(passed.document)
+                }),
+            };
+            if let Some(made) = made {
+                grow(&mut leaves, made);
+            }
+            if winner(&leaves).is_some() {
+                prop_assert_eq!(kept(winner(&leaves)), before, "{:#?}", leaves);
+            }
+        }
     }
 }

@@ -187,19 +187,9 @@ impl WriteRules {
     }
 
     /// May a document be written of which this is another leaf? Fields are compared with the leaf that is
-    /// replaced only.
+    /// replaced, or won over, only.
     pub fn covers(&self, leaf: &Value, deletes: bool) -> Result<(), Denied> {
-        let id = leaf.get("_id").and_then(Value::as_str).unwrap_or_default();
-        let design = id.starts_with("_design/");
-        let action = match (design, deletes) {
-            (true, _) => Simple::DesignWrite,
-            (false, true) => Simple::Delete,
-            (false, false) => Simple::Update,
-        };
-        let step = Step {
-            action,
-            stored: Some(leaf),
-        };
+        let step = self.step(leaf, deletes);
         if self.fields(&step, leaf).is_none() {
             return Err(if deletes {
                 Denied::Missing

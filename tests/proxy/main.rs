@@ -39,6 +39,7 @@ mod hostile;
 mod identity;
 mod indexes;
 mod journeys;
+mod leaves;
 mod lies;
 mod locals;
 mod multipart;

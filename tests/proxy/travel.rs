@@ -158,6 +158,43 @@ async fn an_application_works_on_its_own_database_and_policy_decides_what_comes_
     until_failures(&world, &db).await;
 }
 
+/// The shipped rules hide `**.password`, which is nothing of an attachment's.
+#[tokio::test(flavor = "multi_thread")]
+async fn attachments_travel_and_stay() {
+    let world = world("").await;
+    let una = world.user("una", &["number_domain:a.example"]);
+    let id = "number_domain:a.example";
+    let greeting = json!({ "greeting": { "content_type": "text/plain", "data": "aGVsbG8=" } });
+    let with = json!([{ "_id": id, "user_access": true, "updated_by": "ops", "password": "hidden", "_attachments": greeting }]);
+    world.fill("provisioning", with).await;
+    let db = provision(&world, &una).await;
+    until_ids(
+        &world,
+        &db,
+        &format!("endpoint:1@a.example number:1@a.example {id}"),
+    )
+    .await;
+    assert_eq!(
+        una.get(&format!("/{db}/{id}/greeting")).await.text(),
+        "hello"
+    );
+    let mut pouch = Pouch::start(&world);
+    sync(&world, &mut pouch, &una, &db);
+    let wait = json!({ "op": "wait", "db": "mine", "id": id, "timeout": 30_000 });
+    let mut edited = pouch.ok(&una, wait)["doc"].clone();
+    edited["display_name"] = "new".into();
+    edited["updated_by"] = name(&una).into();
+    pouch.ok(&una, json!({ "op": "put", "db": "mine", "doc": edited }));
+    let arrived = until(
+        "the edit",
+        async || record(&world, id).await,
+        |record| record["display_name"] == "new",
+    );
+    assert_eq!(arrived.await["password"], "hidden");
+    let kept = format!("/@provisioning/{id}/greeting");
+    assert_eq!(world.backend().get(&kept).await.text(), "hello");
+}
+
 /// CouchDB counts what was denied.
 async fn until_failures(world: &World, db: &str) {
     let path = format!("/_scheduler/docs/_replicator/couchwarden:{db}:up");

@@ -54,7 +54,7 @@ fn a_history_has_one_meaning() {
 }
 
 #[test]
-fn a_write_is_compared_with_the_leaf_that_it_extends_or_with_the_winner() {
+fn a_write_is_compared_with_the_leaf_that_it_extends_or_with_the_winner_that_it_beats() {
     let branches = [
         r#"{"_rev":"3-c"}"#,
         r#"{"_rev":"3-d"}"#,
@@ -63,12 +63,15 @@ fn a_write_is_compared_with_the_leaf_that_it_extends_or_with_the_winner() {
     let write = |rev: &str, start: u64, ids: &str| {
         format!(r#"{{"_rev":"{rev}","_revisions":{{"start":{start},"ids":{ids}}}}}"#)
     };
-    // A losing leaf is extended.
-    let losing = write("4-x", 4, r#"["x","c"]"#);
-    assert_eq!(compared(&losing, &branches).as_deref(), Some("3-c"));
+    // A losing leaf is extended, and stays one.
+    let losing = write("3-b", 3, r#"["b","z"]"#);
+    assert_eq!(compared(&losing, &branches).as_deref(), Some("2-z"));
+    // It wins: over the winner.
+    let wins = write("4-x", 4, r#"["x","c"]"#);
+    assert_eq!(compared(&wins, &branches).as_deref(), Some("3-d"));
     // Generations may be left out between.
-    let skips = write("9-x", 9, r#"["x","w","v","u","t","s","r","z"]"#);
-    assert_eq!(compared(&skips, &branches).as_deref(), Some("2-z"));
+    let skips = write("9-x", 9, r#"["x","w","v","u","t","d"]"#);
+    assert_eq!(compared(&skips, &branches).as_deref(), Some("3-d"));
     // No leaf is named: the winner, however high the generation.
     let forged = write("99-x", 99, r#"["x","a"]"#);
     assert_eq!(compared(&forged, &branches).as_deref(), Some("3-d"));

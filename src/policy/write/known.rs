@@ -6,11 +6,13 @@ use crate::json::Fields;
 use crate::json::Kind;
 use crate::json::Value;
 
+use super::super::account;
 use super::super::action::Simple;
 use super::super::binding::Truth;
+use super::super::change::may_change;
 use super::super::grants::Applied;
 use super::super::matching::Target;
-use super::{Step, WriteRules};
+use super::{Denied, Step, WriteRules, forbidden};
 
 impl WriteRules {
     /// Is this stored document there for the caller, as a reader or as a writer?
@@ -41,6 +43,64 @@ impl WriteRules {
             };
             self.fields(&step, stored)
         })
+    }
+
+    /// Can there be a document of which the caller may write something and not everything?
+    pub fn keep_back(&self) -> bool {
+        let partly = |applied: &Applied| !applied.rule.fields.is_all();
+        self.accounts
+            || self.fixes_fields()
+            || self.reads.hides_fields()
+            || self.permits.iter().any(partly)
+    }
+
+    /// May he write something else over all that is in this document?
+    pub fn leaves_free(&self, stored: &Value) -> bool {
+        let step = self.step(stored, false);
+        let unchanging = self.permit(&step, stored, |applied, _| match &applied.rule.change {
+            Some(_) => Err(forbidden("some fields may not be changed")),
+            None => Ok(()),
+        });
+        let whole = || {
+            self.fields(&step, stored)
+                .is_some_and(|fields| fields.is_all())
+        };
+        !self.accounts && unchanging.is_ok() && whole()
+    }
+
+    /// May this leaf be ended where `next` wins then? Not where that brings back what he may not change. Whether it
+    /// would makes no difference where there is something that he may not see: he would learn that.
+    pub fn may_uncover(&self, ended: &Value, next: &Value) -> Result<(), Denied> {
+        const STALE: &str = "the losing revisions of this document must be deleted first";
+        let step = self.step(ended, true);
+        let whole = |document| {
+            self.fields(&step, document)
+                .is_some_and(|fields| fields.is_all())
+        };
+        if !whole(ended) || !whole(next) {
+            return Err(forbidden(STALE));
+        }
+        if self.accounts {
+            account::check(Some(ended), next)?;
+        }
+        self.permit(&step, ended, |applied, _| match &applied.rule.change {
+            Some(change) => may_change(change, ended, next).map_err(|_| forbidden(STALE)),
+            None => Ok(()),
+        })
+    }
+
+    /// What is done to a stored document.
+    pub(super) fn step<'w>(&self, stored: &'w Value, deletes: bool) -> Step<'w> {
+        let id = stored.get("_id").and_then(Value::as_str);
+        let action = match (id.is_some_and(|id| id.starts_with("_design/")), deletes) {
+            (true, _) => Simple::DesignWrite,
+            (false, true) => Simple::Delete,
+            (false, false) => Simple::Update,
+        };
+        Step {
+            action,
+            stored: Some(stored),
+        }
     }
 
     /// Would he see more of the new document than of the stored one, of which he sees `before`? Whether there is
