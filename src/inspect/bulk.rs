@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio::task::yield_now;
+
 use crate::caller::Caller;
 use crate::couch::Couch;
 use crate::inspect::document::{Refused, Written, named_rev, new_id, settle};
-use crate::inspect::forced::{Leaf, grow};
+use crate::inspect::forced::grow;
 use crate::inspect::local::Locals;
 use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
@@ -69,7 +71,7 @@ impl Batch {
                     return Err(Refusal::BadRequest("`docs` parameter must be an array."));
                 }
                 ("new_edits", Value::Bool(flag)) => new_edits = flag,
-                ("w", _) => {}
+                ("w", _) | ("all_or_nothing", Value::Bool(false)) => {}
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
         }
@@ -167,7 +169,13 @@ impl<'b> Judging<'b> {
 
     /// Judges the next rows, for which it reads once.
     async fn part(&mut self, part: Vec<Entry>) -> Result<Vec<Judged>, Refusal> {
-        let written: Vec<&Written> = part.iter().filter_map(Entry::written).collect();
+        // A document that is written several times is read once.
+        let mut seen = HashSet::new();
+        let mut is_new = |one: &&Written| {
+            self.new_edits || (!self.made.knows(&one.id) && seen.insert(one.id.clone()))
+        };
+        let written = part.iter().filter_map(Entry::written);
+        let written: Vec<&Written> = written.filter(&mut is_new).collect();
         let stored = match self.new_edits {
             true => replaced(self.couch, self.db, self.rules, &written).await?,
             false => leaves(self.couch, self.db, &written).await?,
@@ -179,7 +187,10 @@ impl<'b> Judging<'b> {
                 Entry::Local { id, document } => sent_on(id, &document),
                 Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
                 Entry::Document(written) => {
-                    let stored = stored.next().ok_or(Refusal::Internal)?;
+                    let made = self.made.take(&written.id);
+                    let stored = made.or_else(|| stored.next()).ok_or(Refusal::Internal)?;
+                    // A long batch leaves the worker to others between its rows.
+                    yield_now().await;
                     self.row(written, stored).await?
                 }
             };
@@ -197,7 +208,6 @@ impl<'b> Judging<'b> {
 
     async fn row(&mut self, written: Written, stored: Stored) -> Result<Judged, Refusal> {
         let (id, rev) = (written.id.clone(), written.rev.clone());
-        let stored = self.made.beside(&id, stored);
         Ok(
             match settle(self.couch, self.db, self.rules, written, &stored).await? {
                 Ok(document) => {
@@ -219,7 +229,7 @@ impl<'b> Judging<'b> {
 /// What a batch without `new_edits` has made, for its later rows about the same documents.
 struct Made {
     repeated: HashSet<String>,
-    leaves: HashMap<String, Vec<Leaf>>,
+    stored: HashMap<String, Stored>,
 }
 
 impl Made {
@@ -228,28 +238,32 @@ impl Made {
         let repeated = ids.filter(|id| !seen.insert(*id)).map(str::to_owned);
         Self {
             repeated: repeated.collect(),
-            leaves: HashMap::new(),
+            stored: HashMap::new(),
         }
     }
 
-    /// The leaves as this row will find them.
-    fn beside(&mut self, id: &str, stored: Stored) -> Stored {
-        match (stored, self.leaves.remove(id)) {
-            (Stored::Leaves(_), Some(leaves)) => Stored::Leaves(leaves),
-            (stored, _) => stored,
-        }
+    /// Is the document read already, and written again by a later row?
+    fn knows(&self, id: &str) -> bool {
+        self.stored.contains_key(id)
     }
 
-    /// What the row has made of them.
-    fn note(&mut self, id: String, stored: Stored, document: Option<Value>) {
-        if let Stored::Leaves(mut leaves) = stored
-            && self.repeated.contains(&id)
-        {
-            if let Some(document) = document {
-                grow(&mut leaves, document);
-            }
-            self.leaves.insert(id, leaves);
+    /// What a later row finds of it.
+    fn take(&mut self, id: &str) -> Option<Stored> {
+        self.stored.remove(id)
+    }
+
+    /// What the row has made of it.
+    fn note(&mut self, id: String, mut stored: Stored, document: Option<Value>) {
+        if !self.repeated.contains(&id) {
+            return;
         }
+        match (&mut stored, document) {
+            // With `new_edits` each row is read by itself, and CouchDB finds the conflict.
+            (Stored::Replaced(_) | Stored::Unreadable { forced: false }, _) => return,
+            (Stored::Leaves(leaves), Some(document)) => grow(leaves, document),
+            (Stored::Leaves(_), None) | (Stored::Unreadable { forced: true }, _) => {}
+        }
+        self.stored.insert(id, stored);
     }
 }
 

@@ -3,31 +3,59 @@
 //! CouchDB checks nothing for them, and its validation sees the ancestor that the writer names, so a forged
 //! history could put an old state of a document on top of the new one. Here every leaf must be the writer's to
 //! write, and what he may not change must be as in the leaf that he extends, or as in the winner if he extends
-//! none.
+//! none or wins over it.
 //!
 //! Invariant: a history has one meaning: it begins with the revision itself and names one for each generation.
 
 use std::borrow::Borrow;
+use std::sync::OnceLock;
 
 use crate::inspect::attachments::{Beside, Passed, lay};
 use crate::inspect::document::{Refused, Written, create, refused};
 use crate::json::{Number, Value};
-use crate::policy::{WriteRules, keep_fields};
+use crate::policy::{Denied, WriteRules, keep_fields};
 use crate::route::Rev;
 
-/// A leaf of a document's history: stored, or made by an earlier row of the same batch.
+/// A leaf of a document's history: stored, or made by an earlier row of the same batch. What rules say of it is
+/// found out once, for all rows of the batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Leaf {
     pub(crate) document: Value,
     pub(crate) stored: bool,
+    rank: Rank,
+    known: OnceLock<bool>,
+    covered: [OnceLock<Result<(), Denied>>; 2],
 }
+
+/// CouchDB's winner has the longest history, then the greater digest, byte by byte.
+type Rank = (u64, Vec<u8>);
 
 impl Leaf {
     pub(crate) fn stored(document: Value) -> Self {
+        Self::new(document, true)
+    }
+
+    fn new(document: Value, stored: bool) -> Self {
+        let rev = document.get("_rev").and_then(Value::as_str);
+        let rev = rev.and_then(|rev| Rev::parse(rev).ok());
         Self {
             document,
-            stored: true,
+            stored,
+            rank: rev.as_ref().map(rank).unwrap_or_default(),
+            known: OnceLock::new(),
+            covered: [OnceLock::new(), OnceLock::new()],
         }
+    }
+
+    fn is_known(&self, rules: &WriteRules) -> bool {
+        *self.known.get_or_init(|| rules.knows(&self.document))
+    }
+
+    fn is_covered(&self, rules: &WriteRules, deletes: bool) -> Result<(), Denied> {
+        let [updated, deleted] = &self.covered;
+        let place = if deletes { deleted } else { updated };
+        let covered = place.get_or_init(|| rules.covers(&self.document, deletes));
+        covered.clone()
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -53,11 +81,11 @@ pub(crate) fn judge_forced(
         ));
     };
     let mut living = leaves.iter().filter(|leaf| leaf.is_alive());
-    if living.any(|leaf| !rules.knows(&leaf.document)) {
+    if living.any(|leaf| !leaf.is_known(rules)) {
         return Err(hidden(rules, written));
     }
     for leaf in leaves.iter().filter(|leaf| leaf.is_alive()) {
-        let covered = rules.covers(&leaf.document, deletes);
+        let covered = leaf.is_covered(rules, deletes);
         covered.map_err(|denied| refused(denied, false).in_batch())?;
     }
     let base = base_in(&history, leaves, deletes);
@@ -114,8 +142,8 @@ pub(crate) fn base<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf>
 /// The leaf that a tombstone ends, or whose end it repeats.
 pub(crate) fn ended<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
     let history = history(document)?;
-    let dead =
-        || extended(&history, leaves).or_else(|| leaves.iter().max_by_key(|leaf| rank(leaf)));
+    let last = || leaves.iter().max_by(|one, other| one.rank.cmp(&other.rank));
+    let dead = || extended(&history, leaves).or_else(last);
     base_in(&history, leaves, true).or_else(dead)
 }
 
@@ -123,7 +151,7 @@ pub(crate) fn ended<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf
 /// (`no_losing_leaf_brings_back_what_its_writer_may_not_change`)
 fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf], deletes: bool) -> Option<&'l Leaf> {
     let winner = winner(leaves)?;
-    let wins = history.first().map(rank_of) > Some(rank(winner));
+    let wins = history.first().is_some_and(|rev| rank(rev) > winner.rank);
     extended(history, leaves)
         .filter(|leaf| leaf.is_alive() && (deletes || !wins))
         .or(Some(winner))
@@ -132,13 +160,18 @@ fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf], deletes: bool) -> Option<&'l
 /// The living leaf that CouchDB serves.
 pub(crate) fn winner<L: Borrow<Leaf>>(leaves: impl IntoIterator<Item = L>) -> Option<L> {
     let living = leaves.into_iter().filter(|leaf| leaf.borrow().is_alive());
-    living.max_by_key(|leaf| rank(leaf.borrow()))
+    living.max_by(|one, other| one.borrow().rank.cmp(&other.borrow().rank))
 }
 
 /// The leaf that this history continues: the nearest one that it names.
 fn extended<'l>(history: &[Rev], leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let named = |rev: &Rev| leaves.iter().find(|leaf| leaf.rev() == Some(rev.as_str()));
-    history.iter().find_map(named)
+    let newest = history.first()?.generation();
+    let named = leaves.iter().filter(|leaf| {
+        let place = newest.checked_sub(leaf.rank.0);
+        let named = place.and_then(|place| history.get(usize::try_from(place).ok()?));
+        named.is_some_and(|rev| leaf.rev() == Some(rev.as_str()))
+    });
+    named.max_by_key(|leaf| leaf.rank.0)
 }
 
 /// The leaves after a row of a batch was taken: it replaces the leaf that it extends.
@@ -152,19 +185,10 @@ pub(crate) fn grow(leaves: &mut Vec<Leaf>, document: Value) {
         return; // It is there already.
     }
     leaves.retain(|leaf| leaf.rev().is_none() || leaf.rev() != known.as_deref());
-    leaves.push(Leaf {
-        document,
-        stored: false,
-    });
+    leaves.push(Leaf::new(document, false));
 }
 
-/// CouchDB's winner: the longest history, then the greater digest, byte by byte.
-fn rank(leaf: &Leaf) -> (u64, Vec<u8>) {
-    let rev = leaf.rev().and_then(|rev| Rev::parse(rev).ok());
-    rev.as_ref().map_or((0, Vec::new()), rank_of)
-}
-
-fn rank_of(rev: &Rev) -> (u64, Vec<u8>) {
+fn rank(rev: &Rev) -> Rank {
     (rev.generation(), digest(rev.digest()))
 }
 

@@ -60,6 +60,18 @@ async fn many_documents_are_compared_soon_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_revisions_of_one_document_are_written_soon() {
+    let world = World::start(RULES).await;
+    world.database("notes", json!([])).await;
+    let walt = world.as_("walt");
+    let row = |n: usize| json!({ "_id": "many", "_rev": format!("1-{n:032x}"), "owner": "walt" });
+    let rows: Vec<Value> = (0..800).map(row).collect();
+    let batch = json!({ "new_edits": false, "docs": rows });
+    let written = timeout(SOON, walt.post("/@notes/_bulk_docs", batch)).await;
+    assert_eq!(written.expect("in time").yes(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revisions_are_read_in_parts_where_together_they_are_too_long() {
     let world = World::with(RULES, "[limits]\nbody = \"1MiB\"\n").await;
     let text = "x".repeat(30_000);
