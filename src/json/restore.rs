@@ -28,6 +28,31 @@ impl Fields {
         restore(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
     }
 
+    /// Is something hidden that differs from the stored document, in the new one to which these fields belong?
+    pub fn refuse_altered(&self, stored: &Value, new: &Value) -> Result<(), HiddenFieldSent> {
+        for path in self.changed(stored, new) {
+            let names = path.names().unwrap_or_default();
+            let Some(value) = new.at(&names) else {
+                continue;
+            };
+            let mut spot = Some(self.spot(Kind::Document));
+            for name in &names {
+                match spot.as_ref().map(|spot| spot.fate(name)) {
+                    Some(Visibility::Hidden) => {
+                        return Err(HiddenFieldSent::Sent(path.to_string()));
+                    }
+                    Some(Visibility::Partly) => spot = spot.map(|spot| spot.below(name)),
+                    Some(Visibility::Visible) | None => spot = None,
+                }
+            }
+            if let Some(spot) = spot {
+                let mut trail: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+                refuse_hidden(&spot, value, &mut trail)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Is a hidden field in the document as sent? For documents that are created.
     pub fn refuse_hidden(&self, sent: &Value) -> Result<(), HiddenFieldSent> {
         refuse_hidden(&self.spot(Kind::Document), sent, &mut Vec::new())
@@ -246,7 +271,7 @@ fn differ(
     found: &mut Vec<FieldPath>,
 ) {
     match (stored, new) {
-        (Some(stored), Some(new)) if stored == new => (),
+        (Some(stored), Some(new)) if is_kept_as(stored, new) => (),
         (Some(Value::Object(stored)), Some(Value::Object(new))) => {
             differ_in_objects(stored, new, trail, found)
         }
@@ -261,6 +286,23 @@ fn differ(
         }
         _ => found.push(FieldPath::concrete(trail.iter()).unwrap_or_else(FieldPath::everything)),
     }
+}
+
+/// Equal, and stored alike: CouchDB makes a double of what is written with a point or an exponent, which holds fewer
+/// digits than an integer may have.
+fn is_kept_as(stored: &Value, new: &Value) -> bool {
+    stored == new
+        && match (stored, new) {
+            (Value::Number(stored), Value::Number(new)) => stored.is_kept_as(new),
+            (Value::Object(stored), Value::Object(new)) => stored
+                .iter()
+                .all(|(key, value)| new.get(key).is_some_and(|new| is_kept_as(value, new))),
+            (Value::Array(stored), Value::Array(new)) => stored
+                .iter()
+                .zip(new)
+                .all(|(one, other)| is_kept_as(one, other)),
+            _ => true,
+        }
 }
 
 fn differ_in_objects(

@@ -238,6 +238,12 @@ impl WriteRules {
         if self.widens(&fields, stored, &whole) {
             return Err(forbidden("this would show you more of the document"));
         }
+        // Security: nor does he set what the new document's rules hide from him.
+        // (`nobody_sets_a_field_by_the_write_that_hides_it`)
+        if let Some(after) = self.fields(step, &whole) {
+            let altered = after.refuse_altered(stored, &whole);
+            altered.map_err(|error| forbidden(&error.to_string()))?;
+        }
         Ok(whole)
     }
 

@@ -115,3 +115,24 @@ async fn what_shows_no_more_than_before_is_written() {
     let now = world.backend().get("/@notes/d").await.yes();
     assert_eq!((&now["pin"], &now["t"]), (&json!("4711"), &json!(2)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sets_a_field_by_the_write_that_hides_it() {
+    let world = world().await;
+    let walt = world.as_("walt");
+    let open = json!({ "_id": "e", "kind": "open", "t": 1, "pin": "1" });
+    let rev = walt.put("/@notes/e", open.clone()).await.yes()["rev"].clone();
+    let mut sent = open;
+    sent["_rev"] = rev.clone();
+    sent["kind"] = "secret".into();
+    sent["pin"] = "2".into();
+    for answer in every_way(&walt, "notes", &sent).await {
+        let told = answer.json();
+        let told = told.get(0).unwrap_or(&told);
+        assert_eq!(told["error"], "forbidden", "{answer:?}");
+    }
+    // What stays as it was may be hidden from now on.
+    sent["pin"] = "1".into();
+    walt.put("/@notes/e", sent).await.yes();
+    assert!(walt.get("/@notes/e").await.yes()["pin"].is_null());
+}

@@ -69,6 +69,11 @@ fn changes_are_named_by_their_leaves() {
         ["a", "_attachments.f"]
     );
     assert_eq!(changes("1", "2"), ["**"]);
+    assert_eq!(changes(r#"{"n":1}"#, r#"{"n":1.0}"#), [""; 0]);
+    for large in ["9007199254740993.0", "9.007199254740993e15"] {
+        let new = format!(r#"{{"n":[{large}]}}"#);
+        assert_eq!(changes(r#"{"n":[9007199254740993]}"#, &new), ["n.0"]);
+    }
 }
 
 proptest! {
