@@ -36,10 +36,14 @@ pub(crate) async fn judge_attachment(
     let rev = written.rev.clone();
     let view = stored.and_then(|stored| rules.view(stored));
     let deletes = route.method == Method::Delete;
-    if deletes && of(view.as_ref(), name).is_none() {
-        return Err(Refusal::Missing);
-    }
     if let (Some(_), None) = (&rev, &view) {
+        let moved_on = |winner| stored.is_none() && rules.knows(winner);
+        return Err(match replaced.winner.as_ref().is_some_and(moved_on) {
+            true => Refusal::Conflict,
+            false => Refusal::Missing,
+        });
+    }
+    if deletes && of(view.as_ref(), name).is_none() {
         return Err(Refusal::Missing);
     }
     let document = match (&rev, view) {

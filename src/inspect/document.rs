@@ -43,9 +43,7 @@ impl Written {
         };
         let named = object.get("_id").map(|id| text(id, "_id")).transpose()?;
         let id = match (id, named) {
-            (Some(id), Some(named)) if id.as_str() != named => {
-                return Err(Refusal::BadRequest("Document id must match the path"));
-            }
+            // As in CouchDB, whatever the body says.
             (Some(id), _) => id.as_str().to_owned(),
             (None, Some(named)) => named,
             (None, None) => new_id().ok_or(Refusal::Internal)?,
@@ -118,9 +116,14 @@ pub(crate) fn judge(
     }
     match (&written.rev, stored) {
         // The revision is not there (any more): CouchDB would say the same.
-        (Some(_), None) => Err(absent(&written)),
+        (Some(_), None) => match &replaced.winner {
+            Some(winner) if rules.knows(winner) => Err(conflict()),
+            Some(_) | None => Err(absent(&written)),
+        },
         // Taken, and he knows it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
+        // It has ended already.
+        (Some(_), Some(_)) if deletes && alive.is_none() => Err(absent(&written)),
         (Some(_), Some(stored)) => {
             if_may_win(rules, replaced, stored, deletes)?;
             let view = alive.and_then(|alive| rules.view(alive));

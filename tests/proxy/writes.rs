@@ -476,3 +476,40 @@ permit = ["replicate", "design", "design-write"]
     let raw = world.backend().get("/@notes/_local/mine").await;
     assert_eq!(raw.status, 404, "{raw:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_is_gone_is_a_conflict_where_the_document_is_known() {
+    let world = filled().await;
+    let walt = world.as_("walt");
+    let gone = "1-0123456789abcdef0123456789abcdef";
+    for (id, expected) in [("a", 409), ("b", 404), ("absent", 404)] {
+        for path in [
+            format!("/@notes/{id}?rev={gone}"),
+            format!("/@notes/{id}/x?rev={gone}"),
+        ] {
+            assert_eq!(walt.delete(&path).await.status, expected, "{path}");
+        }
+        let path = format!("/@notes/{id}/x?rev={gone}");
+        assert_eq!(
+            walt.ask("PUT", &path, &[], "x").await.status,
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_path_names_the_document_whatever_its_body_says() {
+    let world = filled().await;
+    let sent = json!({ "_id": "b", "team": "red" });
+    let done = world.as_("walt").put("/@notes/other", sent).await.yes();
+    assert_eq!(done["id"], "other");
+    assert_eq!(stored(&world, "other").await["team"], "red");
+    let old = json!({ "docs": [{ "_id": "old", "team": "red" }], "all_or_nothing": false });
+    let done = world
+        .as_("walt")
+        .post("/@notes/_bulk_docs", old)
+        .await
+        .yes();
+    assert_eq!(done[0]["ok"], true, "{done}");
+}
