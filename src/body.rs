@@ -3,6 +3,10 @@
 //! Invariant: a body that fails with a `Cut` is never completed: the connection closes without the last
 //! chunk, or the stream is reset, so that a cut body can't be mistaken for a whole one.
 
+mod arriving;
+
+pub use arriving::{Arriving, Left};
+
 use crate::refusal::{Limit, Refusal};
 use bytes::Bytes;
 use http_body_util::BodyExt;

@@ -20,7 +20,7 @@ pub use inbound::Inbound;
 
 use budget::Budget;
 
-use crate::body::{self, Cut};
+use crate::body::{self, Arriving, Cut};
 use crate::config::{Limits, Network};
 use crate::refusal::{Limit, Refusal};
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use http::header::{CONTENT_ENCODING, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, Request, Version};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use std::error::Error as _;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -141,7 +141,7 @@ impl Door {
 
 impl Intake {
     /// Takes a request in, or says why not. Nothing of the body is read yet.
-    pub fn accept(raw: Request<Incoming>, peer: Peer, door: &Door) -> Result<Self, Refusal> {
+    pub fn accept(raw: Request<Arriving>, peer: Peer, door: &Door) -> Result<Self, Refusal> {
         let (parts, incoming) = raw.into_parts();
         let declared = incoming.size_hint().exact();
         let read = move |error| broken(&error);

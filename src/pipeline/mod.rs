@@ -25,9 +25,8 @@ use http::header::{
 };
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
-use crate::body::{Body, Sound, empty};
+use crate::body::{Arriving, Body, Sound, empty};
 use crate::caller::Caller;
 use crate::config::Limits;
 use crate::cors::Cors;
@@ -89,7 +88,7 @@ struct Conditions {
 
 impl Pipeline {
     /// Answers one request.
-    pub(crate) async fn handle(&self, raw: Request<Incoming>, peer: Peer) -> Response<Body> {
+    pub(crate) async fn handle(&self, raw: Request<Arriving>, peer: Peer) -> Response<Body> {
         let head = raw.method() == http::Method::HEAD && raw.version() == Version::HTTP_2;
         let response = self.answered(raw, peer).await;
         match head {
@@ -99,7 +98,7 @@ impl Pipeline {
     }
 
     /// The road, and around it CORS, cookies and the log.
-    async fn answered(&self, raw: Request<Incoming>, peer: Peer) -> Response<Body> {
+    async fn answered(&self, raw: Request<Arriving>, peer: Peer) -> Response<Body> {
         let method = raw.method().as_str().to_owned();
         let version = raw.version();
         let address = peer.address.ip();

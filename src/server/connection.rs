@@ -6,7 +6,7 @@
 use super::socket::Paced;
 use super::stream::{Delivered, Load, Streams};
 use super::target::Typed;
-use crate::body::{Body, Sound};
+use crate::body::{Arriving, Body, Sound};
 use crate::config::Limits;
 use crate::intake::Peer;
 use http::header::{CONNECTION, HeaderValue};
@@ -91,7 +91,7 @@ pub(super) async fn serve<H, F>(
     stopped: watch::Receiver<bool>,
     handle: H,
 ) where
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     if let Err(error) = tcp.set_nodelay(true) {
@@ -110,7 +110,7 @@ pub(super) async fn serve_io<S, H, F>(
     handle: H,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let socket = Paced::new(io, settings.limits.write_idle);
@@ -152,16 +152,18 @@ async fn serve_http1<S, H, F>(
     handle: H,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = handle(request, peer.clone());
+        let (parts, body) = request.into_parts();
+        let (body, left) = Arriving::new(body, &parts.headers);
+        let answer = handle(Request::from_parts(parts, body), peer.clone());
         async move {
             let mut answer = answer.await;
             let status = answer.status().as_u16();
             let sound = answer.extensions().get::<Sound>().is_some() && matches!(status, 400 | 405);
-            if CLOSING.contains(&status) && !sound {
+            if (CLOSING.contains(&status) && !sound) || left.ends_connection() {
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }
@@ -193,14 +195,14 @@ async fn serve_http2<S, H, F>(
     handle: H,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+    H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let load = Arc::new(Load::default());
     let streams = Streams::new(settings.limits.write_idle, Arc::clone(&load));
     let service = service_fn(move |mut request: Request<Incoming>| {
         *request.version_mut() = Version::HTTP_2;
-        let answer = handle(request, peer.clone());
+        let answer = handle(request.map(Arriving::stream), peer.clone());
         async move {
             let answer: Response<Body> = answer.await;
             Ok::<_, Infallible>(answer.map(Delivered::new))

@@ -17,12 +17,11 @@ mod target;
 mod tests;
 mod tls;
 
-use crate::body::Body;
+use crate::body::{Arriving, Body};
 use crate::config::{Limits, Listen};
 use crate::intake::Peer;
 use connection::Settings;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -112,7 +111,7 @@ impl Server {
         handle: H,
     ) -> Drained
     where
-        H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         if let Ok(address) = listener.local_addr() {

@@ -1,14 +1,13 @@
 //! The real server on a free port, with the shortest handler that can stand between intake and client.
 //! `forward` is where the pipeline can be put instead.
 
-use couchwarden::body::{self, Body};
+use couchwarden::body::{self, Arriving, Body};
 use couchwarden::client::{Client, Kind};
 use couchwarden::config::{Config, Limits};
 use couchwarden::intake::{Door, Intake, Peer};
 use couchwarden::refusal::Refusal;
 use couchwarden::server::{self, Server};
 use http::{Request, Response};
-use hyper::body::Incoming;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::future::Future;
@@ -55,7 +54,7 @@ impl Proxy {
 
     pub(crate) async fn start<H, F>(limits: Limits, handle: H) -> Self
     where
-        H: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let directory = tempfile::tempdir().unwrap();
@@ -128,7 +127,7 @@ directory = "policies"
 }
 
 async fn forward(
-    request: Request<Incoming>,
+    request: Request<Arriving>,
     peer: Peer,
     client: Client,
     door: Arc<Door>,
@@ -143,7 +142,7 @@ async fn forward(
 }
 
 async fn try_forward(
-    request: Request<Incoming>,
+    request: Request<Arriving>,
     peer: Peer,
     client: Client,
     door: &Door,

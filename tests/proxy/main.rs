@@ -18,6 +18,7 @@ mod backend;
 mod support;
 
 mod accounts;
+mod arriving;
 mod asked;
 mod attachments;
 mod attacks;
