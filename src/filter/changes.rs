@@ -18,6 +18,8 @@ pub(crate) struct ChangeRows {
     pub(crate) docs: Lens,
     /// Whether the client asked for documents.
     pub(crate) with_docs: bool,
+    /// Whether he asked for all leaves, or for the winner only.
+    pub(crate) all_leaves: bool,
     /// Seals sequences.
     pub(crate) sequences: Sequences,
     /// The sequence of the row that was last looked at, as CouchDB wrote it; before, the one that the feed
@@ -138,15 +140,19 @@ impl ChangeRows {
         }
         out.push(b']');
         let winner = leaves.first().is_some_and(|leaf| leaf.winner);
-        // A deleted winner means that every leaf is deleted: a living leaf always wins.
-        if change.deleted {
+        // A deleted winner means that every leaf is deleted: a living leaf always wins. Without a hidden one the best
+        // of the others would be the winner.
+        if change.deleted || leaves.iter().all(|leaf| leaf.dead) {
             out.extend_from_slice(b",\"deleted\":true");
         }
         if self.with_docs {
             out.extend_from_slice(b",\"doc\":");
-            let seen = match change.doc {
-                Some(doc) if winner => show(&self.docs, Piece::Whole(doc), known, out)?,
-                Some(_) | None => Seen::Hidden,
+            let ended = leaves.first().filter(|leaf| leaf.dead);
+            let ended = ended.and_then(|leaf| tombstone(known.read(&wanted(&name, &leaf.rev))?));
+            let seen = match (change.doc.filter(|_| winner), &ended) {
+                (Some(doc), _) => show(&self.docs, Piece::Whole(doc), known, out)?,
+                (None, Some(ended)) => show(&self.docs, Piece::Whole(ended), known, out)?,
+                (None, None) => Seen::Hidden,
             };
             match seen {
                 Seen::Shown => {}
@@ -171,26 +177,39 @@ impl ChangeRows {
         doc: Option<&[u8]>,
         known: &mut Known,
     ) -> Result<Option<Vec<Leaf>>, JsonError> {
-        let mut seen = Vec::new();
+        let mut seen: Vec<Leaf> = Vec::new();
         let mut later = false;
+        let doc = doc.map(Value::parse).transpose()?;
+        let doc_rev = doc.as_ref().and_then(|doc| doc.get("_rev")?.as_str());
         for (index, entry) in elements(changes).enumerate() {
+            if !self.all_leaves && seen.iter().any(|leaf| leaf.winner) {
+                break;
+            }
             let rev = rev_of(entry?)?;
-            let winner = index == 0;
-            let sight = match (self.rows.needs_document(), doc) {
+            // With a filter the winner may be left out of the row.
+            let winner = index == 0 && doc_rev.is_none_or(|doc_rev| doc_rev == rev);
+            let wanted = wanted(id, &rev);
+            let sight = match (self.rows.needs_document(), &doc) {
                 (Needs::Nothing | Needs::Id, _) => see_elsewhere(&self.rows, id, known),
-                (Needs::Document, Some(doc)) if winner => {
-                    judge(&self.rows, id, &Value::parse(doc)?, known)
-                }
-                (Needs::Document, Some(_) | None) => {
-                    let wanted = Wanted::Revision(id.to_owned(), rev.clone());
-                    judge_wanted(&self.rows, id, &wanted, known)
-                }
+                (Needs::Document, Some(doc)) if winner => judge(&self.rows, id, doc, known),
+                (Needs::Document, Some(_) | None) => judge_wanted(&self.rows, id, &wanted, known),
             };
             match sight {
-                Sight::Visible(_) => seen.push(Leaf { rev, winner }),
+                Sight::Visible(_) => seen.push(Leaf {
+                    dead: !winner && known.read(&wanted).is_some_and(is_dead),
+                    rev,
+                    winner,
+                }),
                 Sight::Invisible => {}
                 Sight::Later => later = true,
             }
+        }
+        // Where the winner is hidden, who asks for winners learns of the end of what he had, and of nothing else.
+        if !self.all_leaves && seen.iter().any(|leaf| !leaf.winner && !leaf.dead) {
+            seen.clear();
+        }
+        if !self.all_leaves {
+            seen.truncate(1);
         }
         Ok(if later { None } else { Some(seen) })
     }
@@ -200,6 +219,23 @@ impl ChangeRows {
 struct Leaf {
     rev: String,
     winner: bool,
+    /// A tombstone, and not the winner.
+    dead: bool,
+}
+
+fn wanted(id: &str, rev: &str) -> Wanted {
+    Wanted::Revision(id.to_owned(), rev.to_owned())
+}
+
+fn is_dead(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
+}
+
+/// A tombstone as CouchDB shows it in a row: it was read with its history.
+fn tombstone(document: &Value) -> Option<Vec<u8>> {
+    let mut document = document.as_object()?.clone();
+    document.remove("_revisions");
+    Some(Value::Object(document).to_bytes())
 }
 
 fn rev_of(entry: &[u8]) -> Result<String, JsonError> {

@@ -66,10 +66,8 @@ pub(crate) async fn changes(
         return Ok(nothing(layout(query.feed), &sequences.seal(&last)));
     }
     query.since = Some(since);
-    let with_docs = query.include_docs;
-    // Documents that are read to be judged come without the bytes of their attachments.
-    query.attachments &= with_docs;
-    query.include_docs |= rows.needs_document() == Needs::Document;
+    let (with_docs, all_leaves) = (query.include_docs, query.style_all_docs);
+    ask_to_judge(&mut query, &rows);
     let window = Window {
         skip: 0,
         left: query.limit,
@@ -93,6 +91,7 @@ pub(crate) async fn changes(
         rows,
         docs,
         with_docs,
+        all_leaves,
         sequences,
         last: Some(last),
         shown: String::new(),
@@ -117,6 +116,18 @@ fn nothing(layout: Layout, last: &str) -> Answer {
     match layout {
         Layout::Events => answer.header(CONTENT_TYPE, EVENTS),
         Layout::Rows(_) | Layout::Array | Layout::Lines => answer,
+    }
+}
+
+/// Asks for what rows are judged by, too.
+fn ask_to_judge(query: &mut ChangesQuery, rows: &Lens) {
+    // Documents that are read to be judged come without the bytes of their attachments.
+    query.attachments &= query.include_docs;
+    if rows.needs_document() == Needs::Document {
+        query.include_docs = true;
+        // Where the winner is hidden, the others must be known; but a filter of CouchDB's looks at all that is asked
+        // for.
+        query.style_all_docs |= matches!(query.filter.as_deref(), None | Some("" | "_doc_ids"));
     }
 }
 

@@ -96,6 +96,12 @@ impl Known {
         std::mem::take(&mut self.missing).into_iter().collect()
     }
 
+    /// What has been read of this revision.
+    pub(crate) fn read(&self, wanted: &Wanted) -> Option<&Value> {
+        let stored = self.found.get(wanted)?.as_ref()?;
+        Some(&stored.document)
+    }
+
     /// Notes what was read.
     pub(crate) fn learn(&mut self, wanted: Wanted, document: Option<Value>) {
         let stored = document.map(|document| Stored {

@@ -33,8 +33,8 @@ documents = { kind = "open" }
 const ENDS: [&str; 4] = [
     "feed=normal",
     "feed=longpoll&timeout=1000",
-    "feed=continuous&timeout=1",
-    "feed=eventsource&timeout=1",
+    "feed=continuous&timeout=500",
+    "feed=eventsource&timeout=500",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +182,7 @@ async fn a_limit_counts_what_is_shown_and_the_last_sequence_goes_on_exactly() {
     let rita = world.as_("rita");
     let whole = rita.get("/@notes/_changes").await.ids();
     assert_eq!(whole.split(' ').count(), 12);
-    for feed in ["normal", "longpoll&timeout=1"] {
+    for feed in ["normal", "longpoll&timeout=500"] {
         for limit in [1, 5, 12, 13] {
             let mut since = "0".to_owned();
             let mut seen = Vec::new();
@@ -277,7 +277,7 @@ async fn a_sequence_tells_nothing_of_what_is_hidden() {
         "limit=1",
         "limit=0",
         "descending=true",
-        "feed=longpoll&timeout=1&since=now",
+        "feed=longpoll&timeout=500&since=now",
         "seq_interval=2",
     ] {
         let quiet = [last(query).await, last(query).await];
@@ -371,14 +371,14 @@ async fn an_event_stream_goes_on_behind_the_last_event() {
     let seq = id.trim_matches('"').to_owned();
     let rest = rita
         .get(&format!(
-            "/@notes/_changes?feed=eventsource&timeout=1&last-event-id={seq}"
+            "/@notes/_changes?feed=eventsource&timeout=1000&last-event-id={seq}"
         ))
         .await;
     assert_eq!(ids(&rows_of(rest.text())), "e");
     let again = rita
         .clone()
         .with_header("last-event-id", &id)
-        .get("/@notes/_changes?feed=eventsource&timeout=1")
+        .get("/@notes/_changes?feed=eventsource&timeout=1000")
         .await;
     assert_eq!(ids(&rows_of(again.text())), "e");
 }
@@ -744,4 +744,79 @@ impl Feed {
             }
         }
     }
+}
+
+/// A row of `_changes` without its sequence and without what differs by the document's name.
+fn told(answer: &Value, id: &str) -> Value {
+    let rows = answer["results"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["id"] == id);
+    let mut row = row.unwrap_or_else(|| panic!("{id}: {answer}")).clone();
+    row["seq"] = Value::Null;
+    row["id"] = Value::Null;
+    if row["doc"].is_object() {
+        row["doc"]["_id"] = Value::Null;
+    }
+    row
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_document_is_told_though_a_hidden_leaf_lives_on() {
+    let world = filled().await;
+    let hash = |n: u64| format!("{n:032x}");
+    let leaf = |id: &str, generation: u64, kind: &str, deleted: bool| {
+        let mut leaf = json!({ "_id": id, "_rev": format!("{generation}-{}", hash(generation)), "kind": kind });
+        if deleted {
+            leaf["_deleted"] = true.into();
+        }
+        leaf["_revisions"] =
+            json!({ "start": generation, "ids": [hash(generation), hash(generation - 1)] });
+        leaf
+    };
+    for id in ["torn", "whole", "shown"] {
+        force(
+            &world,
+            json!([leaf(id, 5, "open", false), leaf(id, 6, "open", true)]),
+        )
+        .await;
+    }
+    force(
+        &world,
+        json!([
+            leaf("torn", 2, "shut", false),
+            leaf("shown", 2, "open", false)
+        ]),
+    )
+    .await;
+    let rita = world.as_("rita");
+    for query in [
+        "",
+        "include_docs=true",
+        "style=all_docs",
+        "style=all_docs&include_docs=true",
+    ] {
+        let answer = rita.get(&format!("/@notes/_changes?{query}")).await.yes();
+        let (torn, whole) = (told(&answer, "torn"), told(&answer, "whole"));
+        assert_eq!(torn, whole, "{query}");
+        assert_eq!(whole["deleted"], true, "{query}: {whole}");
+        // While a leaf that she sees lives, it has not ended.
+        assert!(told(&answer, "shown")["deleted"].is_null(), "{query}");
+    }
+    let mut feed = rita
+        .feed("/@notes/_changes?feed=continuous&since=now")
+        .await;
+    force(
+        &world,
+        json!([
+            leaf("torn", 6, "open", true),
+            leaf("torn", 7, "open", false),
+            leaf("torn", 8, "open", true)
+        ]),
+    )
+    .await;
+    let row = feed.row().await;
+    assert_eq!(
+        (&row["id"], &row["deleted"]),
+        (&json!("torn"), &json!(true)),
+        "{row}"
+    );
 }
