@@ -165,9 +165,8 @@ fn sent_query(query: &DocumentQuery) -> DocumentQuery {
     }
 }
 
-/// CouchDB's answer to one write, with those headers that CouchDB gives to a write of this kind
-/// (`chttpd_db`). The tag is the one
-/// that the caller gets when he reads the document, so that he can name it in `If-Match`.
+/// CouchDB's answer to one write, with those headers that CouchDB gives to a write of this kind (`chttpd_db`). The
+/// tag is the one that the caller gets when he reads the document, so that he can name it in `If-Match`.
 pub(crate) async fn answer(
     asker: &Asker,
     rules: &WriteRules,
