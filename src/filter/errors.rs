@@ -8,6 +8,9 @@ use crate::client::Answered;
 use crate::json::Value;
 use crate::refusal::Refusal;
 
+/// Who may ask CouchDB, and not for this.
+pub(crate) const NOT_ALLOWED: Refusal = Refusal::Forbidden("the database does not allow this");
+
 /// The longest error that is read.
 const LONGEST: usize = 64 * 1024;
 
@@ -47,7 +50,8 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
         (400, "illegal_database_name") => Refusal::IllegalDatabase,
         (400, _) => Refusal::BadRequest("the database can't use this request"),
         (401, _) => Refusal::Unauthorized,
-        (403, _) => Refusal::Forbidden("the database does not allow this"),
+        // CouchDB's way to say that an index is for administrators of the database.
+        (403, _) | (500, "forbidden") => NOT_ALLOWED,
         (404, _) if reason == "Database does not exist." => Refusal::NoDatabase,
         (404, _) => Refusal::Missing,
         (409, _) => Refusal::Conflict,

@@ -33,6 +33,7 @@ use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
+use crate::filter::errors::NOT_ALLOWED;
 use crate::filter::head::place;
 use crate::filter::lease::Lease;
 use crate::identity::{Failed, Identity, Recognised, Scheme};
@@ -183,7 +184,11 @@ impl Pipeline {
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
-        Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await
+        match Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await {
+            // CouchDB says 401 to who is known and no administrator of the database; to log in anew would not help.
+            Err(Refusal::Unauthorized) if caller.name().is_some() => Err(NOT_ALLOWED),
+            answer => answer,
+        }
     }
 
     fn route(&self, intake: &Intake) -> Result<Route, RouteError> {

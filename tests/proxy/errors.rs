@@ -464,3 +464,24 @@ async fn ask(client: &Client, request: &str) -> Answer {
     };
     client.ask(method, path, headers, body.to_owned()).await
 }
+
+/// CouchDB demands a login of everybody who is no administrator of the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_is_known_is_told_to_log_in() {
+    for (status, error) in [(401, "unauthorized"), (500, "forbidden")] {
+        let body = json!({ "error": error, "reason": "not an administrator" }).to_string();
+        let (world, _fake) = before(move |_| plain(status, &body), "").await;
+        let rita = world.as_("rita");
+        rita.get("/notes/a").await.no(403, "forbidden");
+        rita.put("/notes/a", json!({ "n": 1 }))
+            .await
+            .no(403, "forbidden");
+    }
+    let body = json!({ "error": "unauthorized", "reason": "x" }).to_string();
+    let (world, _fake) = before(move |_| plain(401, &body), "").await;
+    world
+        .anonymous()
+        .get("/board/a")
+        .await
+        .no(401, "unauthorized");
+}
