@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use crate::json::FieldPath;
 use crate::json::Fields;
 
-use super::action::Actions;
+use super::action::{Actions, Mask, Simple};
 use super::draft::Draft;
 use super::load::PolicySettings;
 use super::rule::Rule;
+use super::selector::Selector;
 use super::shape;
 use super::table::{Entry, File, Table};
 
@@ -47,6 +48,12 @@ pub(super) fn rule<'t>(
     let (fields, hides) = fields(file, &entries);
     let spelt = |keys: &[&str]| canonical(&entries, keys);
     shape::check(file, &draft.at, &entries, &permit, &forbid);
+    decides_by_what_stays(
+        file,
+        entries.get("documents"),
+        documents.as_ref(),
+        [&permit, &forbid],
+    );
     draft.check(file, settings);
     let rule = Rule {
         name: name.unwrap_or_default().into(),
@@ -69,6 +76,28 @@ pub(super) fn rule<'t>(
         canonical_rows: spelt(&["keys", "rows", "reduce"]),
     };
     (file.mistakes.len() == before).then_some(rule)
+}
+
+/// A tombstone has no attachments: whose documents a feed shows because of one, he would not learn of their end.
+fn decides_by_what_stays<'t>(
+    file: &mut File<'t>,
+    entry: Option<&Entry<'t>>,
+    documents: Option<&Selector>,
+    actions: [&Actions; 2],
+) {
+    let named = documents.map(Selector::named_fields).unwrap_or_default();
+    let attached = named
+        .iter()
+        .any(|path| path.first().is_some_and(|name| name == "_attachments"));
+    let feeds = actions
+        .iter()
+        .any(|actions| actions.simple.touches(Mask::of(Simple::Changes)));
+    if let Some(entry) = entry.filter(|_| attached && feeds) {
+        file.mistake(
+            &entry.at,
+            "`changes` can't be decided by `_attachments`: tombstones have none, and nobody would learn of them",
+        );
+    }
 }
 
 /// What the rule shows of what it permits; and what it hides where it does nothing else.

@@ -49,6 +49,10 @@ fn every_mistake_is_named_with_its_line() {
         ),
         ("forbid = [\n'reed']", "a.toml:7: there is no action `reed`"),
         (
+            "forbid = ['changes']\ndocuments = { '_attachments.a' = { '$exists' = true } }",
+            "a.toml:7: `changes` can't be decided by `_attachments`: tombstones have none, and nobody would learn of them",
+        ),
+        (
             "forbid = ['view:a']",
             "a.toml:6: there is no action `view:a`",
         ),
