@@ -3,8 +3,8 @@
 //! hyper closes a connection whose request body nobody reads, without a word: a client that sends its head and its
 //! body apart (CouchDB's replicator) would then send its next request into nothing and wait for its timeout.
 //!
-//! Invariant: what nobody reads of a short body is read away beside the answer, for a short time; for a longer one the
-//! answer says that the connection ends (RFC 9112 section 9.6).
+//! Invariant: what nobody reads of a short body is read away beside the answer, for a short time; where a longer one
+//! is given up before the answer is made, the answer says that the connection ends (RFC 9112 section 9.6).
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -12,9 +12,6 @@ use super::token::Cursor;
 #[derive(Debug, Clone)]
 pub struct Number(CompactString);
 
-/// Up to here a double holds every integer: 2^53.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
-
 impl Number {
     /// The number that this text is, if it is one by JSON's grammar.
     pub fn parse(text: &str) -> Option<Self> {
@@ -52,9 +49,10 @@ impl Number {
     /// a double, they differ where a double can't hold all digits.
     pub(super) fn is_kept_as(&self, other: &Self) -> bool {
         let is_double = |number: &Self| number.0.contains(['.', 'e', 'E']);
+        let nearest = self.as_f64();
         self.0 == other.0
             || is_double(self) == is_double(other)
-            || self.as_f64().abs() < LARGEST_EXACT
+            || (nearest.is_finite() && Self(format!("{nearest:.0}").into()) == *self)
     }
 
     /// Sign, digits without zeros at either end, power of ten: the same for all spellings of one value.

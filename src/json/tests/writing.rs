@@ -70,6 +70,11 @@ fn changes_are_named_by_their_leaves() {
     );
     assert_eq!(changes("1", "2"), ["**"]);
     assert_eq!(changes(r#"{"n":1}"#, r#"{"n":1.0}"#), [""; 0]);
+    // JavaScript writes a stored double so, and it is the same double.
+    assert_eq!(
+        changes(r#"{"n":1.0e17}"#, r#"{"n":100000000000000000}"#),
+        [""; 0]
+    );
     for large in ["9007199254740993.0", "9.007199254740993e15"] {
         let new = format!(r#"{{"n":[{large}]}}"#);
         assert_eq!(changes(r#"{"n":[9007199254740993]}"#, &new), ["n.0"]);
