@@ -9,7 +9,6 @@
 //! header at most once, and a body whose end is known. No field of the client that is not on the list goes
 //! any further.
 
-mod budget;
 mod head;
 mod inbound;
 mod inflate;
@@ -18,9 +17,8 @@ mod tests;
 
 pub use inbound::Inbound;
 
-use budget::Budget;
-
 use crate::body::{self, Arriving, Cut};
+use crate::budget::Budget;
 use crate::config::{Limits, Network};
 use crate::refusal::{Limit, Refusal};
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod body;
+mod budget;
 pub mod caller;
 pub mod refusal;
 pub mod secret;

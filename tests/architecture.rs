@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up; a module may name only modules of its own or lower layers.
 const LAYERS: &[&[&str]] = &[
     &["refusal", "caller", "secret"],
-    &["body"],
+    &["body", "budget"],
     &["route", "json"],
     &["policy"],
     &["config", "observe"],

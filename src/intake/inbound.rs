@@ -3,9 +3,9 @@
 //! Invariant: a body that ends without an error is whole. Never more than the limit is handed on, and never
 //! more than a few KiB beyond a chunk are held.
 
-use super::budget::{Budget, Share};
 use super::inflate::Inflate;
 use crate::body::{self, Body, Cut, Idle};
+use crate::budget::{Budget, Share};
 use crate::config::Limits;
 use crate::refusal::{Limit, Refusal};
 use bytes::{Bytes, BytesMut};

@@ -1,8 +1,8 @@
 //! Intake without a network: fields, bodies, time. The raw bytes are in `tests/edge`.
 
-use super::budget::Budget;
 use super::{Door, Inbound, Intake, Peer, inbound::Shape};
 use crate::body::{self, Body, Cut};
+use crate::budget::Budget;
 use crate::config::{Config, Limits};
 use crate::refusal::{Limit, Refusal};
 use bytes::Bytes;
