@@ -16,7 +16,7 @@ use http_body::Body as _;
 use crate::body::{Body, boxed, empty, full};
 use crate::client::Kind;
 use crate::identity::present::Presenter;
-use crate::inspect::form::is_from_here;
+use crate::inspect::multipart::is_multipart;
 use crate::inspect::related::Outgoing;
 use crate::intake::Intake;
 use crate::policy::Permit;
@@ -38,12 +38,12 @@ const PASSED: [HeaderName; 10] = [
 ];
 const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
+/// Names a request in both logs; the answer carries it back.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The host that CouchDB is told, whoever asks and wherever: no host at all (RFC 6761 section 6.4). Its `Location` is
 /// made of it, and completed for the client.
 pub(crate) const PLACELESS: &str = "couchwarden.invalid";
-const PLACELESS_PAGE: HeaderValue = HeaderValue::from_static("http://couchwarden.invalid/");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request for CouchDB that carries a permit's proof.
@@ -114,39 +114,51 @@ impl Rewrite {
         self.passing(permit, &route, intake)
     }
 
-    /// A `DELETE` as the `PUT` of the tombstone that it stands for, which is the body.
-    pub(crate) fn tombstone(
+    /// What a `DELETE`, a form or a body of several parts stands for, as the `PUT` of the document that is the body.
+    pub(crate) fn as_put(
         &self,
         permit: &Permit,
         query: Query,
         mut intake: Intake,
     ) -> Result<Outbound, Refusal> {
-        let route = Route {
-            call: permit.route().call.clone(),
-            method: Method::Put,
-            query,
-        };
+        let route = put(permit, query);
         intake.headers.insert(CONTENT_TYPE, JSON);
         self.passing(permit, &route, intake)
     }
 
+    /// A document with its attachments behind it, for a permit without a lens.
+    pub(crate) fn as_put_in_parts(
+        &self,
+        permit: &Permit,
+        query: Query,
+        mut intake: Intake,
+        outgoing: Outgoing,
+    ) -> Result<Outbound, Refusal> {
+        let route = put(permit, query);
+        intake
+            .headers
+            .insert(CONTENT_TYPE, text(&outgoing.content_type())?);
+        let mut request = self.passing_head(permit, &route, &intake)?;
+        *request.body_mut() = boxed(outgoing);
+        Ok(Outbound {
+            request,
+            kind: kind(&route),
+        })
+    }
+
     fn passing(&self, permit: &Permit, route: &Route, intake: Intake) -> Result<Outbound, Refusal> {
-        let mut request = self.begin(permit, route)?;
+        let mut request = self.passing_head(permit, route, &intake)?;
         let headers = request.headers_mut();
-        for name in PASSED.iter().chain([&FULL_COMMIT]) {
-            if let Some(value) = intake.headers.get(name) {
-                headers.insert(name.clone(), value.clone());
+        // Security: CouchDB would not read such a body to its end. What it reads in parts has been read here, and is
+        // sent as what it was read as. (`what_couchdb_could_take_for_several_parts_is_refused`)
+        let kind_sent = intake.header(&CONTENT_TYPE).unwrap_or_default();
+        if is_multipart(kind_sent) && !takes_bytes(route) {
+            if !intake.body.is_empty() {
+                return Err(Refusal::UnsupportedMedia(
+                    "a body of several parts is not read here",
+                ));
             }
-        }
-        if let Some(destination) = route.destination() {
-            headers.insert(DESTINATION, text(&destination)?);
-        }
-        // One name for the request in both logs; the answer carries it back.
-        headers.insert(REQUEST_ID, text(&intake.request_id)?);
-        // CouchDB takes a form from a page of its own host only.
-        let form = route.method == Method::Post && route.document().is_some();
-        if form && is_from_here(intake.header(&REFERER), &intake.host).is_ok() {
-            headers.insert(REFERER, PLACELESS_PAGE);
+            headers.remove(CONTENT_TYPE);
         }
         let (body, gzip) = match is_attachment(&route.call) {
             true => intake.body.as_sent(),
@@ -165,6 +177,26 @@ impl Rewrite {
             request,
             kind: kind(route),
         })
+    }
+
+    fn passing_head(
+        &self,
+        permit: &Permit,
+        route: &Route,
+        intake: &Intake,
+    ) -> Result<Request<Body>, Refusal> {
+        let mut request = self.begin(permit, route)?;
+        let headers = request.headers_mut();
+        for name in PASSED.iter().chain([&FULL_COMMIT]) {
+            if let Some(value) = intake.headers.get(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(destination) = route.destination() {
+            headers.insert(DESTINATION, text(&destination)?);
+        }
+        headers.insert(REQUEST_ID, text(&intake.request_id)?);
+        Ok(request)
     }
 
     /// The same call (of several queries the one for each) with another method, query or body; the answer is
@@ -278,6 +310,20 @@ impl Rewrite {
         *request.headers_mut() = headers;
         Ok(request)
     }
+}
+
+/// The write of the whole document that the route names.
+fn put(permit: &Permit, query: Query) -> Route {
+    Route {
+        call: permit.route().call.clone(),
+        method: Method::Put,
+        query,
+    }
+}
+
+/// Are bodies of this route read whole, whatever their type says: as an attachment, or by a function?
+fn takes_bytes(route: &Route) -> bool {
+    is_attachment(&route.call) || (route.runs_a_function() && !route.is_rewritten())
 }
 
 /// CouchDB stores an attachment in the coding that it came in.

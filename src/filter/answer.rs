@@ -63,9 +63,9 @@ impl Answer {
         Self { response }
     }
 
-    /// The answer to a `PUT` that stands for a `DELETE`.
+    /// The answer to a `PUT` that stands for a `DELETE` or a form, which have no `Location`.
     #[must_use]
-    pub(crate) fn of_delete(mut self) -> Self {
+    pub(crate) fn without_place(mut self) -> Self {
         self.response.headers_mut().remove(LOCATION);
         self
     }

@@ -24,6 +24,7 @@ pub(crate) mod lists;
 pub(crate) mod locals;
 pub(crate) mod single;
 pub(crate) mod tombstones;
+pub(crate) mod unjudged;
 pub(crate) mod writes;
 
 mod accept;

@@ -1,22 +1,18 @@
 //! The deletes of an administrator whom no rule binds, where rules decide by fields: CouchDB's own in
 //! everything, but that each tombstone keeps those fields, so that whoever saw the document learns of its end.
 //!
-//! Invariant: what ends no stored document, or can't be read in one way, passes as it came; so do CouchDB's
-//! answers.
+//! Invariant: what ends no stored document, or can't be read in one way, passes as it came, if it is JSON; so do
+//! CouchDB's answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, IF_MATCH};
-use memchr::memmem;
+use http::header::IF_MATCH;
 
-use crate::body::full;
 use crate::config::Limits;
 use crate::couch::CouchError;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::inspect::document::{Written, named_rev};
 use crate::inspect::forced::{Leaf, ended};
-use crate::inspect::form::Form;
-use crate::inspect::related::Related;
 use crate::inspect::turns::{Pass, Turns};
 use crate::intake::Intake;
 use crate::json::{FieldPath, Value};
@@ -33,8 +29,6 @@ struct Sent {
     documents: Vec<Value>,
     /// The batch around them.
     batch: Option<Value>,
-    /// Where the document stands in the body, if that is more than the document.
-    within: Option<Bytes>,
     forced: bool,
 }
 
@@ -50,8 +44,7 @@ pub(crate) async fn tombstones(
     let permit = &asker.permit;
     let deletes = route.method == Method::Delete;
     let if_match = intake.header(&IF_MATCH).map(str::to_owned);
-    let kind = intake.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
-    let mut sent = Sent::read(route, if_match.as_deref(), &kind, &body).await;
+    let mut sent = Sent::read(route, if_match.as_deref(), &body);
     let pass = match sent.as_ref().is_some_and(|sent| sent.forced) {
         true => Pass::Alone,
         false => Pass::SideBySide,
@@ -65,7 +58,7 @@ pub(crate) async fn tombstones(
         None => false,
     };
     let body = match sent {
-        Some(sent) if kept => sent.into_body(&body),
+        Some(sent) if kept => sent.into_body().into(),
         Some(_) | None => body,
     };
     let intake = intake.with_body(body, limits);
@@ -80,14 +73,26 @@ pub(crate) async fn tombstones(
         w: query.w,
         ..Default::default()
     };
-    let outbound = asker.rewrite.tombstone(permit, query.pairs(), intake)?;
+    let outbound = asker.rewrite.as_put(permit, query.pairs(), intake)?;
     let upstream = asker.upstream.send_in(turn, outbound).await?;
-    Ok(Answer::verbatim(upstream, true, None).of_delete())
+    Ok(Answer::verbatim(upstream, true, None).without_place())
+}
+
+/// One document that may be a tombstone, with what rules decide by.
+pub(crate) async fn keep(
+    asker: &Asker,
+    fields: &[FieldPath],
+    document: Value,
+    forced: bool,
+) -> Result<Value, CouchError> {
+    let mut sent = Sent::one(document, forced);
+    sent.keep(asker, fields).await?;
+    Ok(sent.documents.pop().unwrap_or(Value::Null))
 }
 
 impl Sent {
     /// What is written; `None` where it can't be read.
-    async fn read(route: &Route, if_match: Option<&str>, kind: &str, body: &Bytes) -> Option<Self> {
+    fn read(route: &Route, if_match: Option<&str>, body: &Bytes) -> Option<Self> {
         let Some(id) = route.document() else {
             let value = Value::parse(body).ok()?;
             return Some(match is_batch(route) {
@@ -95,35 +100,25 @@ impl Sent {
                     forced: value.get("new_edits").and_then(Value::as_bool) == Some(false),
                     documents: value.get("docs")?.as_array()?.to_vec(),
                     batch: Some(value),
-                    within: None,
                 },
-                false => Self::one(value, None, false),
+                false => Self::one(value, false),
             });
         };
         let query = route.query.document().ok()?;
         if route.method == Method::Delete {
             let written = Written::tombstone(id, &query, if_match).ok()?;
-            return Some(Self::one(written.document, None, false));
+            return Some(Self::one(written.document, false));
         }
-        let within = match route.method {
-            Method::Post => Form::read(body.clone(), kind).await.ok()?.document,
-            Method::Put if Related::is(Some(kind)) => {
-                let read = Related::read(full(body.clone()), kind, body.len()).await;
-                Some(read.ok()?.0)
-            }
-            Method::Get | Method::Head | Method::Put | Method::Delete | Method::Copy => None,
-        };
-        let value = Value::parse(within.as_ref().unwrap_or(body)).ok()?;
+        let value = Value::parse(body).ok()?;
         let written = Written::read(Some(id), &query, if_match, value).ok()?;
         let forced = route.method == Method::Put && query.new_edits == Some(false);
-        Some(Self::one(written.document, within, forced))
+        Some(Self::one(written.document, forced))
     }
 
-    fn one(document: Value, within: Option<Bytes>, forced: bool) -> Self {
+    fn one(document: Value, forced: bool) -> Self {
         Self {
             documents: vec![document],
             batch: None,
-            within,
             forced,
         }
     }
@@ -176,9 +171,9 @@ impl Sent {
         Ok(kept)
     }
 
-    fn into_body(self, body: &Bytes) -> Bytes {
+    fn into_body(self) -> Vec<u8> {
         let mut documents = self.documents;
-        let bytes = match self.batch {
+        match self.batch {
             Some(mut batch) => {
                 if let Some(batch) = batch.as_object_mut() {
                     batch.insert("docs", Value::Array(documents));
@@ -189,16 +184,7 @@ impl Sent {
                 .pop()
                 .map(|one| one.to_bytes())
                 .unwrap_or_default(),
-        };
-        let Some((place, length)) = self
-            .within
-            .and_then(|within| Some((memmem::find(body, &within)?, within.len())))
-        else {
-            return bytes.into();
-        };
-        let before = body.get(..place).unwrap_or_default();
-        let after = body.get(place + length..).unwrap_or_default();
-        [before, &bytes, after].concat().into()
+        }
     }
 }
 

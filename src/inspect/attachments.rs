@@ -192,7 +192,8 @@ pub(crate) fn may_equal(document: &Value, view: &Value) -> bool {
 pub(crate) fn following(document: &Value) -> Vec<(String, Option<u64>)> {
     let attachments = document.get(MEMBER).and_then(Value::as_object);
     let all = attachments.into_iter().flat_map(Object::iter);
-    all.filter(|(_, one)| flag(one, "follows"))
+    // As in CouchDB, a stub is one whatever else it says.
+    all.filter(|(_, one)| flag(one, "follows") && !flag(one, "stub"))
         .map(|(name, one)| (name.to_owned(), length(one)))
         .collect()
 }

@@ -5,7 +5,8 @@
 //! the order of its `_attachments`. So the parts must be those that the document announces.
 //!
 //! Invariant: a body whose parts are not the ones announced, one by one and byte by byte, is cut before its end,
-//! so that CouchDB stores nothing of it.
+//! so that CouchDB stores nothing of it. The bytes that CouchDB can't store the document without go on when the end
+//! of the client's body has been seen, and not before.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, Cut};
+use crate::budget::Share;
 use crate::inspect::attachments::following;
 use crate::inspect::document::new_id;
 use crate::inspect::multipart::{Parts, Token, field};
@@ -39,6 +41,8 @@ pub(crate) struct Outgoing {
     current: Option<Announced>,
     left: u64,
     tail: u64,
+    /// The end of the client's body has been seen, and nothing stands where nothing may.
+    ended: bool,
 }
 
 /// A part that the client has announced.
@@ -50,14 +54,9 @@ struct Announced {
 }
 
 impl Related {
-    /// Whether a `PUT` with this `Content-Type` has a document and attachments in parts; CouchDB's own test.
-    pub(crate) fn is(content_type: Option<&str>) -> bool {
-        content_type.is_some_and(|kind| kind.starts_with("multipart/related;"))
-    }
-
-    /// Reads the document, which is not longer than `limit`.
+    /// Reads the document, which is not longer than `limit`, and counts it.
     pub(crate) async fn read(
-        body: Body,
+        (body, mut share): (Body, Option<Share>),
         content_type: &str,
         limit: usize,
     ) -> Result<(Bytes, Self), Refusal> {
@@ -77,9 +76,17 @@ impl Related {
             if document.len().saturating_add(data.len()) > limit {
                 return Err(Refusal::TooLarge(Limit::Body));
             }
+            if let Some(share) = &mut share {
+                share.count(&data)?;
+            }
             document.extend_from_slice(&data);
         }
-        Ok((document.freeze(), Self { parts }))
+        let document = document.freeze();
+        let document = match share {
+            Some(share) => share.keep(document),
+            None => document,
+        };
+        Ok((document, Self { parts }))
     }
 
     /// Puts the judged document before the parts. `sent`: those that the client has announced, in their order.
@@ -118,6 +125,7 @@ impl Related {
             ready: VecDeque::from([Bytes::from(first)]),
             announced,
             current: None,
+            ended: false,
         })
     }
 }
@@ -166,10 +174,29 @@ impl Outgoing {
             }
             (Some(Token::PartEnd), Some(part)) if part.length == 0 => self.current = None,
             (Some(Token::End), None) if self.announced.is_empty() => {}
-            (None, None) => self.ready.push_back(closing(&self.boundary).into()),
+            (None, None) => {
+                self.ready.push_back(closing(&self.boundary).into());
+                self.ended = true;
+            }
             (_, _) => return Err(Cut::ClientBroken),
         }
         Ok(())
+    }
+
+    /// What may go on now.
+    ///
+    /// Security: CouchDB stores the document and answers as soon as it has the bytes of the last attachment. Were they
+    /// sent before the end of the client's body is known, a body that turns out to be none would be stored, and what
+    /// stands behind it would be lost, or taken for a request.
+    /// (`nothing_that_couchdb_could_store_is_sent_before_the_clients_end`)
+    fn next(&mut self) -> Option<Bytes> {
+        let length = self.ready.front()?.len() as u64;
+        let left = self.left.saturating_sub(length);
+        if left <= self.tail && !self.ended {
+            return None;
+        }
+        self.left = left;
+        self.ready.pop_front()
     }
 }
 
@@ -182,8 +209,7 @@ impl HttpBody for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
-                self.left = self.left.saturating_sub(bytes.len() as u64);
+            if let Some(bytes) = self.next() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if self.left == 0 {
@@ -215,3 +241,6 @@ fn opening(boundary: &str) -> String {
 fn closing(boundary: &str) -> String {
     format!("\r\n--{boundary}--")
 }
+
+#[cfg(test)]
+mod tests;

@@ -190,6 +190,12 @@ impl Inbound {
         })
     }
 
+    /// The body as it arrives, and the share that counts what is held of it.
+    pub(crate) fn stream_with_share(mut self) -> (Body, Option<Share>) {
+        let share = self.flow.as_mut().and_then(|flow| flow.share.take());
+        (self.stream(), share)
+    }
+
     /// The body as it arrives. Its errors are `Cut::Client…`, and abort the request to CouchDB.
     pub fn stream(self) -> Body {
         match self.flow {

@@ -20,6 +20,7 @@ use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
 use crate::inspect::bulk::ids;
 use crate::inspect::form::is_from_here;
+use crate::inspect::multipart::Several;
 use crate::inspect::related::Related;
 use crate::inspect::turns::Pass;
 use crate::intake::{Inbound, Intake};
@@ -27,9 +28,6 @@ use crate::json::FieldPath;
 use crate::policy::{Permit, Plan, WriteRules};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DocId, Method, Route};
-
-/// The media type of a form that uploads attachments.
-pub(super) const FORM: &str = "multipart/form-data";
 
 impl Pipeline {
     /// A permit whose body, or whose answer, is judged: each kind of body in its own way.
@@ -62,12 +60,10 @@ impl Pipeline {
         if let Plan::Write(rules) = permit.plan() {
             let rules = rules.clone();
             replaced = if_match(&intake, &rules)?;
-            let route = permit.route();
-            if route.method == Method::Put && Related::is(intake.header(&CONTENT_TYPE)) {
-                return self.related(permit, &rules, intake).await;
-            }
-            if route.method == Method::Post && route.document().is_some() {
-                return self.form(permit, &rules, intake).await;
+            match Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
+                Some(Several::Related) => return self.related(permit, &rules, intake).await,
+                Some(Several::Form) => return self.form(permit, &rules, intake).await,
+                None => {}
             }
         }
         let conditions = Conditions {
@@ -107,8 +103,8 @@ impl Pipeline {
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         // What CouchDB does not check keeps its turn while it is sent, so it must all be here.
         let body = match asker.permit.route().query.document()?.new_edits {
-            Some(false) => full(intake.body.collect(self.limits.body).await?),
-            Some(true) | None => intake.body.stream(),
+            Some(false) => (full(intake.body.collect(self.limits.body).await?), None),
+            Some(true) | None => intake.body.stream_with_share(),
         };
         let sent = Related::read(body, &kind.unwrap_or_default(), self.limits.body).await?;
         writes::related(asker, rules, &self.turns, if_match.as_deref(), sent).await
@@ -123,11 +119,6 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         is_from_here(intake.header(&REFERER), &intake.host)?;
         let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
-        if !kind.starts_with(FORM) {
-            return Err(Refusal::UnsupportedMedia(
-                "Content-Type must be multipart/form-data",
-            ));
-        }
         let asker = self.asker(permit)?;
         let body = intake.body.collect(self.limits.body).await?;
         form(asker, rules, &self.turns, &kind, body).await
@@ -140,6 +131,9 @@ impl Pipeline {
         fields: &[FieldPath],
         intake: Intake,
     ) -> Result<Answer, Refusal> {
+        if let Some(several) = Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
+            return self.in_parts(permit, several, fields, intake).await;
+        }
         let (intake, body) = self.whole(intake).await?;
         let asker = self.asker(permit)?;
         tombstones(&asker, fields, &self.turns, (intake, body), &self.limits).await

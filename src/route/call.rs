@@ -112,6 +112,44 @@ impl Route {
         runs || !matches!(self.method, Method::Get | Method::Head)
     }
 
+    /// Does a function of a design document make the answer, or say who makes it?
+    pub fn runs_a_function(&self) -> bool {
+        let Call::Database { db: _, call } = &self.call else {
+            return false;
+        };
+        let DatabaseCall::Design { ddoc: _, call } = call else {
+            return false;
+        };
+        match call {
+            DesignCall::Show(..)
+            | DesignCall::List { .. }
+            | DesignCall::Update(..)
+            | DesignCall::Rewrite(_) => true,
+            DesignCall::Info
+            | DesignCall::View(_)
+            | DesignCall::ViewQueries(_)
+            | DesignCall::Search(_)
+            | DesignCall::SearchInfo(_)
+            | DesignCall::SearchDiskSize(_)
+            | DesignCall::Nouveau(_)
+            | DesignCall::NouveauInfo(_) => false,
+        }
+    }
+
+    /// Does CouchDB go on to another path, which a design document names?
+    pub fn is_rewritten(&self) -> bool {
+        matches!(
+            self.call,
+            Call::Database {
+                call: DatabaseCall::Design {
+                    call: DesignCall::Rewrite(_),
+                    ..
+                },
+                ..
+            }
+        )
+    }
+
     /// May the answer stay open without end (`_changes` and `_db_updates` with a feed that waits, and our events)?
     pub fn is_feed(&self) -> bool {
         if matches!(self.call, Call::Warden(WardenCall::ProvisioningEvents)) {

@@ -29,6 +29,7 @@ mod contract;
 mod copies;
 mod cors;
 mod deploy;
+mod epilogues;
 mod errors;
 mod everyday;
 mod faults;

@@ -100,16 +100,14 @@ async fn a_write_tells_the_tag_that_a_read_would_and_where() {
         let copied = client.ask("COPY", &path(&id), &copied, "").await;
         assert_eq!(told(&copied), (tag(to).await, at(to)), "{who}: COPY");
 
-        // The embedded server takes no forms.
-        if who != "ops" {
-            let boundary = "multipart/form-data; boundary=b";
-            let referer = format!("{host}/_utils/");
-            let kind = [("content-type", boundary), ("referer", &*referer)];
-            let form = "--b\r\ncontent-disposition: form-data; name=\"_doc\"\r\n\r\n{\"kind\":1}\r\n--b--\r\n";
-            let form_id = format!("form-by-{who}");
-            let form = client.ask("POST", &path(&form_id), &kind, form).await;
-            assert_eq!(told(&form), (tag(&form_id).await, None), "{who}: form");
-        }
+        let boundary = "multipart/form-data; boundary=b";
+        let referer = format!("{host}/_utils/");
+        let kind = [("content-type", boundary), ("referer", &*referer)];
+        let form =
+            "--b\r\ncontent-disposition: form-data; name=\"_doc\"\r\n\r\n{\"kind\":1}\r\n--b--\r\n";
+        let form_id = format!("form-by-{who}");
+        let form = client.ask("POST", &path(&form_id), &kind, form).await;
+        assert_eq!(told(&form), (tag(&form_id).await, None), "{who}: form");
 
         let file = format!("{id}/file.txt");
         let attached = if_match(&client, "PUT", &path(&file), &changed, "[1]").await;

@@ -69,8 +69,29 @@ pub(crate) fn chunked<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Ste
     steps
 }
 
+/// How far the body of a request is read before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Whole,
+    /// As CouchDB reads several parts; what stands behind them is the next request.
+    ToTheLastBoundary,
+}
+
 impl Fake {
     pub(crate) async fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self::reading(Reads::Whole, script).await
+    }
+
+    pub(crate) async fn that_stops_at_the_last_boundary(
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        Self::reading(Reads::ToTheLastBoundary, script).await
+    }
+
+    async fn reading(
+        reads: Reads,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -79,7 +100,7 @@ impl Fake {
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, log) = (Arc::clone(&script), Arc::clone(&log));
                 tokio::spawn(async move {
-                    let _ = converse(stream, script, log).await;
+                    let _ = converse(stream, reads, script, log).await;
                 });
             }
         });
@@ -107,12 +128,13 @@ impl Fake {
 
 async fn converse(
     mut stream: TcpStream,
+    reads: Reads,
     script: Script,
     log: Arc<Mutex<Vec<Seen>>>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
-    while let Some(seen) = receive(&mut stream, &mut buffer).await? {
+    while let Some(seen) = receive(&mut stream, reads, &mut buffer).await? {
         let steps = match errand(&seen) {
             Some(steps) => steps,
             None => {
@@ -140,8 +162,16 @@ async fn converse(
 }
 
 /// couchwarden's requests have a length or are chunked; both are read whole.
-async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Seen>> {
+async fn receive(
+    stream: &mut TcpStream,
+    reads: Reads,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<Seen>> {
     let end = loop {
+        // As CouchDB does before a request.
+        while buffer.starts_with(b"\r\n") {
+            buffer.drain(..2);
+        }
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
         }
@@ -157,7 +187,19 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
         words.next().unwrap().to_owned(),
     );
     let head = head.to_ascii_lowercase();
-    let body = if head.contains("transfer-encoding: chunked") {
+    let last = boundary(&head).filter(|_| reads == Reads::ToTheLastBoundary);
+    let body = if let Some(last) = last {
+        let end = loop {
+            let found = buffer.windows(last.len()).position(|text| text == last);
+            if let Some(found) = found {
+                break found + last.len();
+            }
+            if stream.read_buf(buffer).await? == 0 {
+                return Ok(None);
+            }
+        };
+        buffer.drain(..end).collect()
+    } else if head.contains("transfer-encoding: chunked") {
         while !buffer.ends_with(b"0\r\n\r\n") && stream.read_buf(buffer).await? > 0 {}
         dechunk(&std::mem::take(buffer))
     } else {
@@ -174,6 +216,13 @@ async fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Resul
         head,
         body: String::from_utf8_lossy(&body).into_owned(),
     }))
+}
+
+/// What ends a body of several parts, of a head in lower case.
+fn boundary(head: &str) -> Option<Vec<u8>> {
+    let (_, kind) = head.split_once("content-type: multipart/")?;
+    let (_, boundary) = kind.split('\r').next()?.split_once("boundary=")?;
+    Some(format!("--{}--", boundary.trim_matches('"')).into_bytes())
 }
 
 fn dechunk(mut rest: &[u8]) -> Vec<u8> {
