@@ -39,7 +39,7 @@ const PASSED: [HeaderName; 10] = [
 const FULL_COMMIT: HeaderName = HeaderName::from_static("x-couch-full-commit");
 const DESTINATION: HeaderName = HeaderName::from_static("destination");
 /// Names a request in both logs; the answer carries it back.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-couch-request-id");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The host that CouchDB is told, whoever asks and wherever: no host at all (RFC 6761 section 6.4). Its `Location` is
 /// made of it, and completed for the client.

@@ -97,11 +97,16 @@ impl Answer {
         self
     }
 
-    /// An attachment that is shown to somebody who is no administrator.
-    ///
+    /// An attachment, as CouchDB sends it.
+    pub(crate) fn attachment(upstream: Response<Answered>) -> Self {
+        let (parts, body) = upstream.into_parts();
+        Self::of(parts.status, head::attachment(&parts.headers), boxed(body)).sandboxed()
+    }
+
     /// Security: what a document's writer has uploaded may not run as a page of ours, be taken for another type,
-    /// or be kept for others. (`an_attachment_runs_no_script_here`)
-    pub(crate) fn sandboxed(self) -> Self {
+    /// or be kept for others; least of all where an administrator looks at it.
+    /// (`an_attachment_runs_no_script_here`)
+    fn sandboxed(self) -> Self {
         self.header(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"))
             .header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
             .header(

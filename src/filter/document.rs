@@ -8,6 +8,7 @@ use crate::body::Cut;
 use crate::filter::ask::Asker;
 use crate::filter::known::Known;
 use crate::filter::sight::{Piece, Seen, Sight, see, show};
+use crate::inspect::attachments::{of, put, with_bytes};
 use crate::json::{JsonError, Value, Visibility, members, string};
 use crate::policy::Lens;
 
@@ -17,12 +18,15 @@ const ROUNDS: usize = 4;
 /// A document as the caller sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
+    id: String,
     /// Its revision.
     pub(crate) rev: String,
     /// Its text; none where he may not see it.
     pub(crate) json: Option<Vec<u8>>,
     /// The attachments that follow it in parts of their own.
     pub(crate) attachments: VecDeque<Attachment>,
+    /// The names of those that he may see and that can't follow it.
+    inside: Vec<String>,
 }
 
 /// An attachment that follows its document.
@@ -54,7 +58,7 @@ pub(crate) async fn judge_readable(
     let mut known = Known::default();
     for _ in 0..ROUNDS {
         match look(lens, bytes, &mut known) {
-            Ok(Some(document)) => return Ok(Some(document)),
+            Ok(Some(document)) => return bring_inside(asker, document).await.map(Some),
             Err(JsonError::TooDeep) => return Ok(None),
             Err(_) => return Err(Cut::Filter),
             Ok(None) => {
@@ -69,7 +73,7 @@ pub(crate) async fn judge_readable(
 
 /// None while something must be read first.
 fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>, JsonError> {
-    let (id, mut document) = outline(bytes)?;
+    let mut document = outline(bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
     match show(lens, Piece::Whole(bytes), known, &mut out)? {
         Seen::Later => return Ok(None),
@@ -78,14 +82,18 @@ fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>
     }
     if let (false, Sight::Visible(fields)) = (
         document.attachments.is_empty(),
-        see(lens, &id, bytes, known)?,
+        see(lens, &document.id, bytes, known)?,
     ) {
         let mut stubbed = false;
         for attachment in &mut document.attachments {
             let seen = fields.at(&["_attachments", &attachment.name]);
             // Security: CouchDB writes names and types into the head as they are; one that breaks out of it would
-            // be read as another part. (`a_name_that_breaks_out_of_its_head_is_a_stub`)
-            attachment.shown = fields.shows_attachment(&attachment.name) && attachment.sound;
+            // be read as another part. (`what_breaks_out_of_its_head_stays_inside_its_document`)
+            let shows = fields.shows_attachment(&attachment.name);
+            attachment.shown = shows && attachment.sound;
+            if shows && !attachment.sound {
+                document.inside.push(attachment.name.clone());
+            }
             stubbed |= seen != Visibility::Hidden && !attachment.shown;
         }
         if stubbed {
@@ -96,14 +104,31 @@ fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>
     Ok(Some(document))
 }
 
+/// Reads the attachments that can't follow the document, and puts them into it, as JSON has them. One that is too long
+/// for that stays a stub.
+async fn bring_inside(asker: &Asker, mut document: Document) -> Result<Document, Cut> {
+    let (Some(json), false) = (&document.json, document.inside.is_empty()) else {
+        return Ok(document);
+    };
+    let stored = with_bytes(&asker.couch, &asker.db, &document.id, &document.rev).await;
+    let stored = stored.map_err(|_| Cut::Upstream)?;
+    let mut seen = Value::parse(json).map_err(|_| Cut::Filter)?;
+    for name in &document.inside {
+        if let Some(whole) = of(stored.as_ref(), name) {
+            put(&mut seen, name, whole.clone());
+        }
+    }
+    document.json = Some(seen.to_bytes());
+    Ok(document)
+}
+
 /// The id, the revision and the attachments that follow.
-fn outline(bytes: &[u8]) -> Result<(String, Document), JsonError> {
+fn outline(bytes: &[u8]) -> Result<Document, JsonError> {
     let mut document = Document::default();
-    let mut id = String::new();
     for member in members(bytes) {
         let member = member?;
         match &*member.key {
-            "_id" => id = string(member.value)?.into_owned(),
+            "_id" => document.id = string(member.value)?.into_owned(),
             "_rev" => document.rev = string(member.value)?.into_owned(),
             "_attachments" => {
                 let listed = Value::parse(member.value)?;
@@ -116,7 +141,7 @@ fn outline(bytes: &[u8]) -> Result<(String, Document), JsonError> {
             _ => {}
         }
     }
-    Ok((id, document))
+    Ok(document)
 }
 
 impl Attachment {

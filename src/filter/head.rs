@@ -6,13 +6,13 @@
 use http::header::{
     ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, DATE, ETAG, HeaderName, LAST_MODIFIED,
-    LOCATION, RETRY_AFTER, SET_COOKIE, VARY, WWW_AUTHENTICATE,
+    LOCATION, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Response};
 
 use crate::policy::{Fingerprint, Lens};
 use crate::refusal::Refusal;
-use crate::rewrite::PLACELESS;
+use crate::rewrite::{PLACELESS, REQUEST_ID};
 
 /// What passes to callers who are no administrators. A `Location` does where CouchDB has made it, and not of its own
 /// address.
@@ -32,6 +32,28 @@ const PASSED: [HeaderName; 14] = [
     VARY,
     HeaderName::from_static("content-md5"),
 ];
+
+/// What CouchDB says of an attachment; no more passes to anybody, for its writer may have had a hand in the rest.
+const OF_ATTACHMENTS: [HeaderName; 7] = [
+    ACCEPT_RANGES,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    ETAG,
+    REQUEST_ID,
+];
+
+/// The headers of an answer that is an attachment.
+pub(crate) fn attachment(upstream: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(OF_ATTACHMENTS.len());
+    for name in &OF_ATTACHMENTS {
+        if let Some(value) = upstream.get(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    headers
+}
 
 /// The headers of an answer that streams through untouched.
 pub(crate) fn verbatim(upstream: &HeaderMap, administrator: bool) -> HeaderMap {
@@ -55,6 +77,20 @@ fn passes(name: &HeaderName, administrator: bool) -> bool {
         "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "trailer" | "te"
     );
     !ours && !hop && !text.starts_with("proxy-") && !text.starts_with("access-control-")
+}
+
+/// Is the head of the answer to this request, for an attachment, the one that CouchDB has made?
+///
+/// Security: CouchDB writes the stored type of the attachment into it as it is. A line end there ends the header, and
+/// two of them the head: what follows would be headers, and a whole answer, of the writer's choice. Then a header stands
+/// twice, or those are missing that CouchDB writes behind the type, our own name for the request among them.
+/// (`a_stored_type_that_is_no_header_gets_nowhere`)
+pub(crate) fn is_whole<B>(answer: &Response<B>, request_id: &str) -> bool {
+    let headers = answer.headers();
+    let once = headers.keys_len() == headers.len();
+    let framed = !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH));
+    let named = headers.get(REQUEST_ID);
+    once && framed && named.is_some_and(|named| *named == request_id)
 }
 
 /// The path of a place that CouchDB names.

@@ -3,6 +3,7 @@
 //!
 //! Invariant: no byte goes on as it came but those of attachments, within the lengths that the document names.
 
+use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, REFERER};
 
@@ -15,7 +16,7 @@ use crate::filter::pages::Part;
 use crate::filter::tombstones::keep;
 use crate::filter::writes::whole;
 use crate::inspect;
-use crate::inspect::attachments::{following, put as attach};
+use crate::inspect::attachments::{check, following, put as attach};
 use crate::inspect::document::Written;
 use crate::inspect::form::{Form, is_from_here};
 use crate::inspect::related::Related;
@@ -45,7 +46,7 @@ pub(crate) async fn related(
         false => body.stream_with_share(),
     };
     let (sent, parts) = Related::read(body, &kind.unwrap_or_default(), limits.body).await?;
-    let document = inspect::value(&sent)?;
+    let document = readable(&sent)?;
     let turn = match forced {
         true => {
             let ids = [id.as_str()].into_iter();
@@ -108,6 +109,7 @@ pub(crate) async fn form(
     for (name, file) in form.files {
         attach(&mut document, &name, file);
     }
+    check(&document)?;
     let ids = [id.as_str()].into_iter();
     let turn = turns.take(asker.db.as_str(), ids, Pass::SideBySide).await;
     let document = kept(asker, fields, (&query, if_match.as_deref()), document).await?;
@@ -125,6 +127,13 @@ fn asked(asker: &Asker) -> Result<(&DocId, DocumentQuery), Refusal> {
 
 fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
     intake.header(name).map(str::to_owned)
+}
+
+/// The document in front of its attachments.
+fn readable(sent: &Bytes) -> Result<Value, Refusal> {
+    let document = inspect::value(sent)?;
+    check(&document)?;
+    Ok(document)
 }
 
 /// The parameters that CouchDB reads of such a write.

@@ -10,14 +10,17 @@ use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use memchr::memmem;
 
 use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Refused;
-use crate::json::{Object, Value};
+use crate::json::{JsonError, Object, Value, elements, members};
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
 
 const MEMBER: &str = "_attachments";
+const NAME: &str = "the name of an attachment may not hold control characters";
 const NO_BYTES: &str = "attachments must be sent with their bytes";
 
 /// What the attachments of a document are compared with.
@@ -75,6 +78,9 @@ pub(crate) fn lay(
     for (name, sent) in attachments.iter_mut() {
         if sent.as_object().is_none() {
             return Err(Refused::forbidden("an attachment must be an object"));
+        }
+        if let Some(reason) = fault(name, sent) {
+            return Err(Refused::forbidden(reason));
         }
         if flag(sent, "follows") && !follows {
             return Err(Refused::forbidden(NO_BYTES));
@@ -173,6 +179,98 @@ pub(crate) async fn with_bytes(
         Err(CouchError::TooLong(_)) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Why an attachment may not be stored like this.
+///
+/// Security: CouchDB writes type and coding as they are into the head of the answer to whoever fetches the attachment,
+/// and name, type and coding into the heads of parts: a line end in one of them would give others headers, or a whole
+/// answer, of the writer's choice. (`what_is_no_header_value_is_stored_in_no_way`)
+fn fault(name: &str, sent: &Value) -> Option<&'static str> {
+    match (flag(sent, "stub"), flag(sent, "follows")) {
+        // Two readers could count the parts differently.
+        (true, true) => return Some("an attachment is stored already, or it follows"),
+        // What is stored stays.
+        (true, false) => return None,
+        (false, true | false) => {}
+    }
+    if name.chars().any(char::is_control) {
+        return Some(NAME);
+    }
+    match sent.get("content_type") {
+        None => {}
+        Some(Value::String(kind)) if HeaderValue::from_bytes(kind.as_bytes()).is_ok() => {}
+        Some(_) => return Some("the `content_type` of an attachment must be a header value"),
+    }
+    match sent.get("encoding") {
+        None => None,
+        Some(Value::String(coding)) if coding == "gzip" || coding == "identity" => None,
+        Some(_) => Some("the `encoding` of an attachment is `gzip` or `identity`"),
+    }
+}
+
+/// Whether an attachment may be stored under this name.
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
+    match name.chars().any(char::is_control) {
+        true => Err(Refusal::BadRequest(NAME)),
+        false => Ok(()),
+    }
+}
+
+/// Whether the attachments of a document that nobody judges may be stored.
+pub(crate) fn check(document: &Value) -> Result<(), Refusal> {
+    let attachments = document.get(MEMBER).and_then(Value::as_object);
+    let all = attachments.into_iter().flat_map(Object::iter);
+    match all.into_iter().find_map(|(name, one)| fault(name, one)) {
+        Some(reason) => Err(Refusal::BadRequest(reason)),
+        None => Ok(()),
+    }
+}
+
+/// The same of a document, or a batch of them, that goes on as it came. What can't be read in one way is passed:
+/// only administrators may send such a thing.
+pub(crate) fn check_unread(body: &[u8]) -> Result<(), Refusal> {
+    // Most bodies have none; the name can be spelt with escapes.
+    let spelt = |text: &[u8]| memmem::find(body, text).is_some();
+    if !spelt(MEMBER.as_bytes()) && !spelt(b"\\u") {
+        return Ok(());
+    }
+    match listed(body) {
+        Ok(all) => all.iter().try_for_each(check),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The attachments of each document of a body.
+fn listed(body: &[u8]) -> Result<Vec<Value>, JsonError> {
+    let mut all = Vec::new();
+    all.extend(attached(body)?);
+    for member in members(body) {
+        let member = member?;
+        if member.key != "docs" || !member.value.starts_with(b"[") {
+            continue;
+        }
+        for document in elements(member.value) {
+            all.extend(attached(document?)?);
+        }
+    }
+    Ok(all)
+}
+
+/// A document that has the attachments of this one, and nothing else.
+fn attached(document: &[u8]) -> Result<Option<Value>, JsonError> {
+    if !document.trim_ascii_start().starts_with(b"{") {
+        return Ok(None);
+    }
+    for member in members(document) {
+        let member = member?;
+        if member.key == MEMBER {
+            let mut alone = Object::new();
+            alone.insert(MEMBER, Value::parse(member.value)?);
+            return Ok(Some(Value::Object(alone)));
+        }
+    }
+    Ok(None)
 }
 
 /// Was anything sent that may be a stored attachment, byte by byte? Then the stored bytes must be read.

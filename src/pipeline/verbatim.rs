@@ -1,22 +1,29 @@
 //! Permits without a lens: both bodies stream through untouched, but for those that CouchDB reads in parts, which
 //! are taken apart and put together anew (`filter::unjudged`).
 //!
-//! Invariant: what CouchDB says about an error reaches administrators only; JSON of others has one meaning.
+//! Invariant: what CouchDB says about an error reaches administrators only; JSON of others has one meaning. Nothing
+//! that a stored document says of itself, or a function of a design document, becomes a header unless it is one.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RANGE};
 
-use super::Pipeline;
+use super::writes::storable;
+use super::{Pipeline, text};
 use crate::filter::answer::Answer;
 use crate::filter::errors;
+use crate::filter::head::is_whole;
 use crate::filter::lease::Lease;
 use crate::filter::unjudged;
 use crate::inspect;
+use crate::inspect::attachments::check;
+use crate::inspect::document::new_id;
 use crate::inspect::multipart::Several;
 use crate::intake::Intake;
 use crate::json::FieldPath;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::route::Method;
+
+const NO_HEADER: Refusal = Refusal::BadGateway("the type of this attachment is no header");
 
 impl Pipeline {
     /// No lens: both bodies stream through untouched.
@@ -32,21 +39,36 @@ impl Pipeline {
             return self.in_parts(permit, several, &[], intake).await;
         }
         let administrator = permit.caller().is_administrator();
-        let attachment = route.attachment().is_some();
-        let intake = match administrator {
+        storable(route)?;
+        let mut intake = match administrator {
             true => intake,
             false => self.read_one_way(&permit, intake).await?,
         };
+        let reads = matches!(route.method, Method::Get | Method::Head);
+        let fetches = route.attachment().is_some() && reads;
+        if fetches {
+            intake.request_id = unguessable(&intake.request_id)?;
+            // Of several ranges each would come in a part, the stored type in its head. Any `Range` may be ignored
+            // (RFC 9110 section 14.2).
+            if text(&intake, &RANGE).is_some_and(|ranges| ranges.contains(',')) {
+                intake.headers.remove(RANGE);
+            }
+        }
+        let request_id = intake.request_id.clone();
         let answer = self.in_turn(&permit, rev.as_deref(), intake).await?;
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
         if failed && !administrator {
             return Err(errors::refusal(answer).await);
         }
-        let answer = Answer::verbatim(answer, administrator, lease);
-        Ok(match !administrator && attachment {
-            true => answer.sandboxed(),
-            false => answer,
-        })
+        if fetches && !failed {
+            return match answer.status().is_success() && !is_whole(&answer, &request_id) {
+                true => Err(NO_HEADER),
+                false => Ok(Answer::attachment(answer)),
+            };
+        }
+        // A function may name any header.
+        let all_headers = administrator && !route.runs_a_function();
+        Ok(Answer::verbatim(answer, all_headers, lease))
     }
 
     /// A body of several parts, from somebody whom no rule binds; in a tombstone these fields are kept.
@@ -83,7 +105,14 @@ impl Pipeline {
             return Ok(intake);
         }
         let (intake, bytes) = self.whole(intake).await?;
-        inspect::value(&bytes)?;
+        check(&inspect::value(&bytes)?)?;
         Ok(intake.with_body(bytes, &self.limits))
     }
+}
+
+/// A name for the request that nobody could have put into the answer before it was asked. CouchDB takes up to 36
+/// letters.
+fn unguessable(request_id: &str) -> Result<String, Refusal> {
+    let random = new_id().ok_or(Refusal::Internal)?;
+    Ok(format!("{request_id:.16}-{random:.16}"))
 }

@@ -18,6 +18,7 @@ use crate::filter::head::matched;
 use crate::filter::lease::Lease;
 use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
+use crate::inspect::attachments::{check_name, check_unread};
 use crate::inspect::bulk::ids;
 use crate::inspect::form::is_from_here;
 use crate::inspect::multipart::Several;
@@ -84,6 +85,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let asker = self.asker(permit)?;
+        storable(asker.permit.route())?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
         let mut intake = intake;
@@ -135,6 +137,7 @@ impl Pipeline {
             return self.in_parts(permit, several, fields, intake).await;
         }
         let (intake, body) = self.whole(intake).await?;
+        check_unread(&body)?;
         let asker = self.asker(permit)?;
         tombstones(&asker, fields, &self.turns, (intake, body), &self.limits).await
     }
@@ -169,6 +172,7 @@ impl Pipeline {
             }
             Sending::Documents(id) => {
                 let (intake, body) = self.whole(intake).await?;
+                check_unread(&body)?;
                 let named = match id {
                     Some(_) => Vec::new(),
                     None => ids(&body),
@@ -219,6 +223,14 @@ fn sending(route: &Route) -> Sending<'_> {
     match posted || matches!(call, DatabaseCall::BulkDocs) {
         true => Sending::Documents(None),
         false => Sending::Nothing,
+    }
+}
+
+/// An attachment that is put under a name that it may have, or anything else.
+pub(super) fn storable(route: &Route) -> Result<(), Refusal> {
+    match route.attachment() {
+        Some((_, name)) if route.method == Method::Put => check_name(name.as_str()),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -50,7 +50,11 @@ pub(crate) async fn filled() -> World {
 
 /// What is stored, the attachments as text.
 pub(crate) async fn stored(world: &World, id: &str) -> Value {
-    let path = format!("/@notes/{id}?attachments=true");
+    stored_in(world, "notes", id).await
+}
+
+pub(crate) async fn stored_in(world: &World, db: &str, id: &str) -> Value {
+    let path = format!("/@{db}/{id}?attachments=true");
     let json = [("accept", "application/json")];
     let mut document = world.backend().ask("GET", &path, &json, "").await.json();
     if let Some(attachments) = document["_attachments"].as_object_mut() {
@@ -66,7 +70,7 @@ pub(crate) async fn rev(world: &World, id: &str) -> String {
     stored(world, id).await["_rev"].as_str().unwrap().to_owned()
 }
 
-async fn put(who: &Client, path: &str, body: &str) -> crate::support::Answer {
+pub(crate) async fn put(who: &Client, path: &str, body: &str) -> crate::support::Answer {
     who.ask(
         "PUT",
         path,

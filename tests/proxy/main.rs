@@ -37,6 +37,7 @@ mod feeds;
 mod fields;
 mod growth;
 mod guesses;
+mod heads;
 mod hostile;
 mod identity;
 mod indexes;

@@ -90,7 +90,7 @@ export class Exchange {
       'Cache-Control': 'must-revalidate',
       'Content-Type': 'application/json',
       Server: 'CouchDB/3.5.0 (couchwarden test backend)',
-      'X-Couch-Request-ID': randomBytes(5).toString('hex'),
+      'X-Couch-Request-ID': this.header('x-couch-request-id') ?? randomBytes(5).toString('hex'),
       'X-CouchDB-Body-Time': '0',
       ...headers,
     });

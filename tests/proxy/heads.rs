@@ -1,0 +1,254 @@
+//! What documents and functions of design documents say of themselves becomes a header only where it is one.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::attachments::{RULES, documents, put, stored_in};
+use crate::support::{Answer, Client, Fake, Step, World, plain};
+
+const OPEN: &str = r#"
+[[rule]]
+name = "open"
+databases = ["@open"]
+callers = { names = ["$sam"] }
+permit = ["read", "create", "update", "delete"]
+"#;
+
+/// What may not become a header, and what may.
+fn faults() -> Vec<(&'static str, Value)> {
+    let data = STANDARD.encode("x");
+    let of = |kind: Value| json!({ "f": { "content_type": kind, "data": data } });
+    vec![
+        ("split", of(json!("text/html\r\n\r\n<script>"))),
+        ("header", of(json!("text/html\r\nSet-Cookie: a=b"))),
+        ("feed", of(json!("text/html\nX: y"))),
+        ("null", of(json!("text/html\u{0}"))),
+        ("delete", of(json!("text/html\u{7f}"))),
+        ("number", of(json!(5))),
+        ("nothing", of(Value::Null)),
+        ("list", of(json!(["text/html"]))),
+        (
+            "name",
+            json!({ "a\r\nb": { "content_type": "a/b", "data": data } }),
+        ),
+        (
+            "coding",
+            json!({ "f": { "content_type": "a/b", "data": data, "encoding": "a\r\nb: c" } }),
+        ),
+    ]
+}
+
+/// Every way in which a document comes with attachments.
+async fn write(who: &Client, db: &str, id: &str, way: &str, attachments: &Value) -> Answer {
+    let path = format!("/@{db}/{id}");
+    let mut document = json!({ "_id": id, "team": "red", "_attachments": attachments });
+    let forced = json!({ "start": 1, "ids": ["ab"] });
+    match way {
+        "PUT" => who.put(&path, document).await,
+        "POST" => who.post(&format!("/@{db}"), document).await,
+        "_bulk_docs" => {
+            who.post(&format!("/@{db}/_bulk_docs"), json!({ "docs": [document] }))
+                .await
+        }
+        "forced PUT" => {
+            document["_rev"] = json!("1-ab");
+            document["_revisions"] = forced;
+            who.put(&format!("{path}?new_edits=false"), document).await
+        }
+        "forced _bulk_docs" => {
+            document["_rev"] = json!("1-ab");
+            document["_revisions"] = forced;
+            let batch = json!({ "new_edits": false, "docs": [document] });
+            who.post(&format!("/@{db}/_bulk_docs"), batch).await
+        }
+        "related" => {
+            for one in document["_attachments"]
+                .as_object_mut()
+                .unwrap()
+                .values_mut()
+            {
+                let one = one.as_object_mut().unwrap();
+                one.remove("data");
+                one.insert("follows".into(), true.into());
+                one.insert("length".into(), 1.into());
+            }
+            let body = format!(
+                "--limit\r\nContent-Type: application/json\r\n\r\n{document}\r\n--limit\r\n\r\nx\r\n--limit--"
+            );
+            let kind = [("content-type", "multipart/related; boundary=limit")];
+            who.ask("PUT", &path, &kind, body).await
+        }
+        "form" => {
+            let body = format!(
+                "--limit\r\nContent-Disposition: form-data; name=\"_doc\"\r\n\r\n{document}\r\n--limit--"
+            );
+            let page = format!("https://localhost:{}/", who.address.port());
+            let headers = [
+                ("content-type", "multipart/form-data; boundary=limit"),
+                ("referer", page.as_str()),
+            ];
+            who.ask("POST", &path, &headers, body).await
+        }
+        way => panic!("{way}"),
+    }
+}
+
+const WAYS: [&str; 7] = [
+    "PUT",
+    "POST",
+    "_bulk_docs",
+    "forced PUT",
+    "forced _bulk_docs",
+    "related",
+    "form",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_header_value_is_stored_in_no_way() {
+    let world = World::start(&format!("{RULES}{OPEN}")).await;
+    world.database("notes", documents()).await;
+    world.database("open", json!([])).await;
+    for (name, db) in [
+        ("sue", "notes"),
+        ("sam", "open"),
+        ("ops", "open"),
+        ("ops", "notes"),
+    ] {
+        let who = world.as_(name);
+        for (case, attachments) in faults() {
+            for way in WAYS {
+                let id = format!("{name}-{case}");
+                let answer = write(&who, db, &id, way, &attachments).await;
+                let place = format!("{name} {case} {way}: {answer:?}");
+                let row = way.contains("_bulk_docs") && answer.status == 201;
+                match row {
+                    true => assert_eq!(answer.json()[0]["error"], "forbidden", "{place}"),
+                    false => assert!(answer.status == 400 || answer.status == 403, "{place}"),
+                }
+                let found = world.backend().get(&format!("/@{db}/{id}")).await;
+                assert_eq!(found.status, 404, "{place}");
+            }
+        }
+        let path = format!("/@{db}/{name}-put/a%0D%0AX:%20y");
+        assert_eq!(put(&who, &path, "x").await.status, 400, "{name}");
+        for way in WAYS {
+            let fit = json!({ "f \"ü\"": { "content_type": "text/plain; charset=\"utf-8\"; a=ü", "data": STANDARD.encode("x") } });
+            let id = format!("{name}-{}", way.replace(' ', "-"));
+            if name == "sue" && way.contains("forced") {
+                continue; // The dropbox has no leaves to compare with.
+            }
+            let answer = write(&who, db, &id, way, &fit).await;
+            assert_eq!(answer.status, 201, "{name} {way}: {answer:?}");
+            assert_eq!(
+                stored_in(&world, db, &id).await["_attachments"]["f \"ü\""],
+                "x",
+                "{name} {way}"
+            );
+        }
+    }
+}
+
+/// A fake CouchDB that has such a type stored already, and writes it as CouchDB does: headers by their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_type_that_is_no_header_gets_nowhere() {
+    const TYPES: [(&str, &str); 8] = [
+        ("fit", "text/html"),
+        ("header", "text/html\r\nX-Evil: 1"),
+        ("known", "text/html\r\nCache-Control: public"),
+        ("twice", "text/html\r\nContent-Type: text/plain"),
+        ("length", "text/html\r\nContent-Length: 0"),
+        ("chunks", "text/html\r\nTransfer-Encoding: chunked"),
+        (
+            "split",
+            "text/html\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        ),
+        (
+            "forged",
+            "text/html\r\nDate: x\r\nX-Couch-Request-ID: 00000000\r\n\r\nevil",
+        ),
+    ];
+    let fake = Fake::start(|seen| {
+        let (_, id) = seen.head.split_once("x-couch-request-id: ").unwrap_or(("", "none\r"));
+        let id = id.split('\r').next().unwrap();
+        let name = seen.target.split('?').next().unwrap().rsplit('/').next().unwrap();
+        let Some((_, kind)) = TYPES.iter().find(|(known, _)| *known == name) else {
+            return plain(200, r#"{"_id":"a","_rev":"1-a","team":"red"}"#);
+        };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nCache-Control: must-revalidate\r\nContent-Length: 4\r\n\
+             Content-Type: {kind}\r\nETag: \"a\"\r\nServer: CouchDB\r\nX-Couch-Request-ID: {id}\r\n\r\n"
+        );
+        vec![Step::Send(head.into_bytes()), Step::Send(b"file".to_vec())]
+    })
+    .await;
+    let world = World::before(&fake, &format!("{RULES}{OPEN}"), "").await;
+    for (name, db) in [("ops", "open"), ("sam", "open"), ("walt", "notes")] {
+        let who = world.as_(name);
+        for (case, _) in TYPES {
+            let answer = who.get(&format!("/{db}/a/{case}")).await;
+            let place = format!("{name} {case}: {answer:?}");
+            assert_eq!(answer.header("x-evil"), None, "{place}");
+            match case {
+                "fit" => {
+                    assert_eq!((answer.status, answer.text()), (200, "file"), "{place}");
+                    assert_eq!(answer.header("content-type"), Some("text/html"), "{place}");
+                    assert_eq!(
+                        answer.header("content-security-policy"),
+                        Some("sandbox"),
+                        "{place}"
+                    );
+                }
+                "header" => assert_eq!(answer.status, 200, "{place}"),
+                _ => answer.no(502, "bad_gateway"),
+            }
+            // Nobody else gets what was left.
+            let next = who.get(&format!("/{db}/a")).await;
+            assert_eq!(next.yes()["_id"], "a", "{place}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_sets_no_header_that_is_not_on_the_list() {
+    let fake = Fake::start(|_| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\nVary: Accept\r\n\
+                    Set-Cookie: a=b\r\nX-Evil: 1\r\nAccess-Control-Allow-Origin: *\r\nRefresh: 0\r\n\
+                    Strict-Transport-Security: max-age=9\r\nService-Worker-Allowed: /\r\n\r\nok";
+        vec![Step::Send(head.as_bytes().to_vec())]
+    })
+    .await;
+    let world = World::before(&fake, "", "").await;
+    let ops = world.as_("ops");
+    for path in [
+        "_show/f",
+        "_show/f/a",
+        "_list/f/v",
+        "_update/f",
+        "_rewrite/f",
+    ] {
+        let method = if path.contains("_update") {
+            "POST"
+        } else {
+            "GET"
+        };
+        let answer = ops
+            .ask(method, &format!("/open/_design/d/{path}"), &[], "")
+            .await;
+        assert_eq!((answer.status, answer.text()), (200, "ok"), "{path}");
+        assert_eq!(
+            (answer.header("content-type"), answer.header("vary")),
+            (Some("text/html"), Some("Accept"))
+        );
+        for name in [
+            "set-cookie",
+            "x-evil",
+            "access-control-allow-origin",
+            "refresh",
+            "strict-transport-security",
+            "service-worker-allowed",
+        ] {
+            assert_eq!(answer.header(name), None, "{path} {name}");
+        }
+    }
+}
