@@ -37,4 +37,4 @@ mod serve;
 pub mod server;
 
 pub use ddocs::{DeployError, Deployed, Wish, check as check_ddocs, deploy};
-pub use serve::{StartError, check, serve};
+pub use serve::{StartError, check, check_ends, serve};

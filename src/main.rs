@@ -2,7 +2,7 @@
 
 use couchwarden::cli::{self, Invocation};
 use couchwarden::config::Config;
-use couchwarden::{Deployed, Wish, check, check_ddocs, deploy, observe, serve, server};
+use couchwarden::{Deployed, Wish, check, check_ddocs, check_ends, deploy, observe, serve, server};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
@@ -76,7 +76,8 @@ fn judge(file: &str) -> Result<String, String> {
     if config.ddocs.exists() {
         check_ddocs(&config.ddocs).map_err(lines)?;
     }
-    Ok(String::new())
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    Ok(runtime.block_on(check_ends(&config)).unwrap_or_default())
 }
 
 /// `--host NAME`, any number of times.

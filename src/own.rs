@@ -1,7 +1,8 @@
 //! What couchwarden answers by itself of CouchDB's server level, for callers who are no administrators, and
-//! the road to the node service.
+//! the road to the node service. Lists of databases it makes for everybody: CouchDB's have our own one in them.
 //!
-//! Invariant: names of databases are shown only where the caller may do something; versions never.
+//! Invariant: names of databases are shown only where the caller may do something, or to whom a rule shows all; our
+//! own to nobody. Versions are never shown.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,8 +14,9 @@ use crate::filter::writes::object;
 use crate::inspect;
 use crate::json::Value;
 use crate::node::{Asked, Body as NodeBody, Nodes};
-use crate::policy::{Permit, Policy};
+use crate::policy::{Permit, Plan, Policy};
 use crate::refusal::Refusal;
+use crate::route::name::is_own_database;
 use crate::route::{DbName, Method, Query, ServerCall};
 
 /// As many ids as CouchDB gives at once.
@@ -99,32 +101,47 @@ impl Own {
         permit: &Permit,
         body: &Bytes,
     ) -> Result<Answer, Refusal> {
+        let whole = sees_all(permit);
         let keys: Vec<String> = if body.is_empty() {
-            visible(couch, policy, permit).await?
+            let names = in_range(&permit.route().query, visible(couch, policy, permit).await?)?;
+            match whole {
+                true => names,
+                false => at_most(names)?,
+            }
         } else {
             let body = inspect::value(body)?;
             let keys = body.get("keys").and_then(Value::as_array);
             let keys = keys.ok_or(Refusal::BadRequest("`keys` member must exist."))?;
-            keys.iter()
-                .filter_map(|key| key.as_str().map(str::to_owned))
-                .collect()
+            let keys = keys.iter().filter_map(Value::as_str);
+            at_most(keys.map(str::to_owned).collect())?
         };
-        if keys.len() > MOST_DATABASES {
-            return Err(Refusal::BadRequest("too many keys"));
-        }
         let mut rows = Vec::with_capacity(keys.len());
         for key in keys {
+            let seen = whole || policy.may_do_something(permit.caller(), &key);
             let info = match DbName::parse(&key) {
-                Ok(db) if policy.may_do_something(permit.caller(), &key) => couch.info(&db).await?,
+                Ok(db) if seen && !db.is_own() => couch.info(&db).await?,
                 Ok(_) | Err(_) => None,
             };
-            let answer = match &info {
-                Some(info) => ("info", cut(info)),
+            let answer = match info {
+                Some(info) if whole => ("info", info),
+                Some(info) => ("info", cut(&info)),
                 None => ("error", "not_found".into()),
             };
             rows.push(object([("key", key.into()), answer]));
         }
         Ok(json(&Value::Array(rows)))
+    }
+}
+
+/// Do the rules leave nothing to filter?
+fn sees_all(permit: &Permit) -> bool {
+    matches!(permit.plan(), Plan::Verbatim)
+}
+
+fn at_most(keys: Vec<String>) -> Result<Vec<String>, Refusal> {
+    match keys.len() > MOST_DATABASES {
+        true => Err(Refusal::BadRequest("too many keys")),
+        false => Ok(keys),
     }
 }
 
@@ -160,13 +177,19 @@ fn uuids(query: &Query) -> Result<Answer, Refusal> {
 
 /// `/_all_dbs`, cut to the databases in which the caller may do something.
 async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answer, Refusal> {
-    let range = permit.route().query.view()?;
+    let names = in_range(&permit.route().query, visible(couch, policy, permit).await?)?;
+    let names = names.into_iter().map(Value::from);
+    Ok(json(&Value::Array(names.collect())))
+}
+
+/// Those of the names, which are in order, that the parameters of a list ask for.
+fn in_range(query: &Query, mut names: Vec<String>) -> Result<Vec<String>, Refusal> {
+    let range = query.view()?;
     let text = |key: &Option<String>| match key {
         Some(key) => inspect::view::json("key", key).map(|key| key.as_str().map(str::to_owned)),
         None => Ok(None),
     };
     let (start, end) = (text(&range.startkey)?, text(&range.endkey)?);
-    let mut names = visible(couch, policy, permit).await?;
     if range.descending {
         names.reverse();
     }
@@ -193,12 +216,15 @@ async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answ
         .take(range.limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         }));
-    Ok(json(&Value::Array(shown.map(Value::from).collect())))
+    Ok(shown.collect())
 }
 
 async fn visible(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Vec<String>, Refusal> {
     let mut names = couch.all_dbs().await?;
-    names.retain(|name| policy.may_do_something(permit.caller(), name));
+    names.retain(|name| {
+        let seen = sees_all(permit) || policy.may_do_something(permit.caller(), name);
+        seen && !is_own_database(name)
+    });
     Ok(names)
 }
 

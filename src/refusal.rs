@@ -27,6 +27,8 @@ pub enum Refusal {
     Unauthorized,
     /// 401: an attempt to log in that failed.
     WrongCredentials,
+    /// 401: a session that has been ended, or whose cookie has expired.
+    SessionEnded,
     /// 403: a known thing that this caller may not do.
     Forbidden(&'static str),
     /// 403 with a reason made at run time.
@@ -95,7 +97,7 @@ impl Refusal {
             | Self::IllegalDatabase
             | Self::IllegalDocument
             | Self::IllegalPartition => 400,
-            Self::Unauthorized | Self::WrongCredentials => 401,
+            Self::Unauthorized | Self::WrongCredentials | Self::SessionEnded => 401,
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => 403,
             Self::Missing | Self::NoDatabase | Self::NoEndpoint | Self::NoFunction(_) => 404,
             Self::Method(_) => 405,
@@ -127,7 +129,7 @@ impl Refusal {
             Self::IllegalDocument => "illegal_docid",
             Self::IllegalPartition => "illegal_partition",
             Self::NoFunction(word) => word,
-            Self::Unauthorized | Self::WrongCredentials => "unauthorized",
+            Self::Unauthorized | Self::WrongCredentials | Self::SessionEnded => "unauthorized",
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => "forbidden",
             Self::Missing | Self::NoDatabase | Self::NoEndpoint => "not_found",
             Self::Method(_) => "method_not_allowed",
@@ -166,6 +168,7 @@ impl Refusal {
             | Self::ForbiddenBecause(reason) => reason,
             Self::Unauthorized => "You are not authorized to access this.",
             Self::WrongCredentials => "Name or password is incorrect.",
+            Self::SessionEnded => "The session has ended.",
             Self::Missing | Self::NoEndpoint => "missing",
             Self::NoDatabase => "Database does not exist.",
             Self::Method(_) => "this method is not allowed here",
@@ -209,6 +212,7 @@ impl Refusal {
             | Self::NoFunction(_)
             | Self::Unauthorized
             | Self::WrongCredentials
+            | Self::SessionEnded
             | Self::Forbidden(_)
             | Self::ForbiddenBecause(_)
             | Self::Missing

@@ -4,6 +4,7 @@ use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -30,6 +31,9 @@ use crate::secret::Seal;
 use crate::server::{Server, ServerError};
 use crate::session::Session;
 use crate::upstream::Upstream;
+
+/// How long `check` waits for CouchDB.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why couchwarden does not start.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,28 @@ pub fn check(config: &Config) -> Result<Policy, Vec<Mistake>> {
         })
         .collect()
     })
+}
+
+/// Whether the ends of sessions can be kept, so that a logout holds on every couchwarden: what keeps CouchDB from it,
+/// if it says so within a few seconds.
+pub async fn check_ends(config: &Config) -> Option<String> {
+    let couchdb = &config.couchdb;
+    let own = DbName::own();
+    let ask = async {
+        let client = Client::new(couchdb, &config.limits)?;
+        let couch = Couch::new(client, &couchdb.user, &couchdb.password, config.limits.body)?;
+        couch.info(&own).await
+    };
+    let why = match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(Some(_))) => return None,
+        Ok(Ok(None)) => "it is made when couchwarden starts".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "CouchDB does not answer".to_owned(),
+    };
+    Some(format!(
+        "CouchDB has not shown the database `{own}`, in which ends of sessions are kept ({why}). Without it a logout \
+         holds on the couchwarden that it was sent to, and on no other."
+    ))
 }
 
 fn policy_files(directory: &Path) -> Result<Vec<(String, String)>, Vec<Mistake>> {

@@ -73,7 +73,7 @@ impl Session {
                 ..
             }) => (caller, *scheme, renew),
             Err(Failed {
-                refusal: Refusal::WrongCredentials,
+                refusal: Refusal::SessionEnded,
                 scheme: Scheme::Cookie,
                 clear,
             }) => (&Caller::Anonymous, Scheme::Nothing, clear),
@@ -119,9 +119,10 @@ impl Session {
         Ok(ok(answer, renewed.or(recognised.renew)))
     }
 
-    /// `DELETE /_session`: the session is over, also for whoever else has its cookie.
-    pub(crate) fn logout(&self, cookie: Option<&[u8]>) -> Answer {
-        self.identity.end_session(cookie);
+    /// `DELETE /_session`: the session is over, also for whoever else has its cookie or has renewed it. Where CouchDB
+    /// could not be told in time, it is over here, and elsewhere once CouchDB can.
+    pub(crate) async fn logout(&self, cookie: Option<&[u8]>) -> Answer {
+        self.identity.end_session(cookie).await;
         let mut answer = Object::new();
         answer.insert("ok", true);
         ok(answer, Some(self.identity.clear()))

@@ -6,7 +6,9 @@ use super::limits::{count, limits};
 use super::provisioning::provisioning;
 use super::raw::{At, Environment, Reader, Section};
 use super::tokens::tokens;
-use super::words::{is_database, is_host, is_role, is_web_origin, parse_network, parse_origin};
+use super::words::{
+    is_host, is_role, is_web_origin, parse_network, parse_origin, unusable_database,
+};
 use super::{
     Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
     Session, Voucher,
@@ -17,6 +19,9 @@ use std::time::Duration;
 
 /// A signing key shorter than this can be guessed.
 const MIN_SECRET: usize = 16;
+
+/// How long a session lasts at most, unless one cookie is good for longer.
+const LONGEST_SESSION: Duration = Duration::from_secs(12 * 3600);
 
 /// bcrypt of cost 15 takes two seconds: nobody waits longer, and each login would be an attack.
 const COSTS: std::ops::RangeInclusive<u32> = 4..=15;
@@ -242,6 +247,7 @@ fn session(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Session> {
     let secret = section.secret("secret");
     let previous = section.secret("previous");
     let lifetime = section.duration("lifetime");
+    let longest = section.duration("longest");
     if secret.is_none() {
         section.missing("secret");
     }
@@ -252,10 +258,16 @@ fn session(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Session> {
             reader.mistake(secret.place, message);
         }
     }
+    let lifetime = lifetime.map_or(Duration::from_secs(600), |lifetime| lifetime.value);
+    if let Some(longest) = longest.as_ref().filter(|longest| longest.value < lifetime) {
+        let message = "`identity.session.longest` is shorter than one `lifetime`";
+        reader.mistake(longest.place, message);
+    }
     Some(Session {
         secret: secret?.value,
         previous: previous.map(|previous| previous.value),
-        lifetime: lifetime.map_or(Duration::from_secs(600), |lifetime| lifetime.value),
+        lifetime,
+        longest: longest.map_or(LONGEST_SESSION.max(lifetime), |longest| longest.value),
     })
 }
 
@@ -308,9 +320,8 @@ fn nodes(mut section: Section<'_>, reader: &Reader<'_>) -> Nodes {
     let creations = section.number("creations");
     section.finish();
     if let Some(database) = &database
-        && !is_database(&database.value)
+        && let Some(message) = unusable_database(&database.value)
     {
-        let message = format!("`{}` is not a database name", database.value);
         reader.mistake(database.place, message);
     }
     Nodes {

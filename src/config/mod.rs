@@ -139,6 +139,8 @@ pub struct Session {
     pub previous: Option<Secret>,
     /// How long a cookie is good for.
     pub lifetime: Duration,
+    /// How long a session lasts at most, however often its cookie is renewed.
+    pub longest: Duration,
 }
 
 /// Which tokens that others have signed (RFC 7519) are believed.

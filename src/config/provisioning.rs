@@ -1,7 +1,7 @@
 //! The section `provisioning`: without `url` there is none.
 
 use super::raw::{Reader, Section};
-use super::words::{is_database, parse_origin};
+use super::words::{parse_origin, unusable_database};
 use super::{Origin, Provisioning};
 use std::time::Duration;
 
@@ -36,8 +36,9 @@ pub(super) fn provisioning(
         origin
     };
     let (url, own) = (url.as_ref().and_then(origin), own.as_ref().and_then(origin));
-    if let Some(database) = database.as_ref().filter(|name| !is_database(&name.value)) {
-        let message = format!("`{}` is not a database name", database.value);
+    if let Some(database) = &database
+        && let Some(message) = unusable_database(&database.value)
+    {
         reader.mistake(database.place, message);
     }
     let url = url?;

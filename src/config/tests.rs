@@ -52,6 +52,7 @@ fn the_smallest_configuration_has_safe_defaults() {
     );
     assert_eq!(config.identity.vouchers, [Voucher::CouchDb]);
     assert_eq!(config.identity.session.lifetime, Duration::from_secs(600));
+    assert_eq!(config.identity.session.longest, Duration::from_secs(43_200));
     assert!(config.cors.is_empty() && config.trusted.is_empty());
     assert!(!config.nodes.self_service && config.nodes.listing && config.nodes.creation);
     assert_eq!(config.limits.body, 64 << 20);
@@ -76,7 +77,7 @@ role         = "warden"
 [identity]
 administrators = ["ops"]
 vouchers       = ["nodes", "couchdb"]
-session        = { secret = "0123456789abcdef", previous = "fedcba9876543210", lifetime = "10m" }
+session        = { secret = "0123456789abcdef", previous = "fedcba9876543210", lifetime = "10m", longest = "24h" }
 [policies]
 directory    = "policies"
 [nodes]
@@ -139,6 +140,44 @@ listing = "yes"
     19: `nodes.listing` must be true or false
     20: unknown key `surprise`
     "#);
+}
+
+#[test]
+fn a_session_lasts_no_shorter_than_its_cookie() {
+    let text = |session: &str| {
+        format!(
+            "[listen]\naddress = \"127.0.0.1:0\"\n[couchdb]\nnodes = [\"http://h\"]\nuser = \"w\"\n\
+             password = \"p\"\npresent = \"service\"\n[identity.session]\nsecret = \"0123456789abcdef\"\n{session}\n\
+             [policies]\ndirectory = \"policies\"\n"
+        )
+    };
+    assert_eq!(
+        mistakes(&text("lifetime = \"2h\"\nlongest = \"1h\"")),
+        "11: `identity.session.longest` is shorter than one `lifetime`"
+    );
+    for (session, hours) in [
+        ("", 12),
+        ("lifetime = \"2h\"", 12),
+        ("lifetime = \"24h\"", 24),
+    ] {
+        let config = Config::parse(&text(session), Path::new("c.toml")).unwrap();
+        let longest = config.identity.session.longest;
+        assert_eq!(longest, Duration::from_secs(hours * 3600), "{session}");
+    }
+}
+
+#[test]
+fn the_database_of_couchwarden_is_for_nothing_else() {
+    let text = r#"
+[nodes]
+database = "couchwarden"
+[provisioning]
+database = "couchwarden"
+url = "https://h"
+"#;
+    let mistakes = mistakes(text);
+    let own = "`couchwarden` is the database of couchwarden itself";
+    assert_eq!(mistakes.matches(own).count(), 2, "{mistakes}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Invariant: these functions only read text; what is wrong about it is told by the caller.
 
 use super::{Network, Origin};
+use crate::route::name::is_own_database;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) fn parse_origin(text: &str) -> Option<Origin> {
@@ -76,8 +77,16 @@ pub(super) fn is_role(text: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
+/// Why no database of this name can be used.
+pub(super) fn unusable_database(text: &str) -> Option<String> {
+    if is_own_database(text) {
+        return Some(format!("`{text}` is the database of couchwarden itself"));
+    }
+    (!is_database(text)).then(|| format!("`{text}` is not a database name"))
+}
+
 /// CouchDB's rule for the names of databases.
-pub(super) fn is_database(text: &str) -> bool {
+fn is_database(text: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+/-".contains(&byte);
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(legal)

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 const IMPOSTOR: &str = "couchwarden-impostor";
 
 /// How many changes are read at once.
-const CHANGES: &str = "1000";
+const CHANGES: usize = 1000;
 
 /// Whom CouchDB takes someone for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Changes {
     pub(crate) ids: Vec<String>,
     /// Where to go on.
     pub(crate) last_seq: String,
+    /// Is there nothing after these?
+    pub(crate) complete: bool,
 }
 
 /// Documents that have changed in a database.
@@ -145,7 +147,8 @@ impl Couch {
         wait: Option<Duration>,
     ) -> Result<Changes, CouchError> {
         let wait = wait.map(|wait| wait.as_millis().to_string());
-        let mut query = vec![("since", since), ("limit", CHANGES)];
+        let most = CHANGES.to_string();
+        let mut query = vec![("since", since), ("limit", most.as_str())];
         if let Some(wait) = &wait {
             query.extend([("feed", "longpoll"), ("timeout", wait.as_str())]);
         }
@@ -169,6 +172,7 @@ impl Couch {
         Ok(Changes {
             ids: ids.collect(),
             last_seq: last_seq(&answer)?,
+            complete: results.len() < CHANGES,
         })
     }
 

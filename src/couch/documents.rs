@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::{Answer, Couch, CouchError};
 use crate::json::{Object, Value};
-use crate::route::{DatabaseCall, DbName, DocId, List, Method, Rev};
+use crate::route::{DatabaseCall, DbName, DocId, List, Maintenance, Method, Rev};
 
 /// How many documents are asked for at once.
 const BATCH: usize = 500;
@@ -236,6 +236,45 @@ impl Couch {
             .filter(|doc| !doc.is_null())
             .cloned()
             .collect())
+    }
+
+    /// The ids and revisions of the first documents before an id, in the order of ids.
+    pub(crate) async fn ids_before(
+        &self,
+        db: &DbName,
+        end: &str,
+        limit: usize,
+    ) -> Result<Vec<(String, String)>, CouchError> {
+        let (end, limit) = (Value::from(end).to_string(), limit.to_string());
+        let query = [("endkey", end.as_str()), ("limit", limit.as_str())];
+        let errand = self.errand(db, Method::Get, DatabaseCall::List(List::All), &query);
+        let Some(answer) = self.run(errand).await?.found()? else {
+            return Ok(Vec::new());
+        };
+        let rows = answer.get("rows").and_then(Value::as_array);
+        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
+        let pair = |row: &Value| {
+            let rev = text(row.get("value")?, "rev")?;
+            Some((text(row, "id")?.to_owned(), rev.to_owned()))
+        };
+        Ok(rows.iter().filter_map(pair).collect())
+    }
+
+    /// Removes documents without a trace: these revisions, each the only leaf of its document.
+    pub(crate) async fn purge(
+        &self,
+        db: &DbName,
+        documents: &[(String, String)],
+    ) -> Result<(), CouchError> {
+        let call = DatabaseCall::Maintain(Maintenance::Purge);
+        let mut errand = self.errand(db, Method::Post, call, &[]);
+        let documents = documents.iter();
+        errand.body =
+            Some(object(documents.map(|(id, rev)| {
+                (id.as_str(), Value::from(vec![rev.as_str().into()]))
+            })));
+        let done = self.run(errand).await?.found()?;
+        done.map(|_| ()).ok_or(CouchError::Status(404))
     }
 
     /// The Mango indexes, as `_index` lists them.

@@ -213,13 +213,17 @@ fn respond(
     }
     let account = basic("warden", &Secret::new("errands")).unwrap();
     assert_eq!(authorization, account.to_str().unwrap());
-    let (db, rest) = path.trim_start_matches('/').split_once('/').unwrap();
+    let path = path.trim_start_matches('/');
+    let (db, rest) = path.split_once('/').unwrap_or((path, ""));
     let asked = Asked {
         db: unescape(db),
         query,
         body,
     };
     match (method, rest) {
+        ("PUT", "") => (412, r#"{"error":"file_exists","reason":"x"}"#.into()),
+        (_, "_security") => (200, "{}".into()),
+        ("POST", "_purge") => purge(store, &asked),
         ("POST", "_all_docs") => (200, by_keys(store, &asked)),
         ("GET", "_all_docs") => (200, page(store, &asked)),
         ("POST", "_bulk_get") => (200, bulk_get(store, &asked)),
@@ -275,6 +279,9 @@ fn page(store: &Store, asked: &Asked<'_>) -> String {
         .filter(|(db, _)| *db == asked.db)
         .map(|(_, id)| id);
     let ids = ids.filter(|id| start.as_ref().is_none_or(|start| *id >= start));
+    let end = asked.parameter("endkey");
+    let end = end.map(|end| json(&end).as_str().unwrap().to_owned());
+    let ids = ids.filter(|id| end.as_ref().is_none_or(|end| *id <= end));
     let found = ids.skip(skip).take(limit).map(|id| row(store, asked, id));
     rows(&found.collect::<Vec<_>>())
 }
@@ -314,7 +321,7 @@ fn changes(store: &Store, asked: &Asked<'_>) -> String {
         .changes
         .iter()
         .skip(since)
-        .filter(|(db, _)| *db == asked.db);
+        .filter(|key| key.0 == asked.db && store.documents.contains_key(key));
     let row = |key: &(String, String)| {
         let doc = match asked.parameter("include_docs") {
             Some(_) => format!(r#","doc":{}"#, store.documents[key]),
@@ -342,6 +349,14 @@ fn put(store: &mut Store, asked: &Asked<'_>, id: &str) -> (u16, String) {
     store.changes.push(key.clone());
     store.documents.insert(key, new);
     (201, format!(r#"{{"ok":true,"id":"{id}","rev":"{rev}"}}"#))
+}
+
+fn purge(store: &mut Store, asked: &Asked<'_>) -> (u16, String) {
+    for (id, _) in asked.json().as_object().unwrap().iter() {
+        let key = (asked.db.clone(), id.to_owned());
+        store.documents.remove(&key);
+    }
+    (201, r#"{"purge_seq":null,"purged":{}}"#.into())
 }
 
 /// Without `new_edits`: what is there under the same revision, or was, stays.

@@ -14,7 +14,7 @@ mod documents;
 mod replications;
 mod server;
 
-pub(crate) use accounts::UserCtx;
+pub(crate) use accounts::{Changes, UserCtx};
 
 use std::fmt;
 use std::sync::Arc;

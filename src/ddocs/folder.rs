@@ -61,7 +61,7 @@ fn target(name: &str) -> Option<Target> {
         return Some(Target::UserDatabases);
     }
     let db = DbName::parse(&name.replace("%2F", "/"));
-    db.ok().map(Target::Database)
+    db.ok().filter(|db| !db.is_own()).map(Target::Database)
 }
 
 fn design(path: &Path, name: &str, mistakes: &mut Vec<String>) -> Option<Design> {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::cookie::{Claim, SetCookie};
+use super::cookie::{Claim, SetCookie, SignedClaim};
+use super::sessions::{End, Session};
 use super::users::Standing;
 use super::{Identity, cookie, now, now_ms};
 use crate::caller::{Caller, UserName};
@@ -27,8 +28,8 @@ pub(crate) enum Proof {
         name: UserName,
         /// The credential by which he was known.
         credential: Secret,
-        /// When his session began, if he came by its cookie.
-        session: Option<u64>,
+        /// The session, if they came by its cookie.
+        session: Option<Session>,
     },
     /// A token, which is read again: it may have expired, and roles may be looked up by it.
     Token(Secret),
@@ -42,7 +43,8 @@ impl Identity {
         else {
             return Ok(None);
         };
-        if self.ended.has(&ticket.claim.name, ticket.claim.began) {
+        let SignedClaim { claim, .. } = &ticket;
+        if self.ended.has(&claim.name, &claim.session).await? {
             return Ok(None);
         }
         let credential = self.users.find(&ticket.claim.name).await?.credential();
@@ -69,21 +71,25 @@ impl Identity {
         self.announce();
     }
 
-    /// Ends the session of this cookie, and tells those who wait for [`Identity::changes`].
-    pub(crate) fn end_session(&self, cookie: Option<&[u8]>) {
-        let now = now_ms();
+    /// Ends the session of this cookie on every couchwarden, and with it every renewal of the cookie. A cookie that
+    /// has expired ends its session too: it may have been renewed by somebody else.
+    pub(crate) async fn end_session(&self, cookie: Option<&[u8]>) {
         let value = cookie.and_then(cookie::find);
-        let Some(ticket) = value.and_then(|value| self.cookies.read(value, now / 1000)) else {
+        let Some(ticket) = value.and_then(|value| self.cookies.open(value)) else {
             return;
         };
-        self.ended.end(&ticket.claim.name, ticket.claim.began, now);
-        self.announce();
+        let end = End::of(&ticket.claim.session);
+        if end.until() >= now() {
+            self.ended.end(end).await;
+        }
     }
 
     /// Ends every session of a user that has begun by now, and looks him up anew, so that a password that is
     /// no longer his is believed no more. Feeds that began by either end.
     pub(crate) async fn end_sessions(&self, name: &UserName) {
-        self.ended.end_all(name, now_ms());
+        let end = End::of_all(name, now_ms(), self.cookies.longest());
+        // Boxed, for it is awaited deep inside of larger futures.
+        Box::pin(self.ended.end(end)).await;
         self.forget(name).await;
     }
 
@@ -99,7 +105,9 @@ impl Identity {
                 session,
             } => (name, credential, session),
         };
-        if session.is_some_and(|began| self.ended.has(name, began)) {
+        if let Some(session) = session
+            && (now() >= self.cookies.over(session) || self.ended.has(name, session).await?)
+        {
             return Ok(None);
         }
         let standing = self.users.confirm(name).await?;
@@ -130,7 +138,7 @@ impl Identity {
 }
 
 impl Proof {
-    pub(super) fn of(caller: &Caller, standing: &Standing, session: Option<u64>) -> Self {
+    pub(super) fn of(caller: &Caller, standing: &Standing, session: Option<Session>) -> Self {
         match caller.user() {
             None => Self::Nothing,
             Some(user) => Self::User {

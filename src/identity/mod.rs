@@ -7,7 +7,8 @@
 //!
 //! `basic` and `cookie` read what was sent, `bearer` knows tokens (`jwt` those of others, `token` our own), `keys`
 //! signs what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
-//! `cache` remembers verified passwords, `sessions` which sessions have been ended, `confirm` asks about a caller
+//! `cache` remembers verified passwords, `sessions` says what a session is and what its end, `ended` tells every
+//! couchwarden which have been ended, `follow` follows the databases that both look at, `confirm` asks about a caller
 //! again, `throttle` slows down guessing, `present` says to CouchDB who asks.
 //!
 //! Invariant: a caller has proved his name at the voucher that the name belongs to, with the record
@@ -18,6 +19,8 @@ mod bearer;
 mod cache;
 mod confirm;
 mod cookie;
+mod ended;
+mod follow;
 mod hash;
 mod jwt;
 mod keys;
@@ -45,11 +48,12 @@ use crate::secret::Secret;
 use basic::Credentials;
 use cache::Verified;
 use cookie::{Claim, Cookies};
+use ended::Ended;
+use follow::Follow;
 use hash::Hasher;
-use sessions::Ended;
 use throttle::Throttle;
 use token::Tokens;
-use users::{Follow, Standing, Users};
+use users::{Standing, Users};
 
 pub(crate) use confirm::Proof;
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
@@ -173,9 +177,9 @@ impl Identity {
         };
         Ok(Self {
             administrators: settings.administrators.iter().cloned().collect(),
-            users: Users::new(&settings.vouchers, nodes, couch.clone(), follow),
+            users: Users::new(&settings.vouchers, nodes, couch.clone(), follow.clone()),
+            ended: Ended::new(couch.clone(), follow),
             couch,
-            ended: Ended::new(cookies.longest()),
             cookies,
             changed,
             tokens: Tokens::new(&settings.session),
@@ -215,7 +219,7 @@ impl Identity {
                 ..recognised
             }),
             Ok(None) if broken.is_some() => {
-                Err(failed(Refusal::WrongCredentials, Scheme::Cookie, broken))
+                Err(failed(Refusal::SessionEnded, Scheme::Cookie, broken))
             }
             Ok(None) => Ok(Recognised {
                 caller: Caller::Anonymous,
@@ -263,7 +267,7 @@ impl Identity {
         let now = now_ms();
         let claim = Claim {
             name: user.name.clone(),
-            began: now,
+            session: self.cookies.begin(now).ok_or(Refusal::Internal)?,
             issued: now / 1000,
         };
         let cookie = self.cookies.issue(&claim, &standing.credential());
@@ -306,9 +310,11 @@ impl Identity {
         self.hasher.accepts(hash)
     }
 
-    /// Follows the databases that users are in, and forgets what has changed. Does not return.
+    /// Follows the databases that users are in, and forgets what has changed; and the one in which sessions end.
+    /// Does not return.
     pub(crate) async fn watch(&self) {
-        self.users.watch().await;
+        // Boxed, so that whatever waits for it stays small.
+        tokio::join!(self.users.watch(), Box::pin(self.ended.watch()));
     }
 
     async fn by_cookie(&self, header: Option<&[u8]>) -> Result<Ticket, Refusal> {
@@ -320,8 +326,9 @@ impl Identity {
             return Ok(Ticket::Failed);
         };
         // Security: a session that was logged out is over, whoever still has its cookie.
-        // (`a_session_that_was_logged_out_is_over`)
-        if self.ended.has(&ticket.claim.name, ticket.claim.began) {
+        // (`a_session_that_was_logged_out_is_over`, `a_logout_ends_every_renewal_on_every_couchwarden`)
+        let Claim { name, session, .. } = &ticket.claim;
+        if self.ended.has(name, session).await? {
             return Ok(Ticket::Failed);
         }
         let standing = self.users.find(&ticket.claim.name).await?;
@@ -343,10 +350,10 @@ impl Identity {
             };
             self.cookies.issue(&claim, &standing.credential())
         });
-        let began = ticket.claim.began;
-        let caller = self.caller(ticket.claim.name, &standing);
+        let Claim { name, session, .. } = ticket.claim;
+        let caller = self.caller(name, &standing);
         Ok(Ticket::Recognised(Recognised {
-            proof: Proof::of(&caller, &standing, Some(began)),
+            proof: Proof::of(&caller, &standing, Some(session)),
             caller,
             scheme: Scheme::Cookie,
             only: None,

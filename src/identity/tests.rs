@@ -19,6 +19,10 @@ pub(crate) fn identity(fake: &Fake) -> Identity {
 }
 
 fn with_lifetime(fake: &Fake, lifetime: Duration) -> Identity {
+    with_times(fake, lifetime, Duration::from_secs(12 * 3600))
+}
+
+fn with_times(fake: &Fake, lifetime: Duration, longest: Duration) -> Identity {
     let settings = config::Identity {
         administrators: vec!["ops".into(), "root".into()],
         vouchers: vec![config::Voucher::Nodes, config::Voucher::CouchDb],
@@ -26,6 +30,7 @@ fn with_lifetime(fake: &Fake, lifetime: Duration) -> Identity {
             secret: Secret::new("session"),
             previous: None,
             lifetime,
+            longest,
         },
         tokens: None,
         bcrypt: config::Bcrypt {
@@ -164,7 +169,7 @@ async fn a_failed_attempt_is_never_anonymous() {
             .recognise(None, Some(cookie.as_bytes()), PEER)
             .await
             .unwrap_err();
-        assert_eq!(failed.refusal, Refusal::WrongCredentials);
+        assert_eq!(failed.refusal, Refusal::SessionEnded);
         assert!(failed.clear.unwrap().as_str().contains("Max-Age=0"));
     }
     let failed = identity
@@ -243,7 +248,7 @@ async fn a_changed_password_ends_sessions_and_cached_logins() {
         for cookie in [&alice, &bob] {
             assert_eq!(
                 who(by_cookie(&identity, cookie).await),
-                Err(Refusal::WrongCredentials)
+                Err(Refusal::SessionEnded)
             );
         }
         for pair in ["alice:apple", "bob:banana"] {
@@ -294,7 +299,7 @@ async fn a_session_of_couchdbs_own_administrator_ends_when_someone_gets_the_name
     identity.users.records_forget();
     assert_eq!(
         who(by_cookie(&identity, &cookie).await),
-        Err(Refusal::WrongCredentials)
+        Err(Refusal::SessionEnded)
     );
 }
 
@@ -327,13 +332,68 @@ async fn a_session_that_was_logged_out_is_over() {
         open(&identity, "bob", "banana").await,
         later(&identity, "bob", "banana").await,
     );
-    identity.end_session(Some(first.as_str().as_bytes()));
+    identity.end_session(Some(first.as_str().as_bytes())).await;
     assert!(by_cookie(&identity, &first).await.is_err());
     assert_eq!(who(by_cookie(&identity, &other).await).unwrap(), "bob:b");
+    // What was renewed of it is over as well, at every couchwarden of the same secret, whatever it does.
+    let elsewhere = self::identity(&fake);
+    let renewed = elsewhere.renew(other.as_str().as_bytes()).await.unwrap();
+    let (renewed, again) = (renewed.unwrap(), later(&identity, "bob", "banana").await);
+    elsewhere.end_session(Some(other.as_str().as_bytes())).await;
+    for cookie in [&other, &renewed] {
+        assert!(by_cookie(&elsewhere, cookie).await.is_err());
+        let header = cookie.as_str().as_bytes();
+        assert_eq!(elsewhere.renew(header).await.unwrap(), None);
+        let restarted = self::identity(&fake);
+        assert!(by_cookie(&restarted, cookie).await.is_err());
+        assert_eq!(restarted.renew(header).await.unwrap(), None);
+    }
+    let other = again;
     // A cookie that is not ours, or none, ends nothing.
-    identity.end_session(Some(b"AuthSession=x"));
-    identity.end_session(None);
+    identity.end_session(Some(b"AuthSession=x")).await;
+    identity.end_session(None).await;
     assert!(by_cookie(&identity, &other).await.is_ok());
+}
+
+/// Renewed all the time, and however it is watched.
+#[tokio::test]
+async fn a_session_ends_when_it_has_lasted_longest() {
+    let fake = cast().await;
+    let identity = with_times(&fake, Duration::from_secs(2), Duration::from_secs(2));
+    let mut cookie = open(&identity, "bob", "banana").await;
+    let proof = by_cookie(&identity, &cookie).await.unwrap().proof;
+    let begun = std::time::Instant::now();
+    while let Some(renewed) = identity.renew(cookie.as_str().as_bytes()).await.unwrap() {
+        cookie = renewed;
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(
+        who(by_cookie(&identity, &cookie).await),
+        Err(Refusal::SessionEnded)
+    );
+    assert_eq!(identity.confirm(&proof).await.unwrap(), None);
+}
+
+/// Somebody else may have renewed it.
+#[tokio::test]
+async fn a_logout_by_a_cookie_that_has_expired_ends_its_session() {
+    let fake = cast().await;
+    let long = Duration::from_secs(600);
+    let identity = with_times(&fake, Duration::from_secs(2), long);
+    let cookie = open(&identity, "bob", "banana").await;
+    let header = cookie.as_str().as_bytes();
+    let mut stolen = identity.renew(header).await.unwrap().unwrap();
+    while identity.renew(header).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let header = stolen.as_str().as_bytes();
+        stolen = identity.renew(header).await.unwrap().unwrap();
+    }
+    assert!(by_cookie(&identity, &cookie).await.is_err());
+    assert!(by_cookie(&identity, &stolen).await.is_ok());
+    identity.end_session(Some(header)).await;
+    assert!(by_cookie(&identity, &stolen).await.is_err());
 }
 
 #[tokio::test]
@@ -350,6 +410,9 @@ async fn all_sessions_of_a_user_end_at_once() {
     assert!(by_cookie(&identity, &bobs).await.is_err());
     assert_eq!(identity.confirm(&proof).await.unwrap(), None);
     assert!(by_cookie(&identity, &ops).await.is_ok());
+    let elsewhere = self::identity(&fake);
+    assert!(by_cookie(&elsewhere, &bobs).await.is_err());
+    assert!(by_cookie(&elsewhere, &ops).await.is_ok());
     let again = later(&identity, "bob", "banana").await;
     assert!(by_cookie(&identity, &again).await.is_ok());
 }

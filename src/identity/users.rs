@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
+use tokio::sync::watch;
 
 use crate::caller::{Role, UserName};
 use crate::config;
@@ -25,10 +26,8 @@ use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
 
+use super::follow::{Follow, Source};
 use super::present::ANONYMOUS;
-use follow::Source;
-
-pub(super) use follow::Follow;
 
 /// How long a record is believed while nothing tells that it changed.
 const LIFE: Duration = Duration::from_secs(60);
@@ -104,7 +103,8 @@ pub(super) struct Users {
     nodes: Option<Source>,
     /// `_users`, if CouchDB vouches.
     users: Option<Source>,
-    follow: Follow,
+    /// Whom to tell of changes.
+    changed: watch::Sender<()>,
     records: Cache<UserName, Standing>,
     /// Counts the changes seen.
     epoch: AtomicU64,
@@ -123,11 +123,11 @@ impl Users {
             couch,
             nodes: nodes
                 .filter(|_| asks(config::Voucher::Nodes))
-                .map(Source::new),
+                .map(|db| Source::new(db, follow.fresh)),
             users: users
                 .filter(|_| asks(config::Voucher::CouchDb))
-                .map(Source::new),
-            follow,
+                .map(|db| Source::new(db, follow.fresh)),
+            changed: follow.changed,
             records: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(LIFE)
@@ -164,11 +164,10 @@ impl Users {
         found.map_err(|error: Arc<CouchError>| (*error).clone().into())
     }
 
-    /// The record as it is in CouchDB, or was a moment ago ([`Follow::fresh`]).
+    /// The record as it is in CouchDB, or was a moment ago.
     pub(super) async fn confirm(&self, name: &UserName) -> Result<Standing, Refusal> {
-        let sources = [&self.users, &self.nodes].into_iter().flatten();
-        let followed = |source: &Source| source.was_heard_within(self.follow.fresh);
-        if !sources.into_iter().all(followed) {
+        let mut sources = [&self.users, &self.nodes].into_iter().flatten();
+        if !sources.all(Source::is_fresh) {
             self.records.invalidate(name).await;
         }
         self.find(name).await

@@ -53,6 +53,7 @@ use crate::secret::Seal;
 use crate::session::Session;
 use crate::upstream::Upstream;
 
+use services::lists_databases;
 use sessions::{opens_session, session_answer};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -284,9 +285,17 @@ impl Pipeline {
         (judged, lease): (Option<String>, Option<Lease>),
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        if matches!(permit.plan(), Plan::Own) {
+        if matches!(permit.plan(), Plan::Own) || lists_databases(&permit.route().call) {
             return self.own(policy, permit, lease, intake).await;
         }
+        let intake = match &permit.route().call {
+            Call::Server(ServerCall::Replicate) => self.replicates_nothing_of_ours(intake).await?,
+            Call::Server(_)
+            | Call::Database { .. }
+            | Call::Node(_)
+            | Call::NodeSession
+            | Call::Warden(_) => intake,
+        };
         if let Some(nodes) = &self.nodes
             && let Some(gate) = nodes.gate(permit.route())
         {

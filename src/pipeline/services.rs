@@ -7,10 +7,12 @@ use crate::caller::Caller;
 use crate::filter::answer::Answer;
 use crate::filter::lease::Lease;
 use crate::identity::Recognised;
+use crate::inspect;
 use crate::intake::Intake;
+use crate::json::Value;
 use crate::policy::{Permit, Policy};
 use crate::refusal::Refusal;
-use crate::route::{Call, DbName, WardenCall};
+use crate::route::{Call, DbName, ServerCall, WardenCall, leads_to_own_database};
 
 impl Pipeline {
     /// Our own services.
@@ -32,6 +34,25 @@ impl Pipeline {
             Call::Warden(call) => self.warden(permit.caller(), call, lease, intake).await,
             Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
         }
+    }
+
+    /// Security: no replication is started that reads or writes what couchwarden keeps for itself
+    /// (`no_replication_names_the_database_of_couchwarden`).
+    pub(super) async fn replicates_nothing_of_ours(
+        &self,
+        intake: Intake,
+    ) -> Result<Intake, Refusal> {
+        let (intake, body) = self.whole(intake).await?;
+        let replication = inspect::value(&body)?;
+        let ends = ["source", "target"].map(|end| replication.get(end));
+        let ours = |end: &Value| {
+            let url = end.as_str().or_else(|| end.get("url")?.as_str());
+            url.is_some_and(leads_to_own_database)
+        };
+        if ends.into_iter().flatten().any(ours) {
+            return Err(Refusal::Forbidden("this database is couchwarden's own"));
+        }
+        Ok(intake.with_body(body, &self.limits))
     }
 
     async fn warden(
@@ -99,4 +120,9 @@ impl Pipeline {
             provisioning.logged_out(&recognised.caller).await;
         }
     }
+}
+
+/// Lists of databases are made here for everybody, since CouchDB's have our own one in them.
+pub(super) fn lists_databases(call: &Call) -> bool {
+    matches!(call, Call::Server(ServerCall::AllDbs | ServerCall::DbsInfo))
 }

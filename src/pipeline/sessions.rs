@@ -28,7 +28,8 @@ impl Pipeline {
         if method == Method::Delete {
             let jar = text(&intake, &COOKIE);
             self.logged_out(jar.as_deref(), intake.address).await;
-            let answer = self.session.logout(jar.as_deref().map(str::as_bytes));
+            let jar = jar.as_deref().map(str::as_bytes);
+            let answer = self.session.logout(jar).await;
             return Ok(session_answer(answer, cookie));
         }
         let content_type = text(&intake, &CONTENT_TYPE);

@@ -9,6 +9,8 @@ use std::ops::Range;
 use crate::json::Object;
 use crate::json::Value;
 
+use crate::route::name::is_own_database;
+
 use super::constant::Constant;
 use super::load::PolicySettings;
 use super::pattern::{Names, Reading, Template, Variable};
@@ -141,6 +143,15 @@ impl Draft {
                         file.mistake(
                             &text.at,
                             format!("`{}` can't be the name of a database", text.text),
+                        );
+                    }
+                    if pattern.literal().is_some_and(is_own_database) {
+                        file.mistake(
+                            &text.at,
+                            format!(
+                                "`{}` is the database of couchwarden itself, which no rule opens",
+                                text.text
+                            ),
                         );
                     }
                     databases.push(pattern);

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use crate::caller::Caller;
 use crate::json::FieldPath;
 use crate::route::Route;
+use crate::route::name::is_own_database;
 
 pub use change::keep_fields;
 pub use collate::collate;
@@ -174,6 +175,10 @@ impl Policy {
     }
 
     fn grants(&self, caller: &Caller, db: &str, interest: &Interest<'_>) -> Grants {
+        // What couchwarden keeps for itself is in no rule's reach.
+        if is_own_database(db) {
+            return Grants::default();
+        }
         if caller.is_administrator() && !self.binds_administrators {
             return Grants {
                 administrator: true,

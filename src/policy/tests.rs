@@ -14,7 +14,7 @@ use crate::caller::Role;
 use crate::caller::User;
 use crate::caller::UserName;
 use crate::json::Value;
-use crate::route::Route;
+use crate::route::{Call, DatabaseCall, DbName, DocId, Maintenance, Method, Query, Route};
 
 use super::{Lens, Plan, Policy, PolicySettings, Verdict};
 
@@ -188,6 +188,56 @@ fn wildcards_and_captures_never_reach_couchdbs_own_databases() {
         "404"
     );
     assert_eq!(says(&policy, &user("u", &[]), "GET", "/users/x"), "permit");
+}
+
+/// No request names it; should one, neither a wildcard nor a capture nor an administrator's right reaches it.
+#[test]
+fn nobody_is_permitted_anything_in_the_database_of_couchwarden() {
+    let policy = policy(
+        "[[rule]]\nname='r'\ndatabases=['*']\ncallers={everyone=true}\npermit=['read','write','changes','find','info','maintain','security']\n\
+         [[rule]]\nname='s'\ndatabases=['{db}']\ncallers={roles=['user_database:{db}']}\npermit=['read']\nadministrators=true\n",
+    );
+    let id = DocId::parse("x").unwrap();
+    let calls = [
+        (Method::Get, DatabaseCall::Itself),
+        (Method::Delete, DatabaseCall::Itself),
+        (Method::Get, DatabaseCall::Document(id.clone())),
+        (Method::Put, DatabaseCall::Document(id)),
+        (Method::Get, DatabaseCall::Changes),
+        (Method::Post, DatabaseCall::Find),
+        (Method::Post, DatabaseCall::BulkDocs),
+        (Method::Put, DatabaseCall::Security),
+        (Method::Post, DatabaseCall::Maintain(Maintenance::Purge)),
+    ];
+    let callers = [
+        Caller::Anonymous,
+        user("u", &["user_database:couchwarden"]),
+        administrator(),
+    ];
+    for caller in callers {
+        assert!(!policy.may_do_something(&caller, "couchwarden"));
+        assert!(policy.may_do_something(&caller, "couchwardens"));
+        for (method, call) in calls.clone() {
+            let call = Call::Database {
+                db: DbName::own(),
+                call,
+            };
+            let route = Route {
+                call,
+                method,
+                query: Query::default(),
+            };
+            let Verdict::Deny(denial) = policy.decide(&caller, route) else {
+                panic!("{caller:?} is not denied {method:?}");
+            };
+            let expected = if caller == Caller::Anonymous {
+                401
+            } else {
+                404
+            };
+            assert_eq!(denial.refusal.status(), expected);
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::caller::Caller;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::route::name::is_own_database;
 
 use super::Policy;
 use super::action::{Actions, Mask, REWRITE, Simple};
@@ -35,6 +36,11 @@ pub(super) fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict 
                 .db()
                 .map(crate::route::DbName::as_str)
                 .unwrap_or_default();
+            // Security: no route of a client's names it; should one, administrators are denied it too
+            // (`nobody_is_permitted_anything_in_the_database_of_couchwarden`).
+            if is_own_database(db) {
+                return deny(caller, Refusal::NoDatabase, None);
+            }
             let outcome = in_database(policy, caller, db, need, &route);
             let denied = matches!(
                 outcome,

@@ -216,6 +216,9 @@ impl Call {
         let db = match DbName::parse(first.text()) {
             // Names with an underscore are CouchDB's own.
             Err(_) if first.text().starts_with('_') => return Err(RouteError::UnknownEndpoint),
+            // Security: what couchwarden keeps for itself is nobody's, administrators included
+            // (`nobody_reaches_the_database_of_couchwarden`).
+            Ok(db) if db.is_own() => return Err(RouteError::UnknownEndpoint),
             db => db?,
         };
         Ok(Self::Database {
@@ -229,7 +232,10 @@ impl Call {
             [one] if one.text() == "provisioning" => Ok(Self::Warden(WardenCall::Provisioning)),
             [one, two] => match (one.text(), two.text()) {
                 ("provisioning", "events") => Ok(Self::Warden(WardenCall::ProvisioningEvents)),
-                ("voicemail", db) => Ok(Self::Warden(WardenCall::Voicemail(DbName::parse(db)?))),
+                ("voicemail", db) => match DbName::parse(db)? {
+                    db if db.is_own() => Err(RouteError::UnknownEndpoint),
+                    db => Ok(Self::Warden(WardenCall::Voicemail(db))),
+                },
                 _ => Err(RouteError::UnknownEndpoint),
             },
             _ => Err(RouteError::UnknownEndpoint),

@@ -5,7 +5,7 @@
 //! What is not in the enum is refused ([`RouteError::UnknownEndpoint`]).
 //!
 //! The first path segments `node` and `session` are ours: databases of these names can't be reached
-//! through couchwarden.
+//! through couchwarden. No more can `couchwarden`, in which we keep what is for us alone.
 //!
 //! Invariant: `parse(render(route)) == route`, and two spellings of one path give the same route or a
 //! refusal.
@@ -27,6 +27,7 @@ pub use method::Method;
 pub use name::{
     AttachmentName, DbName, DesignName, DocId, FunctionName, LocalId, NodeId, Rev, Text,
 };
+pub(crate) use path::leads_to_own_database;
 pub use query::{Query, QueryError};
 
 /// A request line that is understood.

@@ -20,6 +20,9 @@ const SYSTEM_DATABASES: [&str; 6] = [
     "_users",
 ];
 
+/// The database of couchwarden itself: what all couchwardens before one CouchDB must know.
+const OWN_DATABASE: &str = "couchwarden";
+
 /// The longest database name (`[couchdb] max_database_name_length`), in bytes.
 const MAX_DATABASE_NAME: usize = 238;
 
@@ -77,6 +80,16 @@ impl DbName {
         }
     }
 
+    /// The database of couchwarden itself, which is in no route of a client's.
+    pub(crate) fn own() -> Self {
+        Self(OWN_DATABASE.into())
+    }
+
+    /// Is it the database of couchwarden itself?
+    pub fn is_own(&self) -> bool {
+        is_own_database(&self.0)
+    }
+
     /// The decoded name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -104,6 +117,11 @@ impl DbName {
         matches!(groups.as_slice(), [32] | [8, 4, 4, 4, 12])
             && digits.all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
+}
+
+/// Is this the name of couchwarden's own database?
+pub fn is_own_database(name: &str) -> bool {
+    name == OWN_DATABASE
 }
 
 fn is_database_byte(byte: u8) -> bool {

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use super::RouteError;
+use super::name::is_own_database;
 
 /// A request target in origin form.
 pub(super) struct Target<'a> {
@@ -143,6 +144,23 @@ fn escaped(high: Option<u8>, low: Option<u8>) -> Result<u8, RouteError> {
     // CouchDB's words for it (chttpd:check_url_encoding).
     byte.and_then(|byte| u8::try_from(byte).ok())
         .ok_or(RouteError::Ambiguous("invalid_url_encoding"))
+}
+
+/// Does an end of a replication, a URL or a name, lead to couchwarden's own database? Whatever host it names: which
+/// addresses are CouchDB's can't be told from here.
+pub(crate) fn leads_to_own_database(end: &str) -> bool {
+    let path = end.split(['?', '#']).next().unwrap_or_default();
+    let last = path.split('/').rfind(|segment| !segment.is_empty());
+    // An escape that can't be read is nobody's name.
+    let Some(name) = last.and_then(|last| decode(last).ok()) else {
+        return false;
+    };
+    // CouchDB reads `shards/00000000-7fffffff/name.1234567890` as `name`.
+    let of_shard = name
+        .strip_prefix("shards/")
+        .and_then(|rest| rest.rsplit('/').next())
+        .map(|rest| rest.split('.').next().unwrap_or(rest));
+    is_own_database(of_shard.unwrap_or(&name))
 }
 
 #[cfg(test)]

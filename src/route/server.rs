@@ -5,7 +5,7 @@
 //!
 //! Invariant: a path with anything left over is refused.
 
-use super::name::{DbName, Text};
+use super::name::{DbName, Text, is_own_database};
 use super::path::{Segment, is_unreserved};
 use super::query::Names;
 use super::{ClusterNodeCall, Registry, RegistryCall, ReshardCall, RouteError, ServerCall};
@@ -275,6 +275,8 @@ impl ClusterNodeCall {
                 id if id.starts_with('_') && DbName::parse(id).is_err() => {
                     return Err(RouteError::UnknownEndpoint);
                 }
+                // Who could move or remove the shards of our own database would have it.
+                id if is_own_database(id) => return Err(RouteError::UnknownEndpoint),
                 id => RegistryCall::Entry(Text::parse(id)?),
             },
             _ => return Err(RouteError::UnknownEndpoint),

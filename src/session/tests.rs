@@ -152,7 +152,7 @@ async fn who_am_i_tells_what_couchdb_tells_and_no_more() {
 #[tokio::test]
 async fn a_logout_ends_the_cookie() {
     let (_fake, _, session) = start().await;
-    let answer = session.logout(None);
+    let answer = session.logout(None).await;
     assert_eq!(text(&answer), r#"{"ok":true}"#);
     assert!(
         answer

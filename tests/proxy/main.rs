@@ -63,6 +63,7 @@ mod races;
 mod related;
 mod replication;
 mod selectors;
+mod sessions;
 mod sizes;
 mod tags;
 mod tokens;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::{Claim, Cookies, Jar, SameSite, SetCookie, find};
 use crate::caller::UserName;
 use crate::config;
+use crate::identity::keys::Keys;
+use crate::identity::sessions::Session;
 use crate::secret::Secret;
 
 const NOW: u64 = 1_800_000_000;
@@ -16,6 +18,7 @@ fn cookies(secret: &str, previous: Option<&str>) -> Cookies {
         secret: Secret::new(secret),
         previous: previous.map(Secret::new),
         lifetime: Duration::from_secs(600),
+        longest: Duration::from_secs(7200),
     };
     Cookies::new(
         &settings,
@@ -29,7 +32,11 @@ fn cookies(secret: &str, previous: Option<&str>) -> Cookies {
 fn claim(name: &str) -> Claim {
     Claim {
         name: UserName::parse(name).unwrap(),
-        began: NOW * 1000,
+        session: Session {
+            id: [7; 16],
+            began: NOW * 1000,
+            longest: 7200,
+        },
         issued: NOW,
     }
 }
@@ -88,6 +95,7 @@ fn a_shorter_lifetime_holds_for_cookies_already_out() {
         secret: Secret::new("one"),
         previous: None,
         lifetime: Duration::from_secs(60),
+        longest: Duration::from_secs(7200),
     };
     let shorter = Cookies::new(
         &settings,
@@ -98,6 +106,71 @@ fn a_shorter_lifetime_holds_for_cookies_already_out() {
     );
     assert!(shorter.read(&set, NOW + 59).is_some());
     assert!(shorter.read(&set, NOW + 60).is_none());
+}
+
+#[test]
+fn no_cookie_outlives_its_session() {
+    let cookies = cookies("one", None);
+    let mut claim = claim("alice");
+    let over = NOW + 7200;
+    let mut renewals = 0;
+    while claim.issued < over {
+        let set = cookies.issue(&claim, b"hash");
+        let left = (over - claim.issued).min(600);
+        assert!(set.as_str().contains(&format!("; Max-Age={left};")));
+        let ticket = cookies.read(&value(&set), claim.issued).unwrap();
+        assert_eq!(ticket.claim, claim);
+        assert!(cookies.read(&value(&set), over).is_none());
+        // It is renewed until it lives as long as its session.
+        let due = (claim.issued..over).find(|at| cookies.is_due(&ticket, *at));
+        assert_eq!(due.is_some(), left == 600 && claim.issued + 600 < over);
+        claim.issued = due.unwrap_or(over);
+        renewals += 1;
+    }
+    assert!(renewals > 20);
+    // What nobody has issued: a cookie that would live on.
+    claim.issued = over - 1;
+    claim.session.longest = 9000;
+    let set = value(&cookies.issue(&claim, b"hash"));
+    assert!(cookies.read(&set, over - 1).is_some());
+    assert!(cookies.read(&set, over).is_none());
+}
+
+#[test]
+fn a_cookie_of_the_release_before_is_read_and_renewed() {
+    let settings = config::Session {
+        secret: Secret::new("one"),
+        previous: None,
+        lifetime: Duration::from_secs(600),
+        longest: Duration::from_secs(7200),
+    };
+    let keys = Keys::new(&settings, "session");
+    let old = |name: &str, began: u64| {
+        let mut bytes = vec![2];
+        bytes.extend(began.to_be_bytes());
+        bytes.extend(NOW.to_be_bytes());
+        bytes.extend(600_u32.to_be_bytes());
+        bytes.extend(keys.digest(0, b"hash"));
+        bytes.extend(name.as_bytes());
+        URL_SAFE_NO_PAD.encode(keys.sign(bytes)).into_bytes()
+    };
+    let cookies = cookies("one", None);
+    let session = |value: &[u8]| cookies.read(value, NOW).unwrap().claim.session;
+    let ticket = cookies.read(&old("alice", NOW * 1000), NOW).unwrap();
+    assert!(cookies.is_of(&ticket, b"hash"));
+    assert_eq!(ticket.claim.session.over(), NOW + 7200);
+    // All its cookies are of one session, and that is nobody else's.
+    let renewed = value(&cookies.issue(&ticket.claim, b"hash"));
+    assert_eq!(session(&renewed), ticket.claim.session);
+    for (name, began) in [("bob", NOW * 1000), ("alice", NOW * 1000 - 1)] {
+        assert_ne!(session(&old(name, began)).id, ticket.claim.session.id);
+    }
+    assert!(cookies.read(&old("alice", NOW * 1000), NOW + 600).is_none());
+    assert!(
+        cookies
+            .read(&old("alice", (NOW - 7200) * 1000), NOW)
+            .is_none()
+    );
 }
 
 #[test]
@@ -174,7 +247,7 @@ proptest! {
     #[test]
     fn names_come_through(name in "[a-zäöü:@ .]{1,30}") {
         if let Ok(name) = UserName::parse(&name) {
-            let claim = Claim { name, began: NOW, issued: NOW };
+            let claim = Claim { name, ..claim("x") };
             let cookies = cookies("one", None);
             let ticket = cookies.read(&value(&cookies.issue(&claim, b"")), NOW).unwrap();
             prop_assert_eq!(ticket.claim, claim);

@@ -14,6 +14,7 @@ fn session(secret: &str, previous: Option<&str>) -> config::Session {
         secret: Secret::new(secret),
         previous: previous.map(Secret::new),
         lifetime: Duration::from_secs(600),
+        longest: Duration::from_secs(12 * 3600),
     }
 }
 

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Follow, Standing, Users, Voucher};
+use super::{Standing, Users, Voucher};
 use crate::caller::{Role, UserName};
 use crate::config;
 use crate::couch::fake::Fake;
+use crate::identity::follow::Follow;
 use crate::route::DbName;
 
 fn users(fake: &Fake) -> Users {
@@ -147,7 +148,7 @@ async fn who_waits_is_told_of_a_change_after_it_can_be_seen() {
     let fake = Fake::start().await;
     fake.user("bob", "x", r#"["old"]"#);
     let users = users(&fake);
-    let mut changed = users.follow.changed.subscribe();
+    let mut changed = users.changed.subscribe();
     let story = async {
         // Both databases are followed from now on.
         tokio::time::sleep(Duration::from_millis(100)).await;

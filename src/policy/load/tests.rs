@@ -188,6 +188,12 @@ fn a_rule_that_says_nothing_or_what_it_cannot_keep_is_a_mistake() {
         &["a.toml:3: `Db` can't be the name of a database"],
     );
     alone(
+        &rule(&format!(
+            "databases = ['couchwarden']\n{all}forbid = ['read']\n"
+        )),
+        &["a.toml:3: `couchwarden` is the database of couchwarden itself, which no rule opens"],
+    );
+    alone(
         &rule(&format!("databases = []\n{all}permit = ['read']\n")),
         &["a.toml:3: `databases` names none"],
     );

@@ -85,3 +85,29 @@ fn the_slash_of_an_id_may_be_escaped() {
         );
     }
 }
+
+#[test]
+fn an_end_of_a_replication_leads_to_its_last_segment() {
+    for end in [
+        "couchwarden",
+        "couchwarden/",
+        "http://h/couchwarden",
+        "http://a:b@h:1/x/couchwarden/?y=z",
+        "https://h/%63ouchwarde%6E#x",
+        "http://h/shards%2F00000000-7fffffff%2Fcouchwarden.1796055646",
+    ] {
+        assert!(leads_to_own_database(end), "{end}");
+    }
+    for end in [
+        "",
+        "/",
+        "couchwardens",
+        "http://h/couchwarden/x",
+        "http://h/x%2Fcouchwarden",
+        "http://h/x?couchwarden",
+        "http://h/%zz",
+        "http://h/shards%2F00000000-7fffffff%2Fx.1796055646",
+    ] {
+        assert!(!leads_to_own_database(end), "{end}");
+    }
+}

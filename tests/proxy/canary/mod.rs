@@ -20,7 +20,7 @@ use serde_json::Value;
 use self::ground::{CALLERS, Ground};
 
 pub(crate) use self::ground::Names;
-pub(crate) use self::routes::{Probe, probes};
+pub(crate) use self::routes::{Probe, endpoints, probes};
 use crate::support::{Answer, Ask, Kept};
 
 /// Leaks that are known and not closed yet: who, which endpoint, what. It must be empty.

@@ -258,6 +258,10 @@ fn errand(seen: &Seen) -> Option<Vec<Step>> {
         let document = json!({ "_id": format!("org.couchdb.user:{name}"), "_rev": "1-a", "name": name, "type": "user", "roles": roles_of(name) });
         return Some(plain(200, &document.to_string()));
     }
+    // This CouchDB keeps no ends of sessions.
+    if path == "/couchwarden" || path.starts_with("/couchwarden/") {
+        return Some(plain(403, r#"{"error":"forbidden","reason":"told"}"#));
+    }
     if path == "/_node/_local/_config/vhosts" {
         return Some(plain(200, "{}"));
     }
