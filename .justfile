@@ -7,6 +7,9 @@ test:
 # The same tests against a real CouchDB: just live http://admin:pass@127.0.0.1:5984
 live url:
     COUCHDB_URL={{url}} cargo test
+# Views and finds of many documents while all of them are written: just moments http://admin:pass@127.0.0.1:5984
+moments url rows="100000" seconds="60":
+    COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
 # Speed: the JSON filter and the decision.
 bench:
     cargo bench

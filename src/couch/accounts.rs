@@ -147,8 +147,13 @@ impl Couch {
         wait: Option<Duration>,
     ) -> Result<Changes, CouchError> {
         let wait = wait.map(|wait| wait.as_millis().to_string());
-        let most = CHANGES.to_string();
-        let mut query = vec![("since", since), ("limit", most.as_str())];
+        // Nobody looks at the sequences of rows, which are work to CouchDB.
+        let limit = CHANGES.to_string();
+        let mut query = vec![
+            ("since", since),
+            ("limit", limit.as_str()),
+            ("seq_interval", limit.as_str()),
+        ];
         if let Some(wait) = &wait {
             query.extend([("feed", "longpoll"), ("timeout", wait.as_str())]);
         }

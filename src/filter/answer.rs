@@ -15,6 +15,7 @@ use crate::filter::ask::Asker;
 use crate::filter::head;
 use crate::filter::layout::Layout;
 use crate::filter::lease::Lease;
+use crate::filter::meanwhile::Meanwhile;
 use crate::filter::pages::Part;
 use crate::filter::stream::{Recipe, Rows};
 use crate::json::{Object, Value};
@@ -163,12 +164,21 @@ pub(crate) async fn rows_answer(
     part: Part,
     recipe: Recipe,
 ) -> Result<Answer, Refusal> {
-    let upstream = first(&asker, part).await?;
     let events = recipe.layout == Layout::Events;
-    let rows = Rows::new(asker, recipe, upstream);
+    let rows = rows(asker, part, recipe).await?;
     let mut headers = head::filtered();
     headers.insert(CONTENT_TYPE, if events { EVENTS } else { JSON });
     Ok(Answer::of(StatusCode::OK, headers, rows.into_body()))
+}
+
+/// Asks for the first part of rows, and before it, where it matters, of what moment they are.
+pub(crate) async fn rows(asker: Arc<Asker>, part: Part, recipe: Recipe) -> Result<Rows, Refusal> {
+    let meanwhile = match recipe.judge.is_of_two_moments() {
+        true => Some(Meanwhile::begin(&asker.couch, &asker.db).await?),
+        false => None,
+    };
+    let upstream = first(&asker, part).await?;
+    Ok(Rows::new(asker, recipe, meanwhile, upstream))
 }
 
 /// Asks for the first part of an answer, which must be a `200`.

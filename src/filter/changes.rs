@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::filter::known::{Known, Wanted};
-use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see_elsewhere, show};
+use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see_id, show};
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Lens, Needs};
 use crate::secret::Seal;
@@ -190,7 +190,7 @@ impl ChangeRows {
             let winner = index == 0 && doc_rev.is_none_or(|doc_rev| doc_rev == rev);
             let wanted = wanted(id, &rev);
             let sight = match (self.rows.needs_document(), &doc) {
-                (Needs::Nothing | Needs::Id, _) => see_elsewhere(&self.rows, id, known),
+                (Needs::Nothing | Needs::Id, _) => see_id(&self.rows, id),
                 (Needs::Document, Some(doc)) if winner => judge(&self.rows, id, doc, known),
                 (Needs::Document, Some(_) | None) => judge_wanted(&self.rows, id, &wanted, known),
             };

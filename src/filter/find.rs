@@ -15,10 +15,13 @@ use crate::filter::stream::Recipe;
 use crate::filter::window::Window;
 use crate::inspect;
 use crate::inspect::find::Find;
-use crate::json::Value;
-use crate::policy::Lens;
+use crate::json::{Object, Value};
+use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::secret::Seal;
+
+/// The largest page where documents are judged: it is asked for again where one of them changes meanwhile.
+const LARGEST_PAGE: u64 = 200;
 
 /// Documents that match the client's selector and that he may see.
 pub(crate) async fn find(
@@ -28,7 +31,7 @@ pub(crate) async fn find(
     body: Bytes,
 ) -> Result<Answer, Refusal> {
     let Find {
-        query,
+        mut query,
         limit,
         skip,
         bookmark,
@@ -52,13 +55,15 @@ pub(crate) async fn find(
         skip,
         left: Some(limit),
     };
-    let size = limit.saturating_add(skip).max(1);
+    let most = largest_page(&lens, &mut query);
+    let size = limit.saturating_add(skip).clamp(1, most);
     let pages = FindPages {
         query,
         parameters,
         bookmark,
         consumed,
         size,
+        most,
     };
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
@@ -76,4 +81,19 @@ pub(crate) async fn find(
         lease: None,
     };
     rows_answer(Arc::new(asker), part, recipe).await
+}
+
+/// How large a page may be where documents are judged, which is then of the newest index.
+fn largest_page(lens: &Lens, query: &mut Object) -> u64 {
+    match lens.needs_document() {
+        Needs::Document => {
+            // Security: what an old index has seen is not what is judged.
+            // (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
+            for name in ["stale", "update", "stable"] {
+                query.remove(name);
+            }
+            LARGEST_PAGE
+        }
+        Needs::Nothing | Needs::Id => u64::MAX,
+    }
 }

@@ -113,6 +113,8 @@ async fn prepare_view(
     if lens.needs_document() != Needs::Nothing {
         // Security: a row of yesterday must not be judged by the document of today.
         (query.stale, query.update, query.stable) = (None, None, None);
+        // Rows that have one key and one document in common stand together.
+        query.sorted = None;
     }
     // What is outside the pin is refused before CouchDB is asked for anything.
     inspect::view::narrow(query.clone(), lens)?;

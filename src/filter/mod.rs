@@ -28,6 +28,7 @@ pub(crate) mod unjudged;
 pub(crate) mod writes;
 
 mod accept;
+mod again;
 mod bookmark;
 mod changes;
 mod document;
@@ -36,6 +37,7 @@ mod exact;
 mod known;
 mod layout;
 mod leaves;
+mod meanwhile;
 mod multipart;
 mod offline;
 mod pages;

@@ -207,6 +207,8 @@ pub(crate) struct FindPages {
     pub(crate) consumed: u64,
     /// `limit` of the page that is being read.
     pub(crate) size: u64,
+    /// The largest page.
+    pub(crate) most: u64,
 }
 
 impl FindPages {
@@ -240,7 +242,8 @@ impl FindPages {
         self.size = self
             .size
             .saturating_mul(2)
-            .clamp(needed.max(1), LARGEST_PAGE.max(needed));
+            .clamp(needed.max(1), LARGEST_PAGE.max(needed))
+            .min(self.most);
         Some(self.ask())
     }
 }

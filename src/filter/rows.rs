@@ -5,15 +5,15 @@
 
 use crate::filter::bookmark::Bookmarks;
 use crate::filter::changes::ChangeRows;
-use crate::filter::known::Known;
+use crate::filter::known::{Known, Wanted};
 use crate::filter::leaves::OpenRevs;
 use crate::filter::locals::LocalRows;
 use crate::filter::project::Projection;
 use crate::filter::reduce::Groups;
-use crate::filter::sight::{Piece, Seen, Sight, see, see_elsewhere, show};
+use crate::filter::sight::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
 use crate::filter::views::ViewRows;
 use crate::json::{JsonError, Member, Row, Value, elements, members, string};
-use crate::policy::Lens;
+use crate::policy::{Lens, Needs};
 
 /// Judges and writes the rows of one answer.
 #[derive(Debug)]
@@ -105,6 +105,46 @@ impl Judge {
             | Self::BulkGet(_)
             | Self::OpenRevs(_) => false,
         }
+    }
+
+    /// Whether the index that rows come from may have seen another version than the one that they are judged by.
+    pub(crate) fn is_of_two_moments(&self) -> bool {
+        match self {
+            Self::View(rows) => rows.lens.needs_document() == Needs::Document,
+            Self::Find(rows) => rows.lens.needs_document() == Needs::Document,
+            // Each row is judged by the revision that it names, or by no document at all.
+            Self::Documents(_)
+            | Self::Locals(_)
+            | Self::Reduce(_)
+            | Self::Changes(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => false,
+        }
+    }
+
+    /// The id of the document that such a row is judged by, which is noted as wanted where the row does not hold it.
+    pub(crate) fn source(&self, row: Row<'_>, known: &mut Known) -> Result<String, JsonError> {
+        let name = match self {
+            Self::Find(_) => "_id",
+            Self::View(_)
+            | Self::Documents(_)
+            | Self::Locals(_)
+            | Self::Reduce(_)
+            | Self::Changes(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => "id",
+        };
+        for member in row.members() {
+            let member = member?;
+            if member.key == name {
+                let id = string(member.value)?.into_owned();
+                if let Self::View(_) = self {
+                    known.look(Wanted::Winner(id.clone()));
+                }
+                return Ok(id);
+            }
+        }
+        Err(JsonError::Expected("the id of a row"))
     }
 
     /// Whether a row says something without its document.
@@ -239,7 +279,7 @@ impl DocumentRows {
                 if docs {
                     out.extend_from_slice(b",\"doc\":null");
                 }
-                as_seen(&see_elsewhere(&self.lens, &name, known))
+                as_seen(&self.see(&name, value.value, known)?)
             }
         };
         match seen {
@@ -254,6 +294,25 @@ impl DocumentRows {
             }
         }
         Ok(seen)
+    }
+}
+
+impl DocumentRows {
+    /// Judges a document that is not in the row.
+    ///
+    /// Security: by the revision that the row names; the winner may be another one by now.
+    /// (`a_row_of_a_tombstone_is_judged_by_that_tombstone`)
+    fn see(&self, id: &str, value: &[u8], known: &mut Known) -> Result<Sight, JsonError> {
+        match self.lens.needs_document() {
+            Needs::Nothing | Needs::Id => Ok(see_id(&self.lens, id)),
+            Needs::Document => {
+                let value = Value::parse(value)?;
+                let rev = value.get("rev").and_then(Value::as_str);
+                let rev = rev.ok_or(JsonError::Expected("the revision of a row"))?;
+                let wanted = Wanted::Revision(id.to_owned(), rev.to_owned());
+                Ok(judge_wanted(&self.lens, id, &wanted, known))
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
 use crate::body::{Body, Cut, boxed};
-use crate::filter::answer::{Answer, first};
+use crate::filter::answer::{Answer, rows};
 use crate::filter::ask::Asker;
 use crate::filter::lists::Prepared;
 use crate::filter::stream::Rows;
@@ -76,11 +76,8 @@ impl Several {
 
     /// Asks for the first part of one answer.
     async fn begin(&mut self, prepared: Prepared) -> Result<(), Refusal> {
-        let rows = match prepared {
-            Some((part, recipe)) => {
-                let upstream = first(&self.asker, part).await?;
-                Some(Rows::new(Arc::clone(&self.asker), recipe, upstream))
-            }
+        let next = match prepared {
+            Some((part, recipe)) => Some(rows(Arc::clone(&self.asker), part, recipe).await?),
             None => None,
         };
         let before: &[u8] = if self.answered == 0 {
@@ -90,10 +87,10 @@ impl Several {
         };
         self.out.extend_from_slice(before);
         self.answered += 1;
-        if rows.is_none() {
+        if next.is_none() {
             self.out.extend_from_slice(NOTHING);
         }
-        self.current = rows;
+        self.current = next;
         Ok(())
     }
 }

@@ -147,15 +147,8 @@ pub(crate) fn see(
     })
 }
 
-/// Judges a document that is not in the row: by its id if that is enough, else by its winner.
-pub(crate) fn see_elsewhere(lens: &Lens, id: &str, known: &mut Known) -> Sight {
-    match lens.needs_document() {
-        Needs::Nothing | Needs::Id => see_id(lens, id),
-        Needs::Document => judge_wanted(lens, id, &Wanted::Winner(id.to_owned()), known),
-    }
-}
-
-fn see_id(lens: &Lens, id: &str) -> Sight {
+/// Judges by its id a document that is judged by nothing else.
+pub(crate) fn see_id(lens: &Lens, id: &str) -> Sight {
     match lens.judge(id, None) {
         Some(fields) => Sight::Visible(fields.into_owned()),
         None => Sight::Invisible,

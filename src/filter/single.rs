@@ -135,7 +135,7 @@ async fn open_revs(
         pulse: None,
         lease: None,
     };
-    let mut rows = Rows::new(Arc::new(asker), recipe, upstream);
+    let mut rows = Rows::new(Arc::new(asker), recipe, None, upstream);
     if all && !rows.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }

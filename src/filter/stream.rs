@@ -6,6 +6,7 @@
 //! the head has left is a [`Cut`], so that a partial answer never looks complete.
 
 mod ending;
+mod held;
 
 use std::mem;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::filter::emit::{Place, emit};
 use crate::filter::known::Known;
 use crate::filter::layout::Layout;
 use crate::filter::lease::Lease;
+use crate::filter::meanwhile::Meanwhile;
 use crate::filter::pages::{PageEnd, Pages};
 use crate::filter::pulse::Pulse;
 use crate::filter::rows::Judge;
@@ -31,6 +33,7 @@ use crate::filter::unread::{Unread, shows_a_leaf};
 use crate::filter::window::Window;
 use crate::json::{Event, JsonError, Row, Splitter};
 use ending::Sent;
+use held::{Held, Watch};
 
 /// How often a row may ask for further documents before it is given up.
 const ROUNDS: usize = 8;
@@ -48,7 +51,11 @@ pub(crate) struct Rows {
     end: PageEnd,
     known: Known,
     /// Rows that wait for a document, and all rows behind them.
-    held: Vec<Vec<u8>>,
+    held: Vec<Held>,
+    /// Where rows and their documents are of two moments.
+    watch: Option<Watch>,
+    /// How many rows of the page lie behind the last one that was looked at.
+    passed: u64,
     /// Whose documents could not be read in their rows.
     unread: Vec<String>,
     /// What a feed does while there is nothing to show.
@@ -83,8 +90,13 @@ pub(crate) struct Recipe {
 }
 
 impl Rows {
-    /// `upstream` is the answer to the first part.
-    pub(crate) fn new(asker: Arc<Asker>, recipe: Recipe, upstream: Answered) -> Self {
+    /// `upstream` is the answer to the first part; `meanwhile` has begun before it was asked for.
+    pub(crate) fn new(
+        asker: Arc<Asker>,
+        recipe: Recipe,
+        meanwhile: Option<Meanwhile>,
+        upstream: Answered,
+    ) -> Self {
         let Recipe {
             pages,
             judge,
@@ -106,6 +118,8 @@ impl Rows {
             end: PageEnd::default(),
             known: Known::default(),
             held: Vec::new(),
+            watch: meanwhile.map(Watch::new),
+            passed: 0,
             unread: Vec::new(),
             pulse,
             lease,
@@ -173,6 +187,9 @@ impl Rows {
                     return Ok(());
                 };
                 self.splitter.push(&data);
+                if self.watch.is_some() {
+                    self.gather(data.len()).await?;
+                }
                 self.read().await
             }
             None => {
@@ -213,13 +230,16 @@ impl Rows {
                 return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
             }
         }
+        if self.watch.is_some() && !self.held.is_empty() {
+            self.learn().await?;
+            self.renew().await?;
+            self.settle().map_err(|error| broken(&error))?;
+        }
         for _ in 0..ROUNDS {
             if !self.known.is_waiting() {
                 break;
             }
-            for (wanted, document) in self.asker.read(self.known.take_missing()).await? {
-                self.known.learn(wanted, document);
-            }
+            self.learn().await?;
             self.settle().map_err(|error| broken(&error))?;
         }
         if self.known.is_waiting() {
@@ -231,6 +251,17 @@ impl Rows {
         }
         if let Some(pulse) = &mut self.pulse {
             pulse.heard(self.shown > before);
+        }
+        Ok(())
+    }
+
+    /// Reads what rows wait for.
+    async fn learn(&mut self) -> Result<(), Cut> {
+        let missing = self.known.take_missing();
+        if !missing.is_empty() {
+            for (wanted, document) in self.asker.read(missing).await? {
+                self.known.learn(wanted, document);
+            }
         }
         Ok(())
     }
@@ -252,6 +283,8 @@ impl Rows {
             known: &mut self.known,
             end: &mut self.end,
             held: &mut self.held,
+            watch: self.watch.as_mut(),
+            passed: &mut self.passed,
             window: &mut self.window,
             shown: &mut self.shown,
             out: &mut self.out,
@@ -270,7 +303,7 @@ impl Rows {
                     }
                     match desk.judge.is_more_than_a_document() {
                         true => desk.row(Row::aside(&row))?,
-                        false => desk.end.rows += 1,
+                        false => desk.pass_over(),
                     }
                 }
                 Event::Member { key, value } => {
@@ -294,23 +327,28 @@ impl Rows {
 
     /// Judges again the rows that waited, in their order.
     fn settle(&mut self) -> Result<(), JsonError> {
-        for row in mem::take(&mut self.held) {
+        for held in mem::take(&mut self.held) {
             if !self.held.is_empty() {
-                self.held.push(row);
+                self.held.push(held);
                 continue;
             }
             if self.window.is_full() {
                 continue;
             }
+            let Some(row) = &held.row else {
+                self.passed += held.stands_for;
+                continue;
+            };
             let mut place = Place {
                 layout: self.layout,
                 shown: &mut self.shown,
             };
             let (known, out) = (&mut self.known, &mut self.out);
-            let aside = Row::aside(&row);
+            let aside = Row::aside(row);
             let window = &mut self.window;
-            if emit(&mut self.judge, aside, known, &mut place, window, out)? == Seen::Later {
-                self.held.push(row);
+            match emit(&mut self.judge, aside, known, &mut place, window, out)? {
+                Seen::Later => self.held.push(held),
+                Seen::Shown | Seen::Hidden => self.passed += held.stands_for,
             }
         }
         if self.window.is_full() && self.held.is_empty() {
@@ -333,6 +371,10 @@ impl Rows {
             self.state = State::Done;
             return Ok(());
         };
+        self.passed = 0;
+        if let Some(watch) = &mut self.watch {
+            watch.turn();
+        }
         let answer = self.asker.ask(part).await.map_err(|_| Cut::Upstream)?;
         if answer.status() != http::StatusCode::OK {
             return Err(Cut::Upstream);
@@ -351,7 +393,9 @@ struct Desk<'r> {
     judge: &'r mut Judge,
     known: &'r mut Known,
     end: &'r mut PageEnd,
-    held: &'r mut Vec<Vec<u8>>,
+    held: &'r mut Vec<Held>,
+    watch: Option<&'r mut Watch>,
+    passed: &'r mut u64,
     window: &'r mut Window,
     shown: &'r mut u64,
     out: &'r mut Vec<u8>,
@@ -367,8 +411,12 @@ impl Desk<'_> {
         if self.window.is_full() {
             return Ok(());
         }
+        if let Some(watch) = &mut self.watch {
+            self.held.push(watch.hold(row, self.judge, self.known)?);
+            return Ok(());
+        }
         if !self.held.is_empty() {
-            self.held.push(row.bytes().to_vec());
+            self.held.push(Held::row(row));
             // Noted now, so that one round of reading serves the whole chunk.
             let mark = self.out.len();
             self.judge.row(row, self.known, self.out)?;
@@ -380,10 +428,22 @@ impl Desk<'_> {
             shown: self.shown,
         };
         let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
-        if emit(judge, row, known, &mut place, window, self.out)? == Seen::Later {
-            self.held.push(row.bytes().to_vec());
+        match emit(judge, row, known, &mut place, window, self.out)? {
+            Seen::Later => self.held.push(Held::row(row)),
+            Seen::Shown | Seen::Hidden => *self.passed += 1,
         }
         Ok(())
+    }
+
+    /// A row that is not looked at.
+    fn pass_over(&mut self) {
+        self.end.rows += 1;
+        if !self.window.is_full() {
+            match self.held.last_mut() {
+                Some(held) => held.stands_for += 1,
+                None => *self.passed += 1,
+            }
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod journeys;
 mod leaves;
 mod lies;
 mod locals;
+mod moments;
 mod multipart;
 mod nodes;
 mod nodes_corners;

@@ -122,7 +122,7 @@ impl Rows {
                 last.map(|last| ("last_seq", last))
             }
             (Judge::Find(rows), Pages::Find(pages)) => {
-                let consumed = pages.consumed.saturating_add(self.end.rows);
+                let consumed = pages.consumed.saturating_add(self.passed);
                 Some(("bookmark", rows.bookmarks.seal(&pages.bookmark, consumed)))
             }
             (

@@ -1,0 +1,255 @@
+//! Rows that wait, and what becomes of those whose documents have changed since CouchDB wrote them.
+//!
+//! Where rows and documents are of two moments, all rows of a batch wait: their documents are read, then what has
+//! changed since the rows were asked for, and what has changed is asked for again.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Rows, broken};
+use crate::body::Cut;
+use crate::filter::again::{self, Means, RowPlace};
+use crate::filter::known::Known;
+use crate::filter::meanwhile::{Meanwhile, Moment};
+use crate::filter::pages::Pages;
+use crate::filter::rows::{Judge, ListRow};
+use crate::filter::tail::Tail;
+use crate::json::{JsonError, Row, members, string};
+
+/// How many bytes of rows are judged together, and how long they wait for more.
+const BATCH: usize = 16 * 1024;
+const PATIENCE: Duration = Duration::from_millis(3);
+/// Documents that are found are judged page by page, if that is not longer.
+const PAGE: usize = 1024 * 1024;
+const PATIENCE_OF_PAGE: Duration = Duration::from_secs(1);
+/// How often a page is asked for again.
+const ATTEMPTS: usize = 4;
+
+/// A row that waits.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// None, if it has been left out.
+    pub(super) row: Option<Vec<u8>>,
+    /// How many rows of CouchDB's page it stands for.
+    pub(super) stands_for: u64,
+    /// The document that it is judged by, where that is watched.
+    id: String,
+    /// When it was asked for.
+    asked: Moment,
+    /// How many rows with its key and its document stand before it.
+    before: u64,
+}
+
+impl Held {
+    pub(super) fn row(row: Row<'_>) -> Self {
+        Self {
+            row: Some(row.bytes().to_vec()),
+            stands_for: 1,
+            id: String::new(),
+            asked: Moment::default(),
+            before: 0,
+        }
+    }
+}
+
+/// What is known of the moments of rows.
+#[derive(Debug)]
+pub(super) struct Watch {
+    meanwhile: Meanwhile,
+    /// When the page was asked for that is being read.
+    asked: Moment,
+    /// The last rows with one key and one document.
+    tail: Option<Tail>,
+}
+
+impl Watch {
+    pub(super) fn new(meanwhile: Meanwhile) -> Self {
+        Self {
+            asked: meanwhile.now(),
+            meanwhile,
+            tail: None,
+        }
+    }
+
+    /// A row waits, and so does its document where the row does not hold it.
+    pub(super) fn hold(
+        &mut self,
+        row: Row<'_>,
+        judge: &Judge,
+        known: &mut Known,
+    ) -> Result<Held, JsonError> {
+        let id = judge.source(row, known)?;
+        if judge.is_more_than_a_document() {
+            self.tail = Tail::with(self.tail.take(), row)?;
+        }
+        let rows = self.tail.as_ref().map_or(1, Tail::rows);
+        Ok(Held {
+            id,
+            asked: self.asked,
+            before: rows.saturating_sub(1),
+            ..Held::row(row)
+        })
+    }
+
+    /// The next page is asked for.
+    pub(super) fn turn(&mut self) {
+        self.asked = self.meanwhile.now();
+    }
+}
+
+impl Rows {
+    /// Waits a moment for more rows: each batch costs CouchDB two requests.
+    pub(super) async fn gather(&mut self, mut bytes: usize) -> Result<(), Cut> {
+        let (most, patience) = match self.pages {
+            Pages::Find(_) => (PAGE, PATIENCE_OF_PAGE),
+            Pages::Single | Pages::Lists(_) | Pages::Changes(_) => (BATCH, PATIENCE),
+        };
+        let until = Instant::now() + patience;
+        while let (Some(upstream), true) = (&mut self.upstream, bytes < most) {
+            match timeout_at(until, upstream.frame()).await {
+                Ok(Some(frame)) => {
+                    let data = frame?.into_data().unwrap_or_default();
+                    bytes = bytes.saturating_add(data.len());
+                    self.splitter.push(&data);
+                }
+                Ok(None) => self.upstream = None,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes new rows for those whose documents have changed since the page was asked for, or leaves them out.
+    pub(super) async fn renew(&mut self) -> Result<(), Cut> {
+        let Self {
+            asker,
+            judge,
+            known,
+            held,
+            pages,
+            watch,
+            passed,
+            upstream,
+            end,
+            ..
+        } = self;
+        let (Some(watch), Some(lens)) = (watch, judge.documents()) else {
+            return Err(broken(&JsonError::Expected("rows with documents")));
+        };
+        let means = Means { asker, lens };
+        let meanwhile = &mut watch.meanwhile;
+        again::catch_up(asker, meanwhile).await?;
+        let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
+        if !held.iter().any(changed) {
+            return Ok(());
+        }
+        match pages {
+            Pages::Lists(pages) => {
+                let places = take_places(held, changed).map_err(|error| broken(&error))?;
+                let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+                let found = again::places(means, &pages.current, &places, meanwhile, known).await?;
+                for (first, rows) in ranges.into_iter().zip(found) {
+                    let rows = rows.into_iter().flatten();
+                    for (held, row) in held.iter_mut().skip(first).zip(rows) {
+                        held.row = Some(row);
+                    }
+                }
+                Ok(())
+            }
+            Pages::Find(pages) => {
+                // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
+                // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
+                let is_whole = *passed == 0 && upstream.is_none();
+                for _ in 0..if is_whole { ATTEMPTS } else { 0 } {
+                    let asked = meanwhile.now();
+                    let Some(page) = again::page(means, pages.ask(), PAGE).await? else {
+                        break;
+                    };
+                    again::catch_up(asker, meanwhile).await?;
+                    *held = found_again(page.documents, asked).map_err(|error| broken(&error))?;
+                    *end = page.end;
+                    if !leave_out(held, meanwhile) {
+                        return Ok(());
+                    }
+                }
+                leave_out(held, meanwhile);
+                Ok(())
+            }
+            Pages::Single | Pages::Changes(_) => {
+                leave_out(held, meanwhile);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Leaves out what has changed; whether there was any.
+fn leave_out(held: &mut [Held], meanwhile: &Meanwhile) -> bool {
+    let mut any = false;
+    for held in held {
+        if meanwhile.has_changed(&held.id, held.asked) {
+            held.row = None;
+            any = true;
+        }
+    }
+    any
+}
+
+fn found_again(documents: Vec<Option<Vec<u8>>>, asked: Moment) -> Result<Vec<Held>, JsonError> {
+    let held = documents.into_iter().map(|row| {
+        let id = row.as_deref().map(id_of).transpose()?;
+        Ok(Held {
+            row,
+            stands_for: 1,
+            id: id.unwrap_or_default(),
+            asked,
+            before: 0,
+        })
+    });
+    held.collect()
+}
+
+fn id_of(document: &[u8]) -> Result<String, JsonError> {
+    for member in members(document) {
+        let member = member?;
+        if member.key == "_id" {
+            return Ok(string(member.value)?.into_owned());
+        }
+    }
+    Err(JsonError::Expected("the id of a document"))
+}
+
+/// Leaves changed rows of a view out, and tells where they stood: the index of the first one, and its place.
+fn take_places(
+    held: &mut [Held],
+    changed: impl Fn(&Held) -> bool,
+) -> Result<Vec<(usize, RowPlace)>, JsonError> {
+    let mut places: Vec<(usize, RowPlace)> = Vec::new();
+    for (at, held) in held.iter_mut().enumerate() {
+        if !changed(held) {
+            continue;
+        }
+        let Some(row) = held.row.take() else { continue };
+        let key = ListRow::read(Row::aside(&row))?.key.unwrap_or_default();
+        let key = String::from_utf8_lossy(key).into_owned();
+        if let Some((first, place)) = places.last_mut()
+            && place.id == held.id
+            && held.before > 0
+            && place.before.saturating_add(place.count) == held.before
+            && usize::try_from(place.count).is_ok_and(|count| first.saturating_add(count) == at)
+        {
+            place.count = place.count.saturating_add(1);
+            continue;
+        }
+        let place = RowPlace {
+            id: held.id.clone(),
+            key,
+            before: held.before,
+            count: 1,
+        };
+        places.push((at, place));
+    }
+    Ok(places)
+}
