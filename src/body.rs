@@ -9,6 +9,7 @@ pub use arriving::{Arriving, Left};
 
 use crate::refusal::{Limit, Refusal};
 use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use std::future::Future as _;
@@ -109,6 +110,36 @@ impl Idle {
 /// and the connection goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sound;
+
+/// A body that holds something until it has ended.
+pub(crate) fn keeping<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
+    boxed(Keeping { body, _kept: kept })
+}
+
+struct Keeping<T> {
+    body: Body,
+    _kept: T,
+}
+
+impl<T: Unpin> http_body::Body for Keeping<T> {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// No bytes at all.
 pub fn empty() -> Body {

@@ -1,5 +1,5 @@
-//! How much memory requests may take, over all of them: bodies that are read whole, what is derived from them, and
-//! what is read from CouchDB in order to judge them.
+//! How much memory requests may take, over all of them and for each caller: bodies that are read whole, what is
+//! derived from them, and what is read from CouchDB in order to judge them.
 //!
 //! Invariant: what JSON will take once it is parsed is counted before it is parsed, and given back when the last one
 //! who holds it lets go.
@@ -7,20 +7,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::refusal::{Limit, Refusal};
+use crate::refusal::{Limit, Refusal, Shared};
+use crate::shares::{Capacity, Full, Held, Holder, Holdings};
 
 /// What is counted at once; the rest of a body is counted with its next bytes.
 const UNIT: usize = 1024;
 /// Until a body takes more than this, it is not counted: long ones must not keep short ones out.
 const FREE: usize = 64 * UNIT;
 
-/// The budget of one start of the program.
+/// The budget of one start of the program, or of one request, which counts to whom the request counts to.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    units: Arc<Semaphore>,
-    most: usize,
+    units: Arc<Capacity>,
+    holdings: Option<Arc<Holdings>>,
 }
 
 /// What one body, or something that was derived from a request, has of it.
@@ -28,15 +28,18 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     weight: usize,
-    held: Option<OwnedSemaphorePermit>,
+    held: Option<Held>,
 }
 
 /// Why something can't be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRoom {
-    /// It takes more than there is for all.
-    #[error("it takes more memory than there is for all bodies")]
+    /// It takes more than one caller ever gets.
+    #[error("it takes more memory than there is for one caller")]
     Ever,
+    /// The caller holds too much.
+    #[error("the caller holds too much for it now")]
+    Share,
     /// Others hold too much.
     #[error("there is no memory left for it now")]
     Now,
@@ -46,19 +49,42 @@ impl From<NoRoom> for Refusal {
     fn from(reason: NoRoom) -> Self {
         match reason {
             NoRoom::Ever => Self::TooLarge(Limit::Body),
-            NoRoom::Now => Self::Unavailable(1),
+            NoRoom::Share => Full::Share.refusal(Shared::Bodies),
+            NoRoom::Now => Full::All.refusal(Shared::Bodies),
+        }
+    }
+}
+
+impl From<Full> for NoRoom {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Share => Self::Share,
+            Full::All => Self::Now,
         }
     }
 }
 
 impl Budget {
-    /// So many bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
-        let most = (bytes / UNIT).min(Semaphore::MAX_PERMITS);
+    /// So many bytes, and so many percent of them for one caller.
+    pub(crate) fn new(bytes: usize, percent: u8) -> Self {
         Self {
-            units: Arc::new(Semaphore::new(most)),
-            most,
+            units: Capacity::new(bytes / UNIT, percent),
+            holdings: None,
         }
+    }
+
+    /// The same budget for what this request needs.
+    pub(crate) fn of_request(&self, holdings: &Arc<Holdings>) -> Arc<Self> {
+        Arc::new(Self {
+            units: Arc::clone(&self.units),
+            holdings: Some(Arc::clone(holdings)),
+        })
+    }
+
+    /// Whom it counts to by now.
+    fn holder(&self) -> Holder {
+        let holdings = self.holdings.as_ref();
+        holdings.map_or(Holder::Many, |holdings| holdings.holder())
     }
 }
 
@@ -79,24 +105,17 @@ impl Share {
     /// Holds as much as this, whatever was held before. Where there is no room nothing changes.
     pub(crate) fn set(&mut self, weight: usize) -> Result<(), NoRoom> {
         let needed = weight.saturating_sub(FREE) / UNIT;
-        if needed > self.budget.most {
-            return Err(NoRoom::Ever);
-        }
-        let has = self
-            .held
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        if needed < has {
-            let rest = has.saturating_sub(needed);
-            drop(self.held.as_mut().and_then(|held| held.split(rest)));
-        } else if let Ok(more @ 1..) = u32::try_from(needed.saturating_sub(has)) {
-            let units = Arc::clone(&self.budget.units);
-            let more = units.try_acquire_many_owned(more);
-            let more = more.map_err(|_| NoRoom::Now)?;
-            match &mut self.held {
-                Some(held) => held.merge(more),
-                None => self.held = Some(more),
+        match &mut self.held {
+            None if needed == 0 => {}
+            None => {
+                let (units, holder) = (&self.budget.units, self.budget.holder());
+                if needed > units.most_of(&holder) {
+                    return Err(NoRoom::Ever);
+                }
+                self.held = Some(units.take(holder, needed)?);
             }
+            Some(held) if needed > held.most() => return Err(NoRoom::Ever),
+            Some(held) => held.set(needed)?,
         }
         self.weight = weight;
         Ok(())

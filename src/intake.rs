@@ -19,8 +19,10 @@ pub use inbound::Inbound;
 
 use crate::body::{self, Arriving, Cut};
 use crate::budget::Budget;
+use crate::caller::Caller;
 use crate::config::{Limits, Network};
-use crate::refusal::{Limit, Refusal};
+use crate::refusal::{Limit, Refusal, Shared};
+use crate::shares::{Capacity, ConnectionPlace, Full, Holder, Holdings};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, HeaderName};
 use http::request::Parts;
@@ -42,6 +44,8 @@ pub struct Peer {
     pub tls: bool,
     /// The server name of the TLS handshake.
     pub server_name: Option<Arc<str>>,
+    /// The place that the connection takes, unless a trusted proxy brings many callers by it.
+    pub(crate) place: Option<Arc<ConnectionPlace>>,
 }
 
 /// What accepting a request needs from the configuration.
@@ -50,9 +54,13 @@ pub struct Door {
     limits: Limits,
     names: Vec<String>,
     trusted: Vec<Network>,
+    /// Whose addresses stand for many: the trusted ones, and those that are said to be shared.
+    many: Vec<Network>,
     run: u32,
     requests: AtomicU64,
-    budget: Arc<Budget>,
+    budget: Budget,
+    streams: Arc<Capacity>,
+    feeds: Arc<Capacity>,
 }
 
 /// A request with exactly one meaning.
@@ -78,11 +86,13 @@ pub struct Intake {
     pub version: Version,
     /// For the log, and for CouchDB's.
     pub request_id: String,
+    /// What it holds of what all share.
+    pub(crate) holdings: Arc<Holdings>,
 }
 
 impl Door {
     /// A door for one start of the program.
-    pub fn new(limits: &Limits, names: &[String], trusted: &[Network]) -> Self {
+    pub fn new(limits: &Limits, names: &[String], trusted: &[Network], shared: &[Network]) -> Self {
         let mut run = [0; 4];
         // Request ids are names, not secrets: without randomness they are merely the same after a restart.
         let _ = aws_lc_rs::rand::fill(&mut run);
@@ -90,10 +100,28 @@ impl Door {
             limits: *limits,
             names: names.to_vec(),
             trusted: trusted.to_vec(),
+            many: [trusted, shared].concat(),
             run: u32::from_ne_bytes(run),
             requests: AtomicU64::new(0),
-            budget: Arc::new(Budget::new(limits.bodies)),
+            budget: Budget::new(limits.bodies, limits.shares.bodies),
+            streams: Capacity::new(limits.streams, limits.shares.streams),
+            feeds: Capacity::new(limits.feeds, limits.shares.feeds),
         }
+    }
+
+    /// Lets a request in that may be one of many on its connection.
+    pub(crate) fn begin(&self, intake: &Intake) -> Result<(), Refusal> {
+        if intake.version != Version::HTTP_2 {
+            return Ok(());
+        }
+        let taken = intake.holdings.take(&self.streams);
+        taken.map_err(|full| full.refusal(Shared::Streams))
+    }
+
+    /// Lets a request open a feed.
+    pub(crate) fn open_feed(&self, holdings: &Holdings) -> Result<(), Refusal> {
+        let taken = holdings.take(&self.feeds);
+        taken.map_err(|full| full.refusal(Shared::Feeds))
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -165,6 +193,8 @@ impl Intake {
         let headers = head::keep(&parts.headers)?;
         let gzip = head::is_gzip(&parts.headers.get_all(CONTENT_ENCODING))?;
         let has_body = matches!(method, "POST" | "PUT");
+        let address = door.client_address(parts, peer.address.ip());
+        let holdings = Holdings::new(holder(address, &door.many));
         let body = match raw.filter(|_| has_body) {
             Some(raw) => {
                 if declared.is_some_and(|declared| declared > limits.body as u64) {
@@ -172,7 +202,8 @@ impl Intake {
                 }
                 let streams = parts.version == Version::HTTP_2;
                 let shape = inbound::Shape { streams, gzip };
-                Inbound::new(raw, declared, limits, shape).counted(&door.budget)
+                Inbound::new(raw, declared, limits, shape)
+                    .counted(&door.budget.of_request(&holdings))
             }
             None => Inbound::empty(),
         };
@@ -182,12 +213,27 @@ impl Intake {
             host,
             headers,
             body,
-            address: door.client_address(parts, peer.address.ip()),
+            address,
             version: parts.version,
             request_id: door.request_id(parts, trusted),
             tls: head::is_tls(parts, peer.tls, trusted),
             peer,
+            holdings,
         })
+    }
+
+    /// From now on what the request holds, its connection with it, counts to the caller's name, if they have one.
+    pub(crate) fn count_to(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(holder) = Holder::of(caller) else {
+            return Ok(());
+        };
+        let refused = |of| move |full: Full| full.refusal(of);
+        if let Some(place) = &self.peer.place {
+            let moved = place.hand_over(&holder);
+            moved.map_err(refused(Shared::Connections))?;
+        }
+        let moved = self.holdings.hand_over(&holder);
+        moved.map_err(refused(Shared::Streams))
     }
 
     /// The same request with another body, which is here as a whole.
@@ -203,6 +249,14 @@ impl Intake {
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// To whom it counts what comes from here; `many` are the networks whose addresses stand for many.
+pub(crate) fn holder(address: IpAddr, many: &[Network]) -> Holder {
+    if many.iter().any(|network| network.contains(address)) {
+        return Holder::Many;
+    }
+    Holder::at(address)
 }
 
 /// A connection that ended within the body, or a body that can't be read: the same to us, not to the log.

@@ -5,6 +5,7 @@ mod budget;
 pub mod caller;
 pub mod refusal;
 pub mod secret;
+mod shares;
 
 pub mod json;
 pub mod route;

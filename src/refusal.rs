@@ -61,6 +61,8 @@ pub enum Refusal {
     Misdirected,
     /// 429: too many attempts; the number of seconds to wait (`Retry-After`).
     TooMany(u32),
+    /// 429: this name or address has its share; of what, and the number of seconds to wait.
+    OverShare(Shared, u32),
     /// 408: the client was too slow with head or body.
     ClientSlow,
     /// 500: a fault of ours; the detail is in the log.
@@ -73,6 +75,19 @@ pub enum Refusal {
     Unavailable(u32),
     /// 504: CouchDB did not answer in time.
     UpstreamSlow,
+}
+
+/// What all callers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// Connections of clients.
+    Connections,
+    /// Requests over HTTP/2.
+    Streams,
+    /// Open feeds.
+    Feeds,
+    /// Memory for bodies.
+    Bodies,
 }
 
 /// The limit that a request has passed.
@@ -110,7 +125,7 @@ impl Refusal {
             Self::Range => 416,
             Self::Expectation => 417,
             Self::Misdirected => 421,
-            Self::TooMany(_) => 429,
+            Self::TooMany(_) | Self::OverShare(..) => 429,
             Self::TooLarge(Limit::Head) => 431,
             Self::Internal => 500,
             Self::NotImplemented(_) => 501,
@@ -144,7 +159,7 @@ impl Refusal {
             Self::Range => "requested_range_not_satisfiable",
             Self::Expectation => "expectation_failed",
             Self::Misdirected => "misdirected_request",
-            Self::TooMany(_) => "too_many_requests",
+            Self::TooMany(_) | Self::OverShare(..) => "too_many_requests",
             Self::Internal => "internal_server_error",
             Self::NotImplemented(_) => "not_implemented",
             Self::BadGateway(_) => "bad_gateway",
@@ -189,6 +204,10 @@ impl Refusal {
             Self::Expectation => "only `100-continue` may be expected",
             Self::Misdirected => "this server does not answer for that host",
             Self::TooMany(_) => "too many attempts, try again later",
+            Self::OverShare(Shared::Connections, _) => "you have too many connections open",
+            Self::OverShare(Shared::Streams, _) => "you have too many requests open",
+            Self::OverShare(Shared::Feeds, _) => "you have too many feeds open",
+            Self::OverShare(Shared::Bodies, _) => "you are sending too much at once",
             Self::Internal => "the request could not be judged",
             Self::Unavailable(_) => "no capacity now, try again later",
             Self::UpstreamSlow => "the database did not answer in time",
@@ -199,7 +218,7 @@ impl Refusal {
     pub fn advice(&self) -> Option<(&'static str, String)> {
         match self {
             Self::Method(allowed) => Some(("allow", (*allowed).to_owned())),
-            Self::TooMany(seconds) | Self::Unavailable(seconds) => {
+            Self::TooMany(seconds) | Self::OverShare(_, seconds) | Self::Unavailable(seconds) => {
                 Some(("retry-after", seconds.to_string()))
             }
             Self::BadRequest(_)

@@ -28,7 +28,7 @@ use crate::provision::Provisioning;
 use crate::rewrite::Rewrite;
 use crate::route::DbName;
 use crate::secret::Seal;
-use crate::server::{Server, ServerError};
+use crate::server::{Server, ServerError, fit_descriptors};
 use crate::session::Session;
 use crate::upstream::Upstream;
 
@@ -140,11 +140,17 @@ fn policy_files(directory: &Path) -> Result<Vec<(String, String)>, Vec<Mistake>>
 ///
 /// Whatever keeps it from starting; once it runs, requests fail one by one.
 pub async fn serve(
-    config: Config,
+    mut config: Config,
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), StartError> {
-    let server = Server::new(&config.listen, &config.limits)?;
+    config.limits = fit_descriptors(config.limits);
+    let server = Server::new(
+        &config.listen,
+        &config.limits,
+        &config.trusted,
+        &config.shared_networks,
+    )?;
     let pipeline = Arc::new(assemble(&config)?);
     let identity = Arc::clone(&pipeline.identity);
     let (watched, provisioning) = (Arc::clone(&pipeline), pipeline.provisioning.clone());
@@ -323,7 +329,12 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let nodes = nodes.map(Arc::new);
     let provisioning = provisioning(config, &couch, &identity, &policy, nodes.clone())?;
     Ok(Pipeline {
-        door: Door::new(&config.limits, &config.listen.names, &config.trusted),
+        door: Door::new(
+            &config.limits,
+            &config.listen.names,
+            &config.trusted,
+            &config.shared_networks,
+        ),
         cors: Cors::new(&config.cors),
         session: Session::new(Arc::clone(&identity)),
         identity,

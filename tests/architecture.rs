@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up; a module may name only modules of its own or lower layers.
 const LAYERS: &[&[&str]] = &[
     &["refusal", "caller", "secret"],
+    &["shares"],
     &["body", "budget"],
     &["route", "json"],
     &["policy"],

@@ -2,13 +2,11 @@
 //!
 //! Invariant: every default of the configuration stands in this file, in `limits` or in `tokens`.
 
-use super::limits::{count, limits};
+use super::limits::{count, limits, networks};
 use super::provisioning::provisioning;
 use super::raw::{At, Environment, Reader, Section};
 use super::tokens::tokens;
-use super::words::{
-    is_host, is_role, is_web_origin, parse_network, parse_origin, unusable_database,
-};
+use super::words::{is_host, is_role, is_web_origin, parse_origin, unusable_database};
 use super::{
     Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
     Session, Voucher,
@@ -60,7 +58,7 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
     let node = couchdb.as_ref().and_then(|couchdb| couchdb.nodes.first());
     let provisioning = provisioning(root.section("provisioning"), node, reader);
     let cors = cors(root.section("cors"), reader);
-    let limits = limits(root.section("limits"), reader);
+    let (limits, shared_networks) = limits(root.section("limits"), reader);
     let trusted = trusted(root.section("trusted"), reader);
     root.finish();
     let identity = identity?;
@@ -80,6 +78,7 @@ fn config(mut root: Section<'_>, reader: &Reader<'_>) -> Option<Config> {
         provisioning,
         cors,
         limits,
+        shared_networks,
         trusted,
     })
 }
@@ -353,19 +352,9 @@ fn cors(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<String> {
 }
 
 fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
-    let proxies = section.texts("proxies").unwrap_or_default();
+    let proxies = networks(section.texts("proxies"), reader);
     section.finish();
-    let mut networks = Vec::new();
-    for proxy in proxies {
-        match parse_network(&proxy.value) {
-            Some(network) => networks.push(network),
-            None => {
-                let message = format!("`{}` is not an address or range", proxy.value);
-                reader.mistake(proxy.place, message);
-            }
-        }
-    }
-    networks
+    proxies
 }
 
 pub(super) fn values(said: Vec<At<String>>) -> Vec<String> {

@@ -47,6 +47,8 @@ pub struct Config {
     pub cors: Vec<String>,
     /// What a request may cost.
     pub limits: Limits,
+    /// Networks whose addresses each stand for many clients: none has a share of its own.
+    pub shared_networks: Vec<Network>,
     /// Proxies before us whose `X-Forwarded-For`, `-Host`, `-Proto` and request ids are believed.
     pub trusted: Vec<Network>,
 }
@@ -242,12 +244,22 @@ pub struct Limits {
     pub fields: usize,
     /// Connections at the same time.
     pub connections: usize,
+    /// Requests over HTTP/2 at the same time, over all connections.
+    pub streams: usize,
+    /// Open feeds at the same time.
+    pub feeds: usize,
+    /// How much of that one name or address gets.
+    pub shares: SharePercents,
     /// For the TLS handshake.
     pub handshake_time: Duration,
     /// For a request head, and for a connection without requests.
     pub head_time: Duration,
     /// Between bytes of a request body.
     pub body_idle: Duration,
+    /// Bytes in a second that a request body brings at least.
+    pub body_rate: usize,
+    /// How long it may bring less.
+    pub body_rate_after: Duration,
     /// Between bytes that a client takes from us.
     pub write_idle: Duration,
     /// To connect to CouchDB.
@@ -264,6 +276,19 @@ pub struct Limits {
     pub upstream_keep: Duration,
     /// For requests in flight when we are told to stop.
     pub grace: Duration,
+}
+
+/// How much of what the others leave one name or address gets, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharePercents {
+    /// Of [`Limits::connections`].
+    pub connections: u8,
+    /// Of [`Limits::streams`].
+    pub streams: u8,
+    /// Of [`Limits::feeds`].
+    pub feeds: u8,
+    /// Of [`Limits::bodies`].
+    pub bodies: u8,
 }
 
 /// A range of addresses: `10.0.0.0/8`, `::1`.

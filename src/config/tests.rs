@@ -255,6 +255,35 @@ fn a_network_knows_its_addresses() {
 }
 
 #[test]
+fn shares_are_configured_and_their_mistakes_told() {
+    let limits = read(SMALLEST).unwrap().limits;
+    let shares = limits.shares;
+    assert_eq!((shares.connections, shares.bodies), (50, 25));
+    assert_eq!(
+        (limits.body_rate, limits.body_rate_after.as_secs()),
+        (1024, 30)
+    );
+    let with = |section: &str| format!("{SMALLEST}[limits]\n{section}");
+    let text = "shares = { connections = 100, feeds = 1 }\nshared_networks = [\"192.0.2.0/24\"]\nbody_rate = \"2KiB\"\n\
+                body_rate_after = \"1m\"\nstreams = 7\nfeeds = 8\n";
+    let config = read(&with(text)).unwrap();
+    let shares = config.limits.shares;
+    assert_eq!(
+        (shares.connections, shares.streams, shares.feeds),
+        (100, 25, 1)
+    );
+    assert_eq!((config.limits.streams, config.limits.feeds), (7, 8));
+    assert_eq!(config.shared_networks.len(), 1);
+    let text = "shared_networks = [\"192.0.2.0/33\"]\n[limits.shares]\nconnections = 0\nstreams = 101\nbody = 1\n";
+    insta::assert_snapshot!(mistakes(&with(text)), @r"
+    14: `192.0.2.0/33` is not an address or range
+    16: `limits.shares.connections` is 1 to 100 percent
+    17: `limits.shares.streams` is 1 to 100 percent
+    18: unknown key `limits.shares.body`
+    ");
+}
+
+#[test]
 fn provisioning_has_its_own_section_and_its_own_mistakes() {
     assert!(read(SMALLEST).unwrap().provisioning.is_none());
     let with = |section: &str| format!("{SMALLEST}[provisioning]\n{section}");

@@ -57,7 +57,6 @@ use users::{Standing, Users};
 
 pub(crate) use confirm::Proof;
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
-pub(crate) use throttle::network;
 
 /// How long a failed attempt takes at least, so that its time does not tell whether the name exists.
 const FAILURE_FLOOR: Duration = Duration::from_millis(400);

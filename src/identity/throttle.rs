@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::caller::UserName;
 use crate::config;
 use crate::refusal::Refusal;
+use crate::shares::network;
 
 /// One address may fail this many times as often as one address with one name.
 const NAMES: u32 = 10;
@@ -121,17 +122,6 @@ impl Throttle {
             .as_secs()
             .saturating_add(1);
         Err(Refusal::TooMany(u32::try_from(wait).unwrap_or(u32::MAX)))
-    }
-}
-
-/// Who has one IPv6 address has all of its /64.
-pub(crate) fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
-        }
     }
 }
 

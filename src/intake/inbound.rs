@@ -18,10 +18,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// After the first idle time has been used up, a client must have sent this many bytes a second on
-/// average, else one byte now and then would hold a connection for ever.
-const MIN_BYTES_PER_SECOND: u32 = 512;
-
 /// How a body arrives.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
@@ -56,12 +52,19 @@ struct Flow {
     share: Option<Share>,
 }
 
-/// How long a client may keep us waiting, at once and in all.
+/// How long a client may keep us waiting: at once, over the whole body, and by what it has sent of late. Without the
+/// last, one that has sent a lot could hold what it takes for hours.
 struct Patience {
     idle: Idle,
-    limit: Duration,
+    /// Bytes in a second.
+    rate: u64,
+    /// How long it may be slower.
+    after: Duration,
     since: Option<Instant>,
     waited: Duration,
+    /// Of that, what it has not earned back since; never less than nothing, and no more than this.
+    debt: Duration,
+    most_debt: Duration,
 }
 
 impl Inbound {
@@ -99,9 +102,12 @@ impl Inbound {
             given: 0,
             patience: Patience {
                 idle: Idle::new(limits.body_idle),
-                limit: limits.body_idle,
+                rate: limits.body_rate.max(1) as u64,
+                after: limits.body_rate_after,
                 since: None,
                 waited: Duration::ZERO,
+                debt: Duration::ZERO,
+                most_debt: limits.body_rate_after.max(limits.body_idle),
             },
             meter: Arc::clone(&meter),
             share: None,
@@ -211,7 +217,8 @@ impl Flow {
         loop {
             match Pin::new(&mut self.raw).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.patience.moved();
+                    let length = frame.data_ref().map_or(0, Bytes::len);
+                    self.patience.moved(length as u64);
                     // Security: trailers could add a header after the check (leaks A14).
                     let Ok(data) = frame.into_data() else {
                         continue;
@@ -322,21 +329,30 @@ impl std::fmt::Debug for Flow {
 }
 
 impl Patience {
-    fn moved(&mut self) {
+    /// So many bytes have come.
+    fn moved(&mut self, bytes: u64) {
         self.idle.moved();
         if let Some(since) = self.since.take() {
-            self.waited += since.elapsed();
+            let waited = since.elapsed();
+            self.waited += waited;
+            self.debt += waited;
         }
+        self.debt = self.debt.saturating_sub(self.earned(bytes));
     }
 
     fn poll_exhausted(&mut self, cx: &mut Context<'_>, received: u64) -> Poll<()> {
         if self.since.is_none() {
             self.since = Some(Instant::now());
-            let earned = Duration::from_secs(received / u64::from(MIN_BYTES_PER_SECOND));
-            if self.waited > self.limit + earned {
+            let slow = self.waited > self.after && self.waited > self.earned(received);
+            if slow || self.debt > self.most_debt {
                 return Poll::Ready(());
             }
         }
         self.idle.poll_expired(cx)
+    }
+
+    /// The time that so many bytes may take.
+    fn earned(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.rate)
     }
 }

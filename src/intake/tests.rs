@@ -3,8 +3,10 @@
 use super::{Door, Inbound, Intake, Peer, inbound::Shape};
 use crate::body::{self, Body, Cut};
 use crate::budget::Budget;
+use crate::caller::UserName;
 use crate::config::{Config, Limits};
-use crate::refusal::{Limit, Refusal};
+use crate::refusal::{Limit, Refusal, Shared};
+use crate::shares::{Holder, Holdings};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 use http::Request;
@@ -21,6 +23,7 @@ fn peer() -> Peer {
         address: "10.0.0.1:4000".parse().unwrap(),
         tls: true,
         server_name: None,
+        place: None,
     }
 }
 
@@ -31,7 +34,7 @@ fn accept(request: &Request<()>, trusted: &str) -> Result<Intake, Refusal> {
          directory='p'\n[trusted]\nproxies=[{trusted}]\n"
     );
     let config = Config::parse(&text, Path::new("x")).unwrap();
-    let door = Door::new(&config.limits, &[], &config.trusted);
+    let door = Door::new(&config.limits, &[], &config.trusted, &[]);
     let (parts, ()) = request.clone().into_parts();
     Intake::from_parts(&parts, None, Some(0), peer(), &door)
 }
@@ -136,7 +139,7 @@ fn only_trusted_proxies_say_what_they_were_asked_for() {
 #[test]
 fn request_ids_differ() {
     let request = Request::get("/").header("host", "h").body(()).unwrap();
-    let door = Door::new(&Limits::default(), &[], &[]);
+    let door = Door::new(&Limits::default(), &[], &[], &[]);
     let ids = [0, 1].map(|_| {
         let (parts, ()) = request.clone().into_parts();
         Intake::from_parts(&parts, None, Some(0), peer(), &door)
@@ -227,6 +230,44 @@ async fn a_client_that_drips_is_too_slow() {
     assert!(start.elapsed() <= Duration::from_secs(60));
 }
 
+/// A body of these first bytes and then so many each second, that never ends; how long it was waited for.
+async fn seconds_of(first: usize, then: usize, every: u64) -> u64 {
+    let drops = stream::unfold(first, move |bytes| async move {
+        if bytes != first {
+            tokio::time::sleep(Duration::from_secs(every)).await;
+        }
+        Some((Ok(Frame::data(vec![b'x'; bytes].into())), then))
+    });
+    let limits = Limits::default();
+    let shape = Shape {
+        streams: false,
+        gzip: false,
+    };
+    let raw = body::boxed(StreamBody::new(Box::pin(drops)));
+    let body = Inbound::new(raw, None, &limits, shape);
+    let start = tokio::time::Instant::now();
+    let hour = Duration::from_secs(3600);
+    let refused = tokio::time::timeout(hour, body.collect(limits.body)).await;
+    assert!(matches!(refused, Err(_) | Ok(Err(Refusal::ClientSlow))));
+    start.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_below_one_kibibyte_a_second_is_ended_after_half_a_minute() {
+    assert!((30..=32).contains(&seconds_of(1, 500, 1).await));
+    assert!((30..=40).contains(&seconds_of(1, 1000, 8).await));
+    assert!((30..=60).contains(&seconds_of(10, 1, 29).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_quick_earns_no_hours() {
+    assert!(seconds_of(50 << 20, 1, 20).await <= 60);
+    assert!(seconds_of(50 << 20, 512, 1).await <= 90);
+    // Who stalls for a moment now and then goes on.
+    assert_eq!(seconds_of(1 << 20, 64 << 10, 25).await, 3600);
+    assert_eq!(seconds_of(1, 1100, 1).await, 3600);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_for_us_is_not_slow() {
     let raw = pieces(vec!["a".into(), "b".into()]);
@@ -260,7 +301,7 @@ proptest! {
 
 #[tokio::test]
 async fn bodies_that_are_read_whole_share_a_budget() {
-    let budget = Arc::new(Budget::new(1 << 20));
+    let budget = Arc::new(Budget::new(1 << 20, 25));
     let body = |text: String| {
         let limits = Limits::default();
         let shape = Shape {
@@ -280,4 +321,92 @@ async fn bodies_that_are_read_whole_share_a_budget() {
     body("x".repeat(10_000)).await.unwrap();
     drop(one);
     body("x".repeat(700_000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_holds_more_than_a_share_of_the_budget() {
+    let budget = Budget::new(1 << 20, 25);
+    let body = |holder: &Holder, length: usize| {
+        let limits = Limits::default();
+        let shape = Shape {
+            streams: false,
+            gzip: false,
+        };
+        let raw = pieces(vec!["x".repeat(length).into()]);
+        let budget = budget.of_request(&Holdings::new(holder.clone()));
+        let body = Inbound::new(raw, None, &limits, shape);
+        body.counted(&budget).collect(limits.body)
+    };
+    let name = |name: &str| Holder::Name(UserName::parse(name).unwrap());
+    let attacker = name("attacker");
+    let mut held = Vec::new();
+    let refused = loop {
+        match body(&attacker, 120_000).await {
+            Ok(body) => held.push(body),
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!(refused, Refusal::OverShare(Shared::Bodies, 1));
+    assert!((2..=6).contains(&held.len()), "{}", held.len());
+    assert_eq!(
+        body(&attacker, 400_000).await,
+        Err(Refusal::TooLarge(Limit::Body))
+    );
+    // By another name, and by an address.
+    let other = body(&name("other"), 200_000).await.unwrap();
+    let address = Holder::at("10.0.0.1".parse().unwrap());
+    body(&address, 150_000).await.unwrap();
+    drop((held, other));
+    body(&attacker, 300_000).await.unwrap();
+}
+
+#[test]
+fn what_comes_by_trusted_proxies_counts_to_the_address_that_they_name() {
+    let request = |forwarded: &str| {
+        Request::get("/")
+            .header("host", "h")
+            .header("x-forwarded-for", forwarded)
+            .body(())
+            .unwrap()
+    };
+    let holder = |forwarded, trusted| {
+        let intake = accept(&request(forwarded), trusted).unwrap();
+        intake.holdings.holder()
+    };
+    let at = |address: &str| Holder::at(address.parse().unwrap());
+    assert_eq!(holder("6.6.6.6", ""), at("10.0.0.1"));
+    assert_eq!(holder("6.6.6.6", "'10.0.0.0/8'"), at("6.6.6.6"));
+    assert_eq!(holder("2001:db8::7", "'10.0.0.0/8'"), at("2001:db8::8"));
+    assert_eq!(holder("x", "'10.0.0.0/8'"), Holder::Many);
+}
+
+#[test]
+fn a_feed_and_a_stream_come_back_with_their_request() {
+    let limits = Limits {
+        streams: 4,
+        feeds: 4,
+        ..Limits::default()
+    };
+    let door = Door::new(&limits, &[], &[], &[]);
+    let begin = || {
+        let request = Request::get("/").header("host", "h").body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
+        parts.version = http::Version::HTTP_2;
+        Intake::from_parts(&parts, None, Some(0), peer(), &door).unwrap()
+    };
+    let one = begin();
+    door.begin(&one).unwrap();
+    assert_eq!(
+        door.begin(&begin()),
+        Err(Refusal::OverShare(Shared::Streams, 1))
+    );
+    door.open_feed(&one.holdings).unwrap();
+    let two = begin();
+    assert_eq!(
+        door.open_feed(&two.holdings),
+        Err(Refusal::OverShare(Shared::Feeds, 10))
+    );
+    drop(one);
+    door.begin(&two).unwrap();
+    door.open_feed(&two.holdings).unwrap();
 }

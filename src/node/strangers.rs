@@ -10,8 +10,8 @@ use std::time::Duration;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use crate::identity::network;
 use crate::refusal::Refusal;
+use crate::shares::network;
 
 const WINDOW: Duration = Duration::from_secs(3600);
 

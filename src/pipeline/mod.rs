@@ -26,7 +26,7 @@ use http::header::{
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
-use crate::body::{Arriving, Body, Sound, empty};
+use crate::body::{Arriving, Body, Sound, empty, keeping};
 use crate::caller::Caller;
 use crate::config::Limits;
 use crate::cors::Cors;
@@ -124,6 +124,7 @@ impl Pipeline {
         let origin = intake.header(&ORIGIN).map(str::to_owned);
         let scheme = if intake.tls { "https" } else { "http" };
         let here = format!("{scheme}://{}", intake.host);
+        let holdings = Arc::clone(&intake.holdings);
         let mut cookie = None;
         let answer = match self.journey(intake, &mut record, &mut cookie).await {
             Ok(answer) => answer,
@@ -136,7 +137,11 @@ impl Pipeline {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
         self.cors.dress(origin.as_deref(), response.headers_mut());
-        record.attach(response)
+        let response = record.attach(response);
+        match holdings.is_empty() {
+            true => response,
+            false => response.map(|body| keeping(body, holdings)),
+        }
     }
 
     /// The whole journey. Every stage is named here and nowhere else.
@@ -146,6 +151,7 @@ impl Pipeline {
         record: &mut Record,
         cookie: &mut Option<String>,
     ) -> Result<Answer, Refusal> {
+        self.door.begin(&intake)?;
         let route = self.route(&intake);
         if let Ok(route) = &route {
             record.kind(route.kind());
@@ -177,6 +183,7 @@ impl Pipeline {
         self.admit(&recognised, text(&intake, &AUTHORIZATION))
             .await?;
         let Recognised { caller, proof, .. } = recognised;
+        intake.count_to(&caller)?;
         record.caller(caller.name().unwrap_or_default());
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
@@ -184,6 +191,9 @@ impl Pipeline {
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
+        if permit.route().is_feed() {
+            self.door.open_feed(&intake.holdings)?;
+        }
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
         match Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await {
             // CouchDB says 401 to who is known and no administrator of the database; to log in anew would not help.

@@ -9,6 +9,7 @@ use super::target::Typed;
 use crate::body::{Arriving, Body, Sound};
 use crate::config::Limits;
 use crate::intake::Peer;
+use crate::shares::ConnectionPlace;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -25,6 +26,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+
+/// Where a client comes from, and the place that its connection takes.
+pub(super) type Arrival = (SocketAddr, Option<Arc<ConnectionPlace>>);
 
 /// Between memory for each slow reader and speed of large bodies (edge A4).
 const BUFFER: usize = 64 * 1024;
@@ -85,7 +89,7 @@ impl Settings {
 /// Serves one connection to its end.
 pub(super) async fn serve<H, F>(
     tcp: TcpStream,
-    address: SocketAddr,
+    arrival: Arrival,
     acceptor: Option<TlsAcceptor>,
     settings: Arc<Settings>,
     stopped: watch::Receiver<bool>,
@@ -97,13 +101,13 @@ pub(super) async fn serve<H, F>(
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "no delay");
     }
-    serve_io(tcp, address, acceptor, settings, stopped, handle).await;
+    serve_io(tcp, arrival, acceptor, settings, stopped, handle).await;
 }
 
 /// The same for any pair of ends, so that tests need no socket.
 pub(super) async fn serve_io<S, H, F>(
     io: S,
-    address: SocketAddr,
+    (address, place): Arrival,
     acceptor: Option<TlsAcceptor>,
     settings: Arc<Settings>,
     mut stopped: watch::Receiver<bool>,
@@ -118,6 +122,7 @@ pub(super) async fn serve_io<S, H, F>(
         address,
         tls: acceptor.is_some(),
         server_name: None,
+        place,
     };
     let Some(acceptor) = acceptor else {
         return serve_http1(socket, peer, &settings, stopped, handle).await;

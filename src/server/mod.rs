@@ -8,6 +8,7 @@
 
 pub mod cert;
 mod connection;
+mod descriptors;
 mod frames;
 mod hpack;
 mod socket;
@@ -17,14 +18,17 @@ mod target;
 mod tests;
 mod tls;
 
+pub use descriptors::fit_descriptors;
+
 use crate::body::{Arriving, Body};
-use crate::config::{Limits, Listen};
-use crate::intake::Peer;
+use crate::config::{Limits, Listen, Network};
+use crate::intake::{Peer, holder};
+use crate::shares::{Capacity, ConnectionPlace, Holder};
 use connection::Settings;
 use http::{Request, Response};
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,16 +36,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// How long accepting rests when the system has no descriptors left. Long enough for some to come back.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// The log tells at most so often that an address was refused.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// A server that is ready to run.
 #[derive(Clone)]
 pub struct Server {
     acceptor: Option<TlsAcceptor>,
     limits: Limits,
+    trusted: Vec<Network>,
+    shared: Vec<Network>,
 }
 
 /// Why a server can't run.
@@ -80,8 +90,14 @@ pub fn told_to_stop() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 }
 
 impl Server {
-    /// Reads the certificates, unless the listener is insecure.
-    pub fn new(listen: &Listen, limits: &Limits) -> Result<Self, ServerError> {
+    /// Reads the certificates, unless the listener is insecure. Connections from `trusted` proxies bring many callers,
+    /// and addresses of `shared` networks have many each.
+    pub fn new(
+        listen: &Listen,
+        limits: &Limits,
+        trusted: &[Network],
+        shared: &[Network],
+    ) -> Result<Self, ServerError> {
         // The first use of the generator takes tens of milliseconds; no client should wait for it.
         aws_lc_rs::rand::fill(&mut [0; 32]).map_err(|_| ServerError::Random)?;
         let acceptor = if listen.insecure {
@@ -93,6 +109,8 @@ impl Server {
         Ok(Self {
             acceptor,
             limits: *limits,
+            trusted: trusted.to_vec(),
+            shared: shared.to_vec(),
         })
     }
 
@@ -119,25 +137,31 @@ impl Server {
         }
         let (stopping, stopped) = watch::channel(false);
         let settings = Arc::new(Settings::new(&self.limits));
-        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let mut places = ConnectionPlaces::new(&self);
         let mut tasks = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
-            let (tcp, address, place) = tokio::select! {
+            let (tcp, address, free) = tokio::select! {
                 () = &mut stop => break,
                 Some(ended) = tasks.join_next() => {
                     note(&ended);
                     continue;
                 }
-                accepted = accept(&listener, &places) => accepted,
+                accepted = accept(&listener, &places.free) => accepted,
+            };
+            // Security: before the handshake, which costs more than all before it
+            // (`connections_of_one_address_keep_nobody_else_out`).
+            let place = free.and_then(|free| places.take(address.ip(), free));
+            let Some(place) = place else {
+                continue;
             };
             let acceptor = self.acceptor.clone();
             let (settings, stopped, handle) =
                 (Arc::clone(&settings), stopped.clone(), handle.clone());
             // Boxed, so that an idle connection costs what it needs and not what a handshake needs.
             tasks.spawn(Box::pin(async move {
-                connection::serve(tcp, address, acceptor, settings, stopped, handle).await;
-                drop(place);
+                let arrival = (address, Some(place));
+                connection::serve(tcp, arrival, acceptor, settings, stopped, handle).await;
             }));
         }
         drop(listener);
@@ -153,6 +177,61 @@ impl std::fmt::Debug for Server {
             .field("tls", &self.acceptor.is_some())
             .field("limits", &self.limits)
             .finish()
+    }
+}
+
+/// The places of connections.
+struct ConnectionPlaces {
+    /// As many permits as there are places: without one, nobody is accepted.
+    free: Arc<Semaphore>,
+    taken: Arc<Capacity>,
+    trusted: Vec<Network>,
+    shared: Vec<Network>,
+    /// When the log has told last that there was none.
+    told: Option<Instant>,
+}
+
+impl ConnectionPlaces {
+    fn new(server: &Server) -> Self {
+        let Limits {
+            connections,
+            shares,
+            ..
+        } = server.limits;
+        Self {
+            free: Arc::new(Semaphore::new(connections)),
+            taken: Capacity::new(connections, shares.connections),
+            trusted: server.trusted.clone(),
+            shared: server.shared.clone(),
+            told: None,
+        }
+    }
+
+    /// A place for a connection from this address, unless that has its share already.
+    fn take(
+        &mut self,
+        address: IpAddr,
+        free: OwnedSemaphorePermit,
+    ) -> Option<Arc<ConnectionPlace>> {
+        let taken = match holder(address, &self.trusted) {
+            Holder::Many => self
+                .taken
+                .take(Holder::Many, 1)
+                .map(ConnectionPlace::of_proxy),
+            Holder::Name(_) | Holder::Address(_) => {
+                let holder = holder(address, &self.shared);
+                self.taken.take(holder, 1).map(ConnectionPlace::of_client)
+            }
+        };
+        if let Ok(place) = taken {
+            return Some(Arc::new(place.with(free)));
+        }
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now - told >= TELL_AGAIN) {
+            self.told = Some(now);
+            tracing::warn!(%address, "refused: this address has its share of the connections");
+        }
+        None
     }
 }
 

@@ -1,7 +1,9 @@
 //! Certificates and the socket. Whole connections are in `tests/edge`.
 
+use super::descriptors::fit;
 use super::socket::Paced;
 use super::{cert, tls};
+use crate::config::Limits;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,26 @@ fn a_certificate_with_the_key_of_another_is_refused() {
     let ca = directory.path().join("ca.key");
     std::fs::copy(ca, directory.path().join("default.key")).unwrap();
     assert!(tls::server_config(directory.path()).is_err());
+}
+
+#[test]
+fn clients_never_take_the_descriptors_that_couchdb_needs() {
+    let limits = Limits::default();
+    let all = fit(&limits, 1 << 20);
+    assert_eq!(
+        (all.connections, all.streams),
+        (limits.connections, limits.streams)
+    );
+    for descriptors in [64, 256, 1024, 4096, 20_000] {
+        let fitted = fit(&limits, descriptors);
+        assert!(fitted.connections > 0 && fitted.streams > 0);
+        let left = descriptors - fitted.connections;
+        assert!(left > fitted.connections + fitted.streams, "{descriptors}");
+    }
+    let mut lopsided = limits;
+    lopsided.streams = 1_000_000;
+    let fitted = fit(&lopsided, 1024);
+    assert!(fitted.connections >= 1 && fitted.connections * 2 + fitted.streams <= 1024);
 }
 
 #[test]

@@ -99,7 +99,7 @@ async fn a_cut_answer_resets_its_stream() {
 #[tokio::test]
 async fn a_reset_without_error_does_not_complete_a_body() {
     let (collected, mut was_collected) = tokio::sync::mpsc::unbounded_channel();
-    let door = Arc::new(Door::new(&limits(), &[], &[]));
+    let door = Arc::new(Door::new(&limits(), &[], &[], &[]));
     let proxy = Proxy::start(limits(), move |request, peer| {
         let intake = Intake::accept(request, peer, &door).unwrap();
         let collected = collected.clone();

@@ -17,4 +17,5 @@ mod endings;
 mod frames;
 mod matrix;
 mod proxy;
+mod shares;
 mod upstream;

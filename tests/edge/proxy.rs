@@ -45,7 +45,7 @@ impl Proxy {
     pub(crate) async fn forwarding(upstream: SocketAddr) -> Self {
         let config = config(upstream);
         let client = Client::new(&config.couchdb, &limits()).unwrap();
-        let door = Arc::new(Door::new(&limits(), &config.listen.names, &[]));
+        let door = Arc::new(Door::new(&limits(), &config.listen.names, &[], &[]));
         Self::start(limits(), move |request, peer| {
             forward(request, peer, client.clone(), Arc::clone(&door))
         })
@@ -57,11 +57,25 @@ impl Proxy {
         H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
+        Self::with(limits, "", "", handle).await
+    }
+
+    /// The same with more about the listener, and more sections.
+    pub(crate) async fn with<H, F>(limits: Limits, listen: &str, more: &str, handle: H) -> Self
+    where
+        H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
         let directory = tempfile::tempdir().unwrap();
         server::cert::make(directory.path(), &["other.example".to_owned()]).unwrap();
-        let mut listen = config("127.0.0.1:1".parse().unwrap()).listen;
+        let Config {
+            mut listen,
+            trusted,
+            shared_networks,
+            ..
+        } = config_with("127.0.0.1:1".parse().unwrap(), listen, more);
         listen.certificates = directory.path().to_owned();
-        let server = Server::new(&listen, &limits).unwrap();
+        let server = Server::new(&listen, &limits, &trusted, &shared_networks).unwrap();
         let listener = server::bind(listen.address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -79,6 +93,18 @@ impl Proxy {
 
     /// A connection with this protocol chosen.
     pub(crate) async fn connect(&self, alpn: &[u8]) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.address).await.unwrap();
+        let stream = self.shake(tcp, alpn).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
+        stream
+    }
+
+    /// TLS over this connection.
+    pub(crate) async fn shake(
+        &self,
+        tcp: TcpStream,
+        alpn: &[u8],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         let authority = self.directory.path().join("ca.crt");
         roots
@@ -91,12 +117,9 @@ impl Proxy {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.to_vec()];
-        let tcp = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = connector.connect(name, tcp).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(alpn));
-        stream
+        connector.connect(name, tcp).await
     }
 
     /// Tells it to stop, and waits until it has.
@@ -107,10 +130,15 @@ impl Proxy {
 }
 
 pub(crate) fn config(upstream: SocketAddr) -> Config {
+    config_with(upstream, "", "")
+}
+
+fn config_with(upstream: SocketAddr, listen: &str, more: &str) -> Config {
     let text = format!(
         r#"
 [listen]
 address = "127.0.0.1:0"
+{listen}
 names = ["localhost", "127.0.0.1"]
 [couchdb]
 nodes = ["http://{upstream}"]
@@ -121,6 +149,7 @@ present = "service"
 secret = "0123456789abcdef"
 [policies]
 directory = "policies"
+{more}
 "#
     );
     Config::parse(&text, Path::new("couchwarden.toml")).unwrap()

@@ -65,6 +65,7 @@ mod related;
 mod replication;
 mod selectors;
 mod sessions;
+mod shares;
 mod sizes;
 mod tags;
 mod tokens;

@@ -95,7 +95,7 @@ async fn revisions_are_read_in_parts_where_together_they_are_too_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_takes_too_much_memory_is_refused() {
-    let world = World::with(RULES, "[limits]\nbodies = \"8MiB\"\n").await;
+    let world = World::with(RULES, "[limits]\nbodies = \"32MiB\"\n").await;
     world.database("notes", json!([])).await;
     let walt = world.as_("walt");
     let numbers = vec![0; 500_000];

@@ -4,6 +4,7 @@
 //! not among what `seen` tells.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -40,6 +41,7 @@ type Script = Arc<dyn Fn(&Seen) -> Vec<Step> + Send + Sync>;
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    given_up: Arc<AtomicUsize>,
 }
 
 /// A whole answer with its length.
@@ -96,15 +98,22 @@ impl Fake {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (script, log): (Script, _) = (Arc::new(script), Arc::clone(&seen));
+        let given_up = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&given_up);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, log) = (Arc::clone(&script), Arc::clone(&log));
+                let count = Arc::clone(&count);
                 tokio::spawn(async move {
-                    let _ = converse(stream, reads, script, log).await;
+                    let _ = converse(stream, reads, script, log, count).await;
                 });
             }
         });
-        Self { address, seen }
+        Self {
+            address,
+            seen,
+            given_up,
+        }
     }
 
     /// Nobody at all: the port is closed.
@@ -117,7 +126,13 @@ impl Fake {
         Self {
             address,
             seen: Arc::default(),
+            given_up: Arc::default(),
         }
+    }
+
+    /// How many answers that hang the other side has given up, errands aside.
+    pub(crate) fn given_up(&self) -> usize {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// What arrived, errands aside.
@@ -131,11 +146,14 @@ async fn converse(
     reads: Reads,
     script: Script,
     log: Arc<Mutex<Vec<Seen>>>,
+    given_up: Arc<AtomicUsize>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     while let Some(seen) = receive(&mut stream, reads, &mut buffer).await? {
-        let steps = match errand(&seen) {
+        let errand = errand(&seen);
+        let count = usize::from(errand.is_none());
+        let steps = match errand {
             Some(steps) => steps,
             None => {
                 log.lock().unwrap().push(seen.clone());
@@ -152,7 +170,8 @@ async fn converse(
                 Step::Close => return Ok(()),
                 Step::Hang => {
                     // Until the other side gives up.
-                    while stream.read(&mut [0; 64]).await? > 0 {}
+                    while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
+                    given_up.fetch_add(count, Ordering::Relaxed);
                     return Ok(());
                 }
             }

@@ -74,11 +74,23 @@ impl World {
 
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
     pub(crate) async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
-        let section = format!(
+        let section = Self::section_of(fake);
+        Self::run(section, "".into(), Cast::pretended(), policies, more).await
+    }
+
+    /// The same over plain HTTP.
+    pub(crate) async fn plain_before(fake: &Fake, policies: &str, more: &str) -> Self {
+        let section = format!("insecure = true\n{}", Self::section_of(fake));
+        let mut world = Self::run(section, "".into(), Cast::pretended(), policies, more).await;
+        world.plain = true;
+        world
+    }
+
+    fn section_of(fake: &Fake) -> String {
+        format!(
             "[couchdb]\nnodes = [\"http://{}\"]\nuser = \"warden\"\npassword = \"errands\"\npresent = \"proxy\"\nproxy_secret = \"shared\"\n",
             fake.address
-        );
-        Self::run(section, "".into(), Cast::pretended(), policies, more).await
+        )
     }
 
     async fn run(
