@@ -335,6 +335,7 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
             &config.trusted,
             &config.shared_networks,
         ),
+        listen: config.listen.clone(),
         cors: Cors::new(&config.cors),
         session: Session::new(Arc::clone(&identity)),
         identity,

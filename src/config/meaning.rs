@@ -6,7 +6,7 @@ use super::limits::{count, limits, networks};
 use super::provisioning::provisioning;
 use super::raw::{At, Environment, Reader, Section};
 use super::tokens::tokens;
-use super::words::{is_host, is_role, is_web_origin, parse_origin, unusable_database};
+use super::words::{is_host, is_role, is_web_origin, keeps_hsts, parse_origin, unusable_database};
 use super::{
     Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
     Session, Voucher,
@@ -87,6 +87,7 @@ fn listen(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Listen> {
     let address = section.address("address");
     let certificates = section.path_or("certificates", "certs");
     let insecure = section.flag("insecure");
+    let hsts = section.days("hsts");
     let mut names = section.texts("names").unwrap_or_default();
     if address.is_none() {
         section.missing("address");
@@ -100,6 +101,10 @@ fn listen(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Listen> {
         let message = "plain HTTP is served on a loopback address only, such as 127.0.0.1";
         reader.mistake(insecure.place, message);
     }
+    let is_insecure = insecure.is_some_and(|insecure| insecure.value);
+    if let Some(hsts) = &hsts {
+        may_ask_for_tls(hsts.place, is_insecure, &names, reader);
+    }
     names.retain(|name| {
         let good = is_host(&name.value) && name.value == name.value.to_ascii_lowercase();
         if !good {
@@ -111,9 +116,24 @@ fn listen(mut section: Section<'_>, reader: &Reader<'_>) -> Option<Listen> {
     Some(Listen {
         address: address?.value,
         certificates,
-        insecure: insecure.is_some_and(|insecure| insecure.value),
+        insecure: is_insecure,
         names: values(names),
+        hsts: hsts.map(|hsts| hsts.value),
     })
+}
+
+/// Browsers keep to `hsts` whatever is served there later, so names that developers share can't ask for it, and of
+/// addresses they take it for nothing (RFC 6797 section 8.3).
+fn may_ask_for_tls(place: usize, insecure: bool, names: &[At<String>], reader: &Reader<'_>) {
+    if insecure {
+        reader.mistake(place, "`listen.hsts` needs TLS");
+    }
+    for name in names {
+        if !keeps_hsts(&name.value) {
+            let message = format!("`listen.hsts` is not for `{}`", name.value);
+            reader.mistake(place, message);
+        }
+    }
 }
 
 fn operators(mut section: Section<'_>) -> Option<SocketAddr> {

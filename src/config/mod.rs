@@ -64,6 +64,8 @@ pub struct Listen {
     pub insecure: bool,
     /// The server names we answer for, lower case, without port; an empty list means any.
     pub names: Vec<String>,
+    /// For how long browsers are to come over TLS only (RFC 6797); without this they are not told.
+    pub hsts: Option<Duration>,
 }
 
 /// Where CouchDB is, and who we are to it.
@@ -307,6 +309,13 @@ pub struct Mistake {
     pub line: usize,
     /// What is wrong; never a secret.
     pub message: String,
+}
+
+impl Listen {
+    /// For how long a browser that asked for this host is to come over TLS only.
+    pub(crate) fn hsts_of(&self, host: &str) -> Option<Duration> {
+        self.hsts.filter(|_| words::keeps_hsts(host))
+    }
 }
 
 impl Config {

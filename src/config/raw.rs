@@ -196,6 +196,13 @@ impl<'a> Section<'a> {
         )
     }
 
+    /// A number of days, up to two years.
+    pub(super) fn days(&mut self, key: &str) -> Option<At<Duration>> {
+        let said = self.text(key)?;
+        let value = parse_days(&said.value);
+        self.meant(key, said, value, "a number of days such as \"180 days\"")
+    }
+
     pub(super) fn size(&mut self, key: &str) -> Option<At<usize>> {
         let said = self.text(key)?;
         let value = parse_size(&said.value);
@@ -334,6 +341,17 @@ fn parse_duration(text: &str) -> Option<Duration> {
 
 /// Longer waits are mistyped units, and deadlines must stay computable.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// `180 days`.
+fn parse_days(text: &str) -> Option<Duration> {
+    let digits = text
+        .strip_suffix(" days")
+        .or_else(|| text.strip_suffix(" day"))?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let days: u64 = digits.parse().ok().filter(|_| plain)?;
+    let sensible = (1..=731).contains(&days);
+    sensible.then(|| Duration::from_secs(days.saturating_mul(24 * 3600)))
+}
 
 /// `64MiB`, `32KiB`, `512B`, `1GiB`.
 fn parse_size(text: &str) -> Option<usize> {

@@ -284,6 +284,40 @@ fn shares_are_configured_and_their_mistakes_told() {
 }
 
 #[test]
+fn hsts_is_for_names_that_are_the_operators_own() {
+    let with = |more: &str| SMALLEST.replace("[couchdb]", &format!("{more}\n[couchdb]"));
+    assert_eq!(read(SMALLEST).unwrap().listen.hsts, None);
+    let config = read(&with("hsts = \"180 days\"\nnames = [\"db.example.com\"]")).unwrap();
+    let half_a_year = Some(Duration::from_secs(180 * 24 * 3600));
+    assert_eq!(config.listen.hsts_of("db.example.com:6984"), half_a_year);
+    for host in [
+        "localhost",
+        "a.localhost:6984",
+        "127.0.0.1:1",
+        "[::1]:6984",
+        "[::1]",
+    ] {
+        assert_eq!(config.listen.hsts_of(host), None, "{host}");
+    }
+    for wrong in [
+        "hsts = \"180 days\"\nnames = [\"localhost\"]",
+        "hsts = \"180 days\"\nnames = [\"db.example.com\", \"127.0.0.1\"]",
+        "hsts = \"180 days\"\ninsecure = true",
+        "hsts = \"0 days\"",
+        "hsts = \"4320h\"",
+        "hsts = \"+1 days\"",
+        "hsts = \"800 days\"",
+        "hsts = 180",
+    ] {
+        let told = mistakes(&with(wrong));
+        assert!(
+            told.lines().count() == 1 && told.contains("listen.hsts"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn provisioning_has_its_own_section_and_its_own_mistakes() {
     assert!(read(SMALLEST).unwrap().provisioning.is_none());
     let with = |section: &str| format!("{SMALLEST}[provisioning]\n{section}");

@@ -52,6 +52,14 @@ pub(super) fn is_host(text: &str) -> bool {
     text.parse::<Ipv4Addr>().is_ok() || text.split('.').all(label)
 }
 
+/// Is this the name of a host that one operator has for itself: neither an address nor `localhost`?
+/// With or without a port.
+pub(super) fn keeps_hsts(authority: &str) -> bool {
+    let host = split_port(authority).map_or(authority, |(host, _)| host);
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_err() && host != "localhost" && !host.ends_with(".localhost")
+}
+
 pub(super) fn is_web_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;

@@ -22,13 +22,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
+    STRICT_TRANSPORT_SECURITY,
 };
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Arriving, Body, Sound, empty, keeping};
 use crate::caller::Caller;
-use crate::config::Limits;
+use crate::config::{Limits, Listen};
 use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
@@ -62,6 +63,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) door: Door,
+    pub(crate) listen: Listen,
     pub(crate) cors: Cors,
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Session,
@@ -124,6 +126,7 @@ impl Pipeline {
         let origin = intake.header(&ORIGIN).map(str::to_owned);
         let scheme = if intake.tls { "https" } else { "http" };
         let here = format!("{scheme}://{}", intake.host);
+        let hsts = self.listen.hsts_of(&intake.host).filter(|_| intake.tls);
         let holdings = Arc::clone(&intake.holdings);
         let mut cookie = None;
         let answer = match self.journey(intake, &mut record, &mut cookie).await {
@@ -137,6 +140,11 @@ impl Pipeline {
             response.headers_mut().insert(SET_COOKIE, cookie);
         }
         self.cors.dress(origin.as_deref(), response.headers_mut());
+        let hsts = hsts.map(|hsts| format!("max-age={}", hsts.as_secs()));
+        if let Some(Ok(age)) = hsts.as_deref().map(HeaderValue::from_str) {
+            let headers = response.headers_mut();
+            headers.insert(STRICT_TRANSPORT_SECURITY, age);
+        }
         let response = record.attach(response);
         match holdings.is_empty() {
             true => response,

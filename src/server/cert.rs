@@ -2,10 +2,12 @@
 //!
 //! Invariant: no file is overwritten, and no key is ever readable by others.
 
+use memchr::memmem;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
+use rustls_pki_types::CertificateDer;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,6 +18,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Some clients refuse longer lives of server certificates, private authority or not.
 const LIFE: u32 = 820;
+
+/// The name of the authority, by which its certificates are known.
+const AUTHORITY: &str = "couchwarden development authority";
 
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +67,17 @@ pub fn make(directory: &Path, hosts: &[String]) -> Result<Vec<PathBuf>, CertErro
     Ok(paths)
 }
 
+/// Is one of these signed by a development authority? Its name stands in them as it is.
+pub(super) fn is_for_development(chain: &[CertificateDer<'_>]) -> bool {
+    let named = |der: &CertificateDer<'_>| memmem::find(der, AUTHORITY.as_bytes()).is_some();
+    chain.iter().any(named)
+}
+
 fn authority() -> Result<CertificateParams, rcgen::Error> {
     let mut params = dated(CertificateParams::new(Vec::new())?);
-    let name = "couchwarden development authority";
-    params.distinguished_name.push(DnType::CommonName, name);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, AUTHORITY);
     // It signs server certificates directly, and no other authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -103,7 +103,7 @@ impl Server {
         let acceptor = if listen.insecure {
             None
         } else {
-            let config = tls::server_config(&listen.certificates)?;
+            let config = tls::server_config(listen)?;
             Some(TlsAcceptor::from(Arc::new(config)))
         };
         Ok(Self {

@@ -3,12 +3,23 @@
 use super::descriptors::fit;
 use super::socket::Paced;
 use super::{cert, tls};
-use crate::config::Limits;
+use crate::config::{Limits, Listen};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
+
+fn listen(certificates: &Path) -> Listen {
+    Listen {
+        address: "127.0.0.1:0".parse().unwrap(),
+        certificates: certificates.to_owned(),
+        insecure: false,
+        names: Vec::new(),
+        hsts: None,
+    }
+}
 
 #[test]
 fn development_certificates_can_be_served_and_are_not_overwritten() {
@@ -19,7 +30,7 @@ fn development_certificates_can_be_served_and_are_not_overwritten() {
         let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode & 0o077 == 0, key, "{path:?}");
     }
-    assert!(tls::server_config(directory.path()).is_ok());
+    assert!(tls::server_config(&listen(directory.path())).is_ok());
     let again = cert::make(directory.path(), &[]).unwrap_err();
     assert!(
         again.to_string().ends_with("ca.crt` exists already"),
@@ -30,7 +41,7 @@ fn development_certificates_can_be_served_and_are_not_overwritten() {
 #[test]
 fn a_directory_without_certificates_says_how_to_make_them() {
     let directory = tempfile::tempdir().unwrap();
-    let error = tls::server_config(directory.path()).unwrap_err();
+    let error = tls::server_config(&listen(directory.path())).unwrap_err();
     assert!(error.to_string().contains("couchwarden cert"), "{error}");
 }
 
@@ -40,7 +51,27 @@ fn a_certificate_with_the_key_of_another_is_refused() {
     cert::make(directory.path(), &[]).unwrap();
     let ca = directory.path().join("ca.key");
     std::fs::copy(ca, directory.path().join("default.key")).unwrap();
-    assert!(tls::server_config(directory.path()).is_err());
+    assert!(tls::server_config(&listen(directory.path())).is_err());
+}
+
+#[test]
+fn nobody_is_bound_to_a_certificate_of_development() {
+    let directory = tempfile::tempdir().unwrap();
+    cert::make(directory.path(), &[]).unwrap();
+    let bound = Listen {
+        hsts: Some(Duration::from_secs(86_400)),
+        ..listen(directory.path())
+    };
+    let error = tls::server_config(&bound).unwrap_err().to_string();
+    assert!(error.contains("default.crt"), "{error}");
+    // One of another authority.
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["db.example.com".to_owned()];
+    let params = rcgen::CertificateParams::new(names).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    std::fs::write(directory.path().join("default.crt"), certificate.pem()).unwrap();
+    std::fs::write(directory.path().join("default.key"), key.serialize_pem()).unwrap();
+    assert!(tls::server_config(&bound).is_ok());
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Invariant: a certificate without its key, or with another's, stops the start; no 0-RTT (writes could be
 //! replayed); TLS 1.2 and 1.3 only.
 
+use super::cert::is_for_development;
+use crate::config::Listen;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -32,15 +34,18 @@ pub enum TlsError {
     /// One of the files is wrong.
     #[error("can't use `{0}`: {1}")]
     Pair(PathBuf, String),
+    /// Browsers would not let developers go on without this certificate.
+    #[error("`listen.hsts` is not for `{0}`, which `couchwarden cert` has made for development")]
+    Development(PathBuf),
     /// The library refuses the settings.
     #[error("tls: {0}")]
     Settings(#[from] rustls::Error),
 }
 
 /// Reads all pairs and makes the settings of the listener.
-pub(super) fn server_config(directory: &Path) -> Result<ServerConfig, TlsError> {
+pub(super) fn server_config(listen: &Listen) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let names = Names::read(directory, &provider)?;
+    let names = Names::read(listen, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -63,7 +68,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn read(directory: &Path, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    fn read(listen: &Listen, provider: &CryptoProvider) -> Result<Self, TlsError> {
+        let directory = &listen.certificates;
         let unreadable = |error| TlsError::Directory(directory.to_owned(), error);
         let mut names = Self::default();
         for entry in std::fs::read_dir(directory).map_err(unreadable)? {
@@ -78,6 +84,9 @@ impl Names {
                 continue;
             }
             let pair = Arc::new(read_pair(&path, provider)?);
+            if listen.hsts.is_some() && is_for_development(&pair.cert) {
+                return Err(TlsError::Development(path));
+            }
             names.add(&name.to_ascii_lowercase(), pair);
         }
         let empty = names.exact.is_empty() && names.wildcard.is_empty() && names.default.is_none();

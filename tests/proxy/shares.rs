@@ -317,3 +317,59 @@ async fn idle_connections_keep_nobody_out_where_files_are_few() {
         feeds.push(feed);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_bound_to_tls_where_the_operator_says_so() {
+    let fake = silent().await;
+    let world = World::before(&fake, RULES, "").await;
+    let plain = world.as_("rita").get("/notes/x").await;
+    assert_eq!(plain.header("strict-transport-security"), None);
+    // A certificate that is not for development.
+    let directory = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    std::fs::write(directory.path().join("default.crt"), certificate.pem()).unwrap();
+    std::fs::write(directory.path().join("default.key"), key.serialize_pem()).unwrap();
+    let mut config = world.config.clone();
+    config.listen.certificates = directory.path().to_owned();
+    config.listen.hsts = Some(Duration::from_secs(180 * 24 * 3600));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(couchwarden::serve(config, listener, std::future::pending()));
+    for (host, told) in [
+        ("db.example.com:6984", Some("max-age=15552000")),
+        ("localhost:6984", None),
+        ("127.0.0.1", None),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let answer = say(address, certificate.der(), &head).await;
+        let line = "strict-transport-security: ";
+        let found = answer.lines().find_map(|header| header.strip_prefix(line));
+        assert_eq!(found, told, "{answer}");
+    }
+    server.abort();
+}
+
+/// The answer to this head, over TLS.
+async fn say(address: SocketAddr, root: &[u8], head: &str) -> String {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(root.to_vec().into()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let name = "localhost".try_into().unwrap();
+    let mut tls = connector.connect(name, tcp).await.unwrap();
+    tls.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, tls.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    answer
+}
