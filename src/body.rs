@@ -111,6 +111,11 @@ impl Idle {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sound;
 
+/// Marks an answer that may stay open without end and say nothing for long. Nothing but the departure of its client
+/// ends it, so that must be noticed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Endless;
+
 /// A body that holds something until it has ended.
 pub(crate) fn keeping<T: Send + Unpin + 'static>(body: Body, kept: T) -> Body {
     boxed(Keeping { body, _kept: kept })

@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::body::{Body, boxed, empty, full};
+use crate::body::{Body, Endless, boxed, empty, full};
 use crate::client::Answered;
 use crate::filter::ask::Asker;
 use crate::filter::head;
@@ -126,6 +126,12 @@ impl Answer {
     pub(crate) fn denied(&self) -> &[String] {
         let denied = self.response.extensions().get::<Denied>();
         denied.map_or(&[], |denied| &denied.0)
+    }
+
+    /// The answer, marked as one that may stay open without end.
+    pub(crate) fn endless(mut self) -> Self {
+        self.response.extensions_mut().insert(Endless);
+        self
     }
 
     /// A stream of events that one of our own services tells.

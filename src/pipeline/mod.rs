@@ -199,13 +199,15 @@ impl Pipeline {
         let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
-        if permit.route().is_feed() {
+        let endless = permit.route().is_feed();
+        if endless {
             self.door.open_feed(&intake.holdings)?;
         }
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
         match Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await {
             // CouchDB says 401 to who is known and no administrator of the database; to log in anew would not help.
             Err(Refusal::Unauthorized) if caller.name().is_some() => Err(NOT_ALLOWED),
+            Ok(answer) if endless => Ok(answer.endless()),
             answer => answer,
         }
     }

@@ -6,7 +6,7 @@
 use super::socket::Paced;
 use super::stream::{Delivered, Load, Streams};
 use super::target::Typed;
-use crate::body::{Arriving, Body, Sound};
+use crate::body::{Arriving, Body, Endless, Sound, keeping};
 use crate::config::Limits;
 use crate::intake::Peer;
 use crate::shares::ConnectionPlace;
@@ -57,6 +57,8 @@ impl Settings {
         http1
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_time)
+            // Who has nothing more to say may still want to be answered.
+            .half_close(true)
             .max_header_size(limits.head)
             .max_buf_size(BUFFER);
         // hyper's default; to name it would cost an allocation for each request.
@@ -160,7 +162,9 @@ async fn serve_http1<S, H, F>(
     H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let (io, listening) = Typed::http1(io);
     let service = service_fn(move |request: Request<Incoming>| {
+        let listening = listening.clone();
         let (parts, body) = request.into_parts();
         let (body, left) = Arriving::new(body, &parts.headers);
         let answer = handle(Request::from_parts(parts, body), peer.clone());
@@ -172,14 +176,15 @@ async fn serve_http1<S, H, F>(
                 let close = HeaderValue::from_static("close");
                 answer.headers_mut().insert(CONNECTION, close);
             }
+            if answer.extensions().get::<Endless>().is_some() {
+                // Security: else nothing would tell that the client of a quiet feed has gone, and it would keep its
+                // connection to CouchDB (`a_client_that_leaves_a_quiet_feed_is_noticed`).
+                answer = answer.map(|body| keeping(body, listening.begin()));
+            }
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection = pin!(
-        settings
-            .http1
-            .serve_connection(TokioIo::new(Typed::http1(io)), service)
-    );
+    let mut connection = pin!(settings.http1.serve_connection(TokioIo::new(io), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = told(&mut stopped) => {

@@ -18,6 +18,8 @@
 use super::frames::Frames;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -30,6 +32,29 @@ pub(super) struct Typed<S> {
     client: Client,
     /// What was read, is mended, and did not fit.
     rest: Vec<u8>,
+    listening: Listening,
+}
+
+/// Whether the client is listened to while it is answered. hyper does not, so that a client may end its side before it
+/// has its answer; an answer without end must end when its client leaves.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Listening(Arc<AtomicBool>);
+
+/// Listens as long as it lives.
+#[derive(Debug)]
+pub(super) struct Listens(Listening);
+
+impl Listening {
+    pub(super) fn begin(self) -> Listens {
+        self.0.store(true, Ordering::Relaxed);
+        Listens(self)
+    }
+}
+
+impl Drop for Listens {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// What the client sends.
@@ -70,8 +95,10 @@ enum Place {
 }
 
 impl<S> Typed<S> {
-    pub(super) fn http1(inner: S) -> Self {
-        Self::new(inner, Client::Lines(Lines::default()))
+    pub(super) fn http1(inner: S) -> (Self, Listening) {
+        let typed = Self::new(inner, Client::Lines(Lines::default()));
+        let listening = typed.listening.clone();
+        (typed, listening)
     }
 
     pub(super) fn http2(inner: S) -> Self {
@@ -84,6 +111,7 @@ impl<S> Typed<S> {
             inner,
             client,
             rest,
+            listening: Listening::default(),
         }
     }
 
@@ -125,6 +153,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Typed<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Typed<S> {
+    /// Ready when the client has ended its side. What it sends instead is kept for who reads next.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.rest.is_empty() {
+            return Poll::Pending;
+        }
+        let mut piece = [0; 1024];
+        let mut buffer = ReadBuf::new(&mut piece);
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
+        let sent = buffer.filled();
+        if read.is_err() || sent.is_empty() {
+            return Poll::Ready(());
+        }
+        self.rest = self.client.follow(sent).unwrap_or_else(|| sent.to_vec());
+        // Who waits for these bytes was told of none.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
 impl Client {
     /// What is to be read instead of these bytes; nothing if they may stay.
     fn follow(&mut self, read: &[u8]) -> Option<Vec<u8>> {
@@ -148,7 +196,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Typed<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        if self.listening.0.load(Ordering::Relaxed) && self.poll_left(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -11,10 +11,10 @@ use couchwarden::server::Drained;
 use futures_util::stream::{self, StreamExt as _};
 use http::Response;
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, StreamBody};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -260,6 +260,64 @@ async fn what_does_not_finish_in_the_grace_is_cut() {
     tls.write_all(GET).await.unwrap();
     has_arrived.recv().await.unwrap();
     assert_eq!(proxy.stop().await, Drained { cut: 1 });
+}
+
+/// Answers when it is told to, which is after the client has ended its side.
+async fn later(listen: &str) -> (Proxy, Arc<Notify>) {
+    let go = Arc::new(Notify::new());
+    let told = Arc::clone(&go);
+    let proxy = Proxy::with(limits(), listen, "", move |request, _| {
+        let told = Arc::clone(&told);
+        async move {
+            let read = request.into_body().collect().await;
+            told.notified().await;
+            let read = read.map(|read| read.to_bytes()).unwrap_or_default();
+            Response::new(body::full([&read[..], b" done"].concat()))
+        }
+    })
+    .await;
+    (proxy, go)
+}
+
+/// The answer to a request after which the client ends its side.
+async fn answer_after_the_end<S>(
+    (proxy, go): &(Proxy, Arc<Notify>),
+    mut io: S,
+    request: &[u8],
+) -> String
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    io.write_all(request).await.unwrap();
+    io.shutdown().await.unwrap();
+    // The end has arrived before what another connection says later, and is answered.
+    let mut other = TcpStream::connect(proxy.address).await.unwrap();
+    other.write_all(b"nonsense\r\n\r\n").await.unwrap();
+    let _ = other.read_to_end(&mut Vec::new()).await;
+    go.notify_one();
+    let mut answer = Vec::new();
+    let whole = io.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(PATIENCE, whole).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_gets_its_answer() {
+    let put = b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nbody";
+    let chunked =
+        b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+    for request in [GET, put, chunked] {
+        let plain = later("insecure = true").await;
+        let tcp = TcpStream::connect(plain.0.address).await.unwrap();
+        let answer = answer_after_the_end(&plain, tcp, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+        assert!(answer.ends_with(" done"), "{answer}");
+        let encrypted = later("").await;
+        let tls = encrypted.0.connect(b"http/1.1").await;
+        let answer = answer_after_the_end(&encrypted, tls, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+        assert!(answer.ends_with(" done"), "{answer}");
+    }
 }
 
 /// A body that tells when it is dropped.

@@ -65,6 +65,31 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     timeout(PATIENCE, waiting).await.expect(what);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_a_quiet_feed_is_noticed() {
+    let fake = silent().await;
+    let (tls, plain) = tokio::join!(
+        World::before(&fake, RULES, ""),
+        World::plain_before(&fake, RULES, "")
+    );
+    let rita = tls.as_("rita");
+    let clients = [tls.over_http2(&rita), rita, plain.as_("rita")];
+    let mut left = 0;
+    for client in clients {
+        for db in ["notes", "calls"] {
+            for feed in ["continuous", "longpoll", "eventsource"] {
+                let path = format!("/{db}/_changes?feed={feed}&since=1");
+                let feed = client.feed(&path).await;
+                assert_eq!(feed.status, 200, "{path}");
+                assert_eq!(fake.given_up(), left);
+                drop(feed);
+                left += 1;
+                until(&path, || fake.given_up() == left).await;
+            }
+        }
+    }
+}
+
 /// As many feeds as this client gets, and how the next one is refused.
 async fn all_feeds(client: &Client, most: usize) -> Vec<Feed> {
     let mut feeds = Vec::new();
