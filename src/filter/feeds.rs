@@ -17,6 +17,7 @@ use crate::filter::rows::Judge;
 use crate::filter::stream::Recipe;
 use crate::filter::window::Window;
 use crate::inspect;
+use crate::inspect::query::{Changes, LooksAt};
 use crate::json::Value;
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
@@ -36,6 +37,18 @@ pub(crate) struct ChangesLens {
     pub(crate) docs: Lens,
 }
 
+impl ChangesLens {
+    /// Of rows that are chosen by their documents, those whose documents may be read.
+    fn chosen_by(self, looks_at: LooksAt) -> Self {
+        let Self { rows, docs } = self;
+        let rows = match looks_at {
+            LooksAt::Row => rows,
+            LooksAt::Document => rows.within(&docs),
+        };
+        Self { rows, docs }
+    }
+}
+
 /// Each change judged; each sequence sealed.
 pub(crate) async fn changes(
     asker: Asker,
@@ -45,16 +58,16 @@ pub(crate) async fn changes(
     last_event_id: Option<&str>,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let ChangesLens { rows, docs } = lens;
     let body = body.filter(|body| !body.is_empty());
     let body = body.map(|body| inspect::value(&body)).transpose()?;
-    let (mut query, body) =
-        inspect::query::changes(&rows, &asker.permit.route().query, body.as_ref())?;
-    let fingerprint = asker
-        .permit
-        .fingerprint()
-        .unwrap_or_else(|| rows.fingerprint());
+    let Changes {
+        mut query,
+        body,
+        looks_at,
+    } = inspect::query::changes(&lens.docs, &asker.permit.route().query, body.as_ref())?;
+    let fingerprint = asker.permit.fingerprint().ok_or(Refusal::Internal)?;
     let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
+    let ChangesLens { rows, docs } = lens.chosen_by(looks_at);
     if let (Feed::EventSource, Some(last)) = (query.feed, last_event_id) {
         // A browser that reconnects says so in a header; its URL is still the first one.
         query.since = Some(last.to_owned());
@@ -72,8 +85,7 @@ pub(crate) async fn changes(
         skip: 0,
         left: query.limit,
     };
-    let longpoll = query.feed == Feed::Longpoll;
-    let layout = layout(query.feed);
+    let (longpoll, layout) = (query.feed == Feed::Longpoll, layout(query.feed));
     let (until, pulse) = (gives_up(&query), pulse(&query));
     // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
     let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;

@@ -88,46 +88,103 @@ fn has_one_spelling(step: &str) -> bool {
 
 /// A client's selector: its operators are known, its fields are open to him.
 pub(crate) fn selector(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
-    let selector =
-        Selector::client(selector).map_err(|error| Refusal::Malformed(error.to_string()))?;
-    let named = selector.named_fields();
+    may_name_all(lens, &client(selector)?.named_fields())
+}
+
+fn client(selector: &Value) -> Result<Selector, Refusal> {
+    Selector::client(selector).map_err(|error| Refusal::Malformed(error.to_string()))
+}
+
+fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
     may_name(
         lens,
         named.iter().map(|path| path.iter().map(String::as_str)),
     )
 }
 
-/// `_changes` as it may be asked under a lens; the body is what is sent on.
+/// `_changes` as it may be asked.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    pub(crate) query: ChangesQuery,
+    /// The body that is sent on.
+    pub(crate) body: Option<Vec<u8>>,
+    pub(crate) looks_at: LooksAt,
+}
+
+/// What a filter of `_changes` chooses by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LooksAt {
+    /// What every row shows.
+    Row,
+    /// What stands in the documents: only those that may be read can be chosen.
+    Document,
+}
+
+/// Why a filter function is refused.
+const FUNCTION: &str = "filter functions see fields that are not open to you";
+
+/// `_changes` as it may be asked by a caller who reads documents through this lens.
+///
+/// Security: a row that is chosen by what its document holds tells it, whoever may see the row.
+/// (`a_feed_is_no_oracle_for_what_may_not_be_read`)
 pub(crate) fn changes(
-    lens: &Lens,
+    docs: &Lens,
     query: &Query,
     body: Option<&Value>,
-) -> Result<(ChangesQuery, Option<Vec<u8>>), Refusal> {
-    let mut changes = query.changes()?;
+) -> Result<Changes, Refusal> {
+    let mut query = query.changes()?;
     // Every row must have its sequence, and counts of what is not shown are left out.
-    changes.seq_interval = None;
-    let body = match changes.filter.as_deref() {
+    query.seq_interval = None;
+    let mut looks_at = LooksAt::Row;
+    let body = match query.filter.as_deref() {
         None | Some("" | "_design") => None,
-        Some("_doc_ids") => doc_ids(&changes, body)?,
+        Some("_doc_ids") => doc_ids(&query, body)?,
         Some("_selector") => {
             let wanted = body.and_then(|body| body.get("selector"));
             let wanted =
                 wanted.ok_or(Refusal::BadRequest("`selector` must be given in the body"))?;
-            selector(lens, wanted)?;
+            looks_at = chosen_by(docs, &query, wanted)?;
             Some(member("selector", wanted))
         }
-        Some(_) if lens.hides_fields() => {
-            return Err(Refusal::Forbidden(
-                "filter functions see fields that are not open to you",
-            ));
+        // The built-in `_view` is one, too.
+        Some(_) => {
+            let leaves = query.conflicts && docs.tells_leaves_apart();
+            if !docs.shows_whole_documents() || leaves {
+                return Err(Refusal::Forbidden(FUNCTION));
+            }
+            looks_at = LooksAt::Document;
+            None
         }
-        Some(_) => None,
     };
-    if changes.feed == Feed::Normal {
-        changes.heartbeat = None;
-        changes.timeout = None;
+    if query.feed == Feed::Normal {
+        query.heartbeat = None;
+        query.timeout = None;
     }
-    Ok((changes, body))
+    Ok(Changes {
+        query,
+        body,
+        looks_at,
+    })
+}
+
+/// What a selector of `_changes` chooses by, if all that it names is open to the caller.
+fn chosen_by(docs: &Lens, query: &ChangesQuery, wanted: &Value) -> Result<LooksAt, Refusal> {
+    let wanted = client(wanted)?;
+    let named = wanted.named_fields();
+    let in_row = |path: &Vec<String>| match path.as_slice() {
+        [name] => match name.as_str() {
+            "_id" | "_rev" => true,
+            // Which leaves are tombstones no row says.
+            "_deleted" => !query.style_all_docs,
+            _ => false,
+        },
+        _ => false,
+    };
+    if named.iter().all(in_row) {
+        return Ok(LooksAt::Row);
+    }
+    may_name_all(docs, &named)?;
+    Ok(LooksAt::Document)
 }
 
 fn doc_ids(changes: &ChangesQuery, body: Option<&Value>) -> Result<Option<Vec<u8>>, Refusal> {

@@ -1,6 +1,6 @@
 //! Which fields of a document a caller sees: what rules hide and show, combined.
 //!
-//! Invariant: a union shows what one of its parts shows, and nothing shows what [`Fields::hiding`] hides.
+//! Invariant: a union shows nothing that none of its parts shows, and nothing shows what [`Fields::hiding`] hides.
 
 use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
@@ -25,11 +25,13 @@ pub enum Clause {
     Only(Vec<FieldPath>),
 }
 
-/// Which fields of a document a caller sees: those that one clause shows, less those that are always hidden.
+/// Which fields of a document a caller sees: those that one clause shows, less those that are always hidden, and of
+/// them those that `both` shows too, where there is such a thing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fields {
     clauses: Vec<Clause>,
     hidden: Vec<FieldPath>,
+    both: Option<Box<Self>>,
     searched: Searched,
 }
 
@@ -140,6 +142,7 @@ impl Fields {
         Self {
             clauses: vec![clause],
             hidden: Vec::new(),
+            both: None,
             searched: Searched::default(),
         }
     }
@@ -153,7 +156,33 @@ impl Fields {
                 self.clauses.push(clause);
             }
         }
+        if let Some(both) = other.both {
+            self = self.and(&both);
+        }
         self.hiding(other.hidden)
+    }
+
+    /// Shows what these and the others show.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        if let Some(both) = &other.both {
+            self = self.and(both);
+        }
+        let hidden = other.hidden.iter().cloned();
+        match other.clauses.as_slice() {
+            [Clause::All] => self.hiding(hidden),
+            [Clause::Except(paths)] => self.hiding(hidden.chain(paths.iter().cloned())),
+            clauses => {
+                let mut single = Self {
+                    clauses: clauses.to_vec(),
+                    ..other.clone()
+                };
+                single.both = self.both.take();
+                self.both = Some(Box::new(single));
+                self.searched = Searched::default();
+                self
+            }
+        }
     }
 
     /// These are hidden whatever any clause shows.
@@ -170,7 +199,9 @@ impl Fields {
 
     /// Is everything shown?
     pub fn is_all(&self) -> bool {
-        self.hidden.is_empty() && self.clauses.iter().any(Clause::is_all)
+        self.hidden.is_empty()
+            && self.clauses.iter().any(Clause::is_all)
+            && self.both.as_ref().is_none_or(|both| both.is_all())
     }
 
     /// Do the others show all that these do, in every document? Not where the paths alone can't tell.
@@ -184,7 +215,9 @@ impl Fields {
             };
             self.hidden.contains(path) || self.clauses.iter().all(leaves_out)
         };
-        self.clauses.iter().all(shown) && other.hidden.iter().all(hidden)
+        self.clauses.iter().all(shown)
+            && other.hidden.iter().all(hidden)
+            && other.both.as_ref().is_none_or(|both| self.is_within(both))
     }
 
     /// What the clauses are, for fingerprints and messages.
@@ -195,6 +228,11 @@ impl Fields {
     /// What is always hidden.
     pub fn hidden(&self) -> &[FieldPath] {
         &self.hidden
+    }
+
+    /// Those that must show a field as well.
+    pub(super) fn both(&self) -> Option<&Self> {
+        self.both.as_deref()
     }
 
     /// How much of a concrete place in a document is shown.

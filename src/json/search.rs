@@ -26,6 +26,9 @@ type Named<'a> = Option<&'a str>;
 impl Search {
     /// None if the fields cannot be found by names alone.
     pub(super) fn of(fields: &Fields) -> Option<Self> {
+        if fields.both().is_some() {
+            return None;
+        }
         let mut names: Vec<&str> = Vec::new();
         let mut paths: Vec<&FieldPath> = fields.hidden().iter().collect();
         for clause in fields.clauses() {

@@ -32,6 +32,8 @@ pub(super) struct Spot<'f> {
     except: Vec<Tails<'f>>,
     only: Vec<Tails<'f>>,
     hidden: Tails<'f>,
+    /// What must show it as well.
+    both: Option<Box<Self>>,
 }
 
 impl<'f> Spot<'f> {
@@ -40,6 +42,7 @@ impl<'f> Spot<'f> {
             own: kind == Kind::Document,
             ..Self::default()
         };
+        spot.both = fields.both().map(|both| Box::new(Self::root(both, kind)));
         let hidden = Tails::of(fields.hidden());
         if hidden.ended {
             return spot;
@@ -97,11 +100,13 @@ impl<'f> Spot<'f> {
             Fate::Onward => Visibility::Partly,
             Fate::Ended => Visibility::Visible,
         });
-        let shown = except.chain(only).fold(all, Ord::max);
+        let mut shown = except.chain(only).fold(all, Ord::max);
         if hidden == Fate::Onward {
-            shown.min(Visibility::Partly)
-        } else {
-            shown
+            shown = shown.min(Visibility::Partly);
+        }
+        match &self.both {
+            Some(both) => shown.min(both.fate(name)),
+            None => shown,
         }
     }
 
@@ -110,6 +115,7 @@ impl<'f> Spot<'f> {
         let mut below = Self {
             all: self.all,
             hidden: self.hidden.step(name),
+            both: self.both.as_ref().map(|both| Box::new(both.below(name))),
             ..Self::default()
         };
         for tails in &self.except {
@@ -123,12 +129,13 @@ impl<'f> Spot<'f> {
 
     /// Is a scalar shown that stands at this very place? Paths to show that lead on from here do not show it.
     pub(super) fn shows_scalar(&self) -> bool {
-        self.all || !self.except.is_empty()
+        (self.all || !self.except.is_empty())
+            && self.both.as_ref().is_none_or(|both| both.shows_scalar())
     }
 
     /// Is all of an object or array here shown, whatever is in it?
     pub(super) fn shows_all(&self) -> bool {
-        self.all && self.hidden.is_empty()
+        self.all && self.hidden.is_empty() && self.both.as_ref().is_none_or(|both| both.shows_all())
     }
 
     /// What is shown of a value at this place, if any of it is.

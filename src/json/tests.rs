@@ -90,6 +90,11 @@ fn paths() -> impl Strategy<Value = Vec<FieldPath>> {
 }
 
 fn fields() -> impl Strategy<Value = Fields> {
+    (union(), prop_oneof![3 => Just(Fields::all()), 1 => union()])
+        .prop_map(|(one, other)| one.and(&other))
+}
+
+fn union() -> impl Strategy<Value = Fields> {
     let clause = prop_oneof![1 => Just(Fields::all()), 4 => paths().prop_map(Fields::except), 3 => paths().prop_map(Fields::only)];
     let union = prop::collection::vec(clause, 1..3)
         .prop_map(|clauses| clauses.into_iter().reduce(Fields::union).unwrap());

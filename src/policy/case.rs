@@ -115,7 +115,10 @@ impl Case<'_> {
         } else {
             Mask::of(read)
         };
-        let lens = Lens::new(&self.grants, read, forbidding);
+        let mut lens = Lens::new(&self.grants, read, forbidding);
+        if action == Simple::Find {
+            lens = lens.less(&self.reads());
+        }
         let clear = (!plain || lens.is_clear_for(false)) && (!design || lens.is_clear_for(true));
         Ok((lens, clear))
     }
@@ -164,9 +167,8 @@ impl Case<'_> {
             return Outcome::Deny(rule);
         }
         let lens = self.reads();
-        let whole = !lens.hides_fields() && !lens.is_blind();
         self.plan(
-            if whole {
+            if lens.shows_whole_documents() {
                 Plan::Verbatim
             } else {
                 Plan::Index(lens)

@@ -42,13 +42,9 @@ impl fmt::Display for Lens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shows = names(self.permits.iter().map(|clause| &clause.applied));
         let forbids = names(self.forbids.iter().map(|clause| &clause.applied));
-        write_lens(
-            f,
-            self.everything,
-            &shows,
-            &forbids,
-            &names(self.hides.iter()),
-        )
+        let cuts = self.cuts.iter().map(|clause| &clause.applied);
+        let hides = names(self.hides.iter().chain(cuts));
+        write_lens(f, self.everything, &shows, &forbids, &hides)
     }
 }
 

@@ -3,10 +3,12 @@
 //! A document is visible if one permitting rule matches it and no forbidding rule does. A field is hidden if
 //! every rule that makes the document visible hides it, or a hiding rule that matches it does.
 //!
+//! A query may name what the lens shows of every document that it can choose, and nothing else.
+//!
 //! Invariant: what is not known of a document never makes it visible, and never shows a field of it.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::json::FieldPath;
 use crate::json::Fields;
@@ -17,6 +19,7 @@ use super::binding::Truth;
 use super::fingerprint::{Fingerprint, Part};
 use super::grants::{Applied, Grants};
 use super::matching::Target;
+use super::rule::Rule;
 
 /// What must be known of a document to tell whether it is visible, and which fields of it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +40,14 @@ pub struct Lens {
     pub(super) hides: Vec<Applied>,
     /// An administrator sees everything that no rule takes from him.
     pub(super) everything: bool,
+    /// Of the documents that these rules show, only the fields that they show.
+    pub(super) cuts: Vec<Clause>,
+    /// Only documents that are visible through this one, too.
+    within: Option<Arc<Self>>,
 }
+
+/// CouchDB's own members that name further leaves and revisions of a document.
+const LEAVES: [&str; 3] = ["_conflicts", "_deleted_conflicts", "_revs_info"];
 
 /// A rule, and whether it is about documents, design documents, or both.
 #[derive(Debug, Clone)]
@@ -83,9 +93,36 @@ impl Lens {
                 .collect(),
             hides: grants.hides.clone(),
             everything: grants.administrator,
+            cuts: Vec::new(),
+            within: None,
         };
         lens.simplify();
         lens
+    }
+
+    /// Less the fields that another lens hides of the documents that it shows.
+    #[must_use]
+    pub(super) fn less(mut self, other: &Self) -> Self {
+        let rules = |lens: &Self| -> Vec<Arc<Rule>> {
+            let rules = lens.permits.iter().map(|clause| &clause.applied.rule);
+            rules.cloned().collect()
+        };
+        let others = rules(other);
+        let is_others = |rule: &Arc<Rule>| others.iter().any(|other| Arc::ptr_eq(rule, other));
+        // Rules of the other lens show no more than it does.
+        if !rules(&self).iter().all(is_others) && other.permits.iter().any(Clause::cuts) {
+            self.cuts = other.permits.clone();
+        }
+        self
+    }
+
+    /// Only what is visible through both: for rows that are chosen by what stands in their documents.
+    #[must_use]
+    pub(crate) fn within(mut self, other: &Self) -> Self {
+        if !other.is_clear() {
+            self.within = Some(Arc::new(other.clone()));
+        }
+        self
     }
 
     /// Where one rule shows everything, the others that permit add nothing.
@@ -116,6 +153,8 @@ impl Lens {
     /// The same for documents that are (not) design documents.
     pub(crate) fn is_clear_for(&self, design: bool) -> bool {
         self.hides.is_empty()
+            && self.cuts.is_empty()
+            && self.within.is_none()
             && !self.forbids.iter().any(|clause| clause.is(design))
             && (self.everything
                 || self
@@ -131,8 +170,17 @@ impl Lens {
 
     /// Is any field of any document hidden?
     pub fn hides_fields(&self) -> bool {
-        let cuts = |clause: &Clause| !clause.applied.rule.fields.is_all();
-        !self.hides.is_empty() || self.permits.iter().any(cuts)
+        !self.hides.is_empty() || !self.cuts.is_empty() || self.permits.iter().any(Clause::cuts)
+    }
+
+    /// Is every document that can be chosen shown whole? Then whatever looks at them may be asked.
+    pub(crate) fn shows_whole_documents(&self) -> bool {
+        !self.hides_fields() && !self.is_blind()
+    }
+
+    /// Could a leaf of a document be hidden beside another one that is not?
+    pub(crate) fn tells_leaves_apart(&self) -> bool {
+        self.needs(false).max(self.needs(true)) == Needs::Document
     }
 
     /// What must be known of a document.
@@ -149,11 +197,13 @@ impl Lens {
             .permits
             .iter()
             .chain(&self.forbids)
+            .chain(&self.cuts)
             .filter(|clause| clause.is(design));
         let conditions = clauses.map(|clause| &clause.applied).chain(&self.hides);
+        let within = self.within.as_ref().map(|within| within.needs(design));
         conditions
             .filter_map(|applied| applied.rule.documents.as_ref())
-            .fold(Needs::Nothing, |most, selector| {
+            .fold(within.unwrap_or(Needs::Nothing), |most, selector| {
                 most.max(if selector.only_id() {
                     Needs::Id
                 } else {
@@ -164,10 +214,11 @@ impl Lens {
 
     /// Do design documents fare as all others?
     fn alike(&self) -> bool {
-        self.permits
-            .iter()
-            .chain(&self.forbids)
+        let clauses = self.permits.iter().chain(&self.forbids).chain(&self.cuts);
+        clauses
+            .into_iter()
             .all(|clause| clause.plain && clause.design)
+            && self.within.as_ref().is_none_or(|within| within.alike())
     }
 
     /// Which fields of this document are visible; `None`: it is not. `document` is the full stored document.
@@ -194,17 +245,16 @@ impl Lens {
         {
             return None;
         }
-        let mut fields = self.everything.then(|| Cow::Borrowed(&*ALL));
-        for clause in self.permits.iter().filter(|clause| clause.is(design)) {
-            if holds(&clause.applied).is_yes() {
-                let shown = &clause.applied.rule.fields;
-                fields = Some(match fields {
-                    None => Cow::Borrowed(shown),
-                    Some(fields) => Cow::Owned(fields.into_owned().union(shown.clone())),
-                });
-            }
+        // Security: what a query chooses by, it must be able to show. (`a_filter_chooses_among_documents_that_may_be_read`)
+        if let Some(within) = &self.within {
+            within.judge(id, document)?;
         }
-        let mut fields = fields?;
+        let matching = |clause: &&Clause| clause.is(design) && holds(&clause.applied).is_yes();
+        let everything = self.everything.then(|| Cow::Borrowed(&*ALL));
+        let mut fields = union(self.permits.iter().filter(matching), everything)?;
+        if let Some(shown) = union(self.cuts.iter().filter(matching), None) {
+            fields = Cow::Owned(fields.into_owned().and(&shown));
+        }
         for applied in self
             .hides
             .iter()
@@ -221,35 +271,22 @@ impl Lens {
 
     /// May a query name this path? Only if no document of the database hides anything at, above or below it, and
     /// any can be seen.
+    ///
+    /// Security: of leaves that fare each by itself, not even the number is told. (`hidden_leaves_are_not_counted`)
     pub fn may_name(&self, path: &[&str]) -> bool {
-        !self.is_blind()
-            && self.hides.iter().all(|applied| {
-                shows(
-                    &Fields::all().hiding(applied.rule.hides.iter().cloned()),
-                    path,
-                )
-            })
-            && (self.everything
-                || [false, true]
-                    .into_iter()
-                    .all(|design| self.may_name_in(path, design)))
-    }
-
-    /// Rules for all documents show what they show in each; of the others each could be the only one.
-    fn may_name_in(&self, path: &[&str], design: bool) -> bool {
-        let clauses = || {
-            self.permits
-                .iter()
-                .filter(|clause| clause.is(design))
-                .map(|clause| &clause.applied.rule)
-        };
-        let always = clauses()
-            .filter(|rule| rule.documents.is_none())
-            .map(|rule| rule.fields.clone());
-        match always.reduce(Fields::union) {
-            Some(fields) => shows(&fields, path),
-            None => clauses().all(|rule| shows(&rule.fields, path)),
+        let leaves = path.first().is_some_and(|first| LEAVES.contains(first));
+        if self.is_blind() || (leaves && self.tells_leaves_apart()) {
+            return false;
         }
+        self.hides.iter().all(|applied| {
+            shows(
+                &Fields::all().hiding(applied.rule.hides.iter().cloned()),
+                path,
+            )
+        }) && (self.everything
+            || [false, true].into_iter().all(|design| {
+                show_always(&self.permits, path, design) && show_always(&self.cuts, path, design)
+            }))
     }
 
     /// The fields by which its rules decide.
@@ -258,6 +295,7 @@ impl Lens {
             .permits
             .iter()
             .chain(&self.forbids)
+            .chain(&self.cuts)
             .map(|clause| &clause.applied);
         let selectors = clauses
             .chain(&self.hides)
@@ -272,11 +310,24 @@ impl Lens {
     }
 
     /// A selector for CouchDB that matches every visible document, and others; `None`: no useful one.
+    ///
+    /// Security: CouchDB gives rows in the order of the index that it chooses, and it chooses by what a selector
+    /// names. (`no_index_over_a_hidden_field_orders_rows`)
     pub fn prefilter(&self) -> Option<Value> {
         if self.everything {
             return None;
         }
-        super::prefilter::any(self.permits.iter().map(|clause| &clause.applied))
+        let applied = || self.permits.iter().map(|clause| &clause.applied);
+        let wider = super::prefilter::any(applied())?;
+        let mut named = applied()
+            .filter_map(|applied| applied.rule.documents.as_ref())
+            .flat_map(super::Selector::named_fields);
+        let open =
+            named.all(|path| self.may_name(&path.iter().map(String::as_str).collect::<Vec<_>>()));
+        Some(match open {
+            true => wider,
+            false => super::prefilter::without_index(wider),
+        })
     }
 
     /// Two lenses with the same fingerprint show the same.
@@ -300,11 +351,19 @@ impl Lens {
             .hides
             .iter()
             .map(|applied| ("hide".to_owned(), applied));
+        let cuts = self
+            .cuts
+            .iter()
+            .map(|clause| (format!("cut {}", kinds(clause)), &clause.applied));
         let mut parts: Vec<Part> = permits
             .chain(forbids)
             .chain(hides)
+            .chain(cuts)
             .map(|(effect, applied)| Part::rule(&format!("{prefix}{effect}"), applied))
             .collect();
+        if let Some(within) = &self.within {
+            parts.extend(within.parts(&format!("{prefix}within ")));
+        }
         if self.everything {
             parts.push(Part::plain(&format!("{prefix}everything")));
         }
@@ -315,6 +374,39 @@ impl Lens {
 impl Clause {
     pub(super) fn is(&self, design: bool) -> bool {
         if design { self.design } else { self.plain }
+    }
+
+    /// Does it hide fields of what it shows?
+    fn cuts(&self) -> bool {
+        !self.applied.rule.fields.is_all()
+    }
+}
+
+/// All that these show, and what is shown already.
+fn union<'l>(
+    clauses: impl Iterator<Item = &'l Clause>,
+    shown: Option<Cow<'l, Fields>>,
+) -> Option<Cow<'l, Fields>> {
+    clauses.fold(shown, |shown, clause| {
+        let own = &clause.applied.rule.fields;
+        Some(match shown {
+            None => Cow::Borrowed(own),
+            Some(shown) => Cow::Owned(shown.into_owned().union(own.clone())),
+        })
+    })
+}
+
+/// Do these show the path in every document that they show? Rules for all documents show what they show in each; of
+/// the others each could be the only one.
+fn show_always(clauses: &[Clause], path: &[&str], design: bool) -> bool {
+    let rules = || {
+        let clauses = clauses.iter().filter(|clause| clause.is(design));
+        clauses.map(|clause| &clause.applied.rule)
+    };
+    let always = rules().filter(|rule| rule.documents.is_none());
+    match always.map(|rule| rule.fields.clone()).reduce(Fields::union) {
+        Some(fields) => shows(&fields, path),
+        None => rules().all(|rule| shows(&rule.fields, path)),
     }
 }
 

@@ -37,6 +37,12 @@ pub(super) fn any<'a>(rules: impl Iterator<Item = &'a Applied>) -> Option<Value>
     }
 }
 
+/// The same, for which no index is chosen: one over a field can only be used where every alternative names it.
+pub(super) fn without_index(selector: Value) -> Value {
+    let nothing = object("_id", object("$in", Value::Array(Vec::new())));
+    object("$or", Value::Array(vec![selector, nothing]))
+}
+
 /// A selector that is implied; `None`: everything.
 fn widen(node: &Node, binding: &Binding) -> Option<Value> {
     match node {

@@ -55,6 +55,7 @@ mod nodes_racing;
 mod nodes_readme;
 mod nodes_tombstones;
 mod nodes_writing;
+mod oracle;
 mod parked;
 mod parts;
 mod passing;

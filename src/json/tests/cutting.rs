@@ -220,22 +220,26 @@ fn covered(paths: &[FieldPath], place: &[String]) -> bool {
     (0..=place.len()).any(|end| paths.iter().any(|path| hits(path.steps(), &place[..end])))
 }
 
+fn shows(fields: &Fields, place: &[String], scalar: bool) -> bool {
+    let shown = |clause: &Clause| match clause {
+        Clause::All => true,
+        Clause::Except(paths) => !covered(paths, place),
+        Clause::Only(paths) => {
+            covered(paths, place) || !scalar && paths.iter().any(|path| leads(path.steps(), place))
+        }
+    };
+    !covered(fields.hidden(), place)
+        && fields.clauses().iter().any(shown)
+        && fields.both().is_none_or(|both| shows(both, place, scalar))
+}
+
 fn model(fields: &Fields, kind: Kind, value: &Value, place: &mut Vec<String>) -> Option<Value> {
     let scalar = !matches!(value, Value::Object(_) | Value::Array(_));
     let own = kind == Kind::Document
         && place
             .first()
             .is_some_and(|name| name.starts_with('_') && name != "_attachments");
-    let shown = own
-        || !covered(fields.hidden(), place)
-            && fields.clauses().iter().any(|clause| match clause {
-                Clause::All => true,
-                Clause::Except(paths) => !covered(paths, place),
-                Clause::Only(paths) => {
-                    covered(paths, place)
-                        || !scalar && paths.iter().any(|path| leads(path.steps(), place))
-                }
-            });
+    let shown = own || shows(fields, place, scalar);
     if !shown && (scalar || !place.is_empty()) {
         return None;
     }

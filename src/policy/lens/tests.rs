@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
-use crate::policy::tests::{lens, policy, user, value};
-use crate::policy::{Needs, Policy};
+use crate::json::Kind;
+use crate::policy::tests::{lens, policy, route, user, value};
+use crate::policy::{Lens, Needs, Plan, Policy, Verdict};
 
 const DB: &str = "databases=['d']\ncallers={roles=['n:{n}']}\n";
 
@@ -22,7 +23,7 @@ fn shown(policy: &Policy, document: &str) -> Option<String> {
     let fields = lens.judge(&id, Some(&document))?.into_owned();
     Some(
         fields
-            .cut_value(&document, crate::json::Kind::Document)
+            .cut_value(&document, Kind::Document)
             .to_string(),
     )
 }
@@ -169,6 +170,84 @@ fn what_may_not_be_read_may_not_be_named() {
     assert!(!may(&["permit=['read']\nshow=['x.y']"], &["x"]));
 }
 
+/// `_find` under these rules.
+fn finds(texts: &[&str]) -> Lens {
+    let caller = user("u", &["n:1"]);
+    let verdict = rules(texts).decide(&caller, route("POST", "/d/_find"));
+    let Verdict::Permit(permit) = verdict else {
+        panic!("{verdict}")
+    };
+    let Plan::Find(lens) = permit.plan() else {
+        panic!("nothing is hidden")
+    };
+    lens.clone()
+}
+
+#[test]
+fn what_may_not_be_read_is_not_found() {
+    let shown = |lens: &Lens, document: &str| {
+        let document = value(document);
+        let fields = lens.judge("x", Some(&document)).unwrap();
+        fields.cut_value(&document, Kind::Document).to_string()
+    };
+    let whole = r#"{"a":1,"x":1,"y":1}"#;
+    let hidden = finds(&["permit=['find']", "permit=['read']\nhide=['x']"]);
+    assert_eq!(shown(&hidden, whole), r#"{"a":1,"y":1}"#);
+    assert!(!hidden.may_name(&["x"]) && hidden.may_name(&["y"]) && hidden.hides_fields());
+    let show = finds(&[
+        "permit=['find']\nhide=['y']",
+        "permit=['read']\nshow=['x', 'y']",
+    ]);
+    assert_eq!(shown(&show, whole), r#"{"x":1}"#);
+    assert!(show.may_name(&["x"]) && !show.may_name(&["y"]) && !show.may_name(&["a"]));
+    // Of documents that they do not read, `find` alone says what is shown.
+    let some = finds(&[
+        "permit=['find']",
+        "permit=['read']\nhide=['x']\ndocuments={a=2}",
+    ]);
+    assert_eq!(shown(&some, whole), whole);
+    assert_eq!(shown(&some, r#"{"a":2,"x":1}"#), r#"{"a":2}"#);
+    assert!(!some.may_name(&["x"]));
+    assert_eq!(some.needs_document(), Needs::Document);
+    // What one rule for reading hides, another may show.
+    let several = [
+        "permit=['find']\ndocuments={a=1}",
+        "permit=['read']\nhide=['x']",
+        "permit=['read']\nhide=['y']",
+    ];
+    assert_eq!(shown(&finds(&several), whole), whole);
+    assert_ne!(some.fingerprint(), hidden.fingerprint());
+}
+
+#[test]
+fn of_leaves_that_fare_each_by_itself_nothing_is_named() {
+    let lens = |text: &str| lens(&rules(&[text]), &user("u", &["n:1"]), "/d/_all_docs");
+    let by_field = lens("permit=['read']\ndocuments={a=1}");
+    let by_id = lens("permit=['read']\ndocuments={_id={'$beginsWith'='x'}}");
+    for name in ["_conflicts", "_deleted_conflicts", "_revs_info"] {
+        assert!(
+            !by_field.may_name(&[name]) && by_id.may_name(&[name]),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_hidden_condition_makes_no_index_be_chosen() {
+    let filter = |text: &str| {
+        let lens = lens(&rules(&[text]), &user("u", &["n:1"]), "/d/_all_docs");
+        lens.prefilter().unwrap().to_string()
+    };
+    assert_eq!(
+        filter("permit=['read']\ndocuments={a=1}"),
+        r#"{"a":{"$eq":1}}"#
+    );
+    assert_eq!(
+        filter("permit=['read']\ndocuments={a=1}\nhide=['a']"),
+        r#"{"$or":[{"a":{"$eq":1}},{"_id":{"$in":[]}}]}"#
+    );
+}
+
 #[test]
 fn fingerprints_cover_what_is_seen_and_nothing_else() {
     let print = |policy: &Policy, roles: &[&str]| {
@@ -294,7 +373,7 @@ proptest! {
         };
         let lens = lens(&policy, &user("u", &["n:1"]), "/d/_all_docs");
         let document = value(&nested(&steps));
-        let shown = lens.judge("x", Some(&document)).unwrap().cut_value(&document, crate::json::Kind::Document);
+        let shown = lens.judge("x", Some(&document)).unwrap().cut_value(&document, Kind::Document);
         let selector = value(&format!(r#"{{"{}":{{"$gt":null}}}}"#, steps.join(".")));
         let named = crate::policy::Selector::client(&selector).unwrap().named_fields();
         let may = named.iter().all(|path| lens.may_name(&path.iter().map(String::as_str).collect::<Vec<_>>()));

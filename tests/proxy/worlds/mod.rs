@@ -30,7 +30,7 @@ static TOKENS: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Everything of an answer that a client can compare: time, tokens and our own names aside.
-fn told(answer: &Answer, prefix: &str) -> String {
+pub(crate) fn told(answer: &Answer, prefix: &str) -> String {
     let mut told = format!("{} cut={}\n", answer.status, answer.cut).into_bytes();
     for (name, value) in &answer.headers {
         if !["date", "x-request-id", "x-couch-request-id"].contains(&name.as_str()) {
