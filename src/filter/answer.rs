@@ -17,6 +17,7 @@ use crate::filter::layout::Layout;
 use crate::filter::lease::Lease;
 use crate::filter::meanwhile::Meanwhile;
 use crate::filter::pages::Part;
+use crate::filter::reply::Reply;
 use crate::filter::stream::{Recipe, Rows};
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
@@ -183,8 +184,8 @@ pub(crate) async fn rows(asker: Arc<Asker>, part: Part, recipe: Recipe) -> Resul
         true => Some(Meanwhile::begin(&asker.couch, &asker.db).await?),
         false => None,
     };
-    let upstream = first(&asker, part).await?;
-    Ok(Rows::new(asker, recipe, meanwhile, upstream))
+    let reply = Reply::Begun(boxed(first(&asker, part).await?));
+    Ok(Rows::new(asker, recipe, meanwhile, reply))
 }
 
 /// Asks for the first part of an answer, which must be a `200`.

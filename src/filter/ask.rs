@@ -2,6 +2,7 @@
 //! needs to see.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::Response;
 
@@ -15,8 +16,12 @@ use crate::json::Value;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::rewrite::{Change, Rewrite};
+use crate::route::query::Heartbeat;
 use crate::route::{DbName, Method, Query};
 use crate::upstream::Upstream;
+
+/// No feed of CouchDB's is silent for longer, so that it soon learns of clients that have gone.
+const LONGEST_SILENCE: Duration = Duration::from_secs(20);
 
 /// Asks CouchDB on behalf of one permit.
 #[derive(Debug)]
@@ -28,12 +33,20 @@ pub(crate) struct Asker {
     pub(crate) db: DbName,
     /// The longest row that is judged, in bytes.
     pub(crate) row: usize,
+    /// How long CouchDB may be silent in a feed.
+    pub(crate) silence: Duration,
 }
 
 impl Asker {
     /// The longest row that is judged, in bytes.
     pub(crate) fn largest_row(&self) -> usize {
         self.row
+    }
+
+    /// How often CouchDB must show in a feed that it is alive. By what is written alone it would be by hidden rows.
+    pub(crate) fn alive(&self) -> Heartbeat {
+        let every = (self.silence / 3).min(LONGEST_SILENCE).as_millis();
+        Heartbeat::Ms(u64::try_from(every).unwrap_or(u64::MAX).max(1))
     }
 
     /// Asks for one part of the answer.

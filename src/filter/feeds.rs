@@ -1,7 +1,7 @@
 //! `_changes` under a lens: all four feeds, by GET and POST.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -24,11 +24,8 @@ use crate::refusal::Refusal;
 use crate::route::query::{ChangesQuery, Feed, Heartbeat};
 use crate::secret::Seal;
 
-/// CouchDB's own default for `timeout`.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The shortest `timeout` that is measured by our own clock.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// CouchDB's own default for `timeout` and `heartbeat`, which neither exceeds (`[chttpd] changes_timeout`).
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What a caller may learn of changes, and what he may read of their documents.
 #[derive(Debug)]
@@ -85,19 +82,8 @@ pub(crate) async fn changes(
         skip: 0,
         left: query.limit,
     };
-    let (longpoll, layout) = (query.feed == Feed::Longpoll, layout(query.feed));
-    let (until, pulse) = (gives_up(&query), pulse(&query));
-    // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
-    let paged = matches!(query.feed, Feed::Normal | Feed::Longpoll) && !query.descending;
-    let size = query.limit.filter(|_| paged).map(ChangesPages::first);
-    let mut pages = ChangesPages {
-        query,
-        body,
-        longpoll,
-        until,
-        size,
-        read: 0,
-    };
+    let (layout, pulse) = (layout(query.feed), pulse(&query));
+    let mut pages = ChangesPages::new(query, body, asker.alive());
     let part = pages.ask();
     let judge = Judge::Changes(ChangeRows {
         rows,
@@ -162,25 +148,15 @@ async fn begin(asker: &Asker, query: &ChangesQuery, since: String) -> Result<Str
     Ok(now.last_seq)
 }
 
-/// When a long poll gives up.
-fn gives_up(query: &ChangesQuery) -> Option<Instant> {
-    let longpoll = query.feed == Feed::Longpoll;
-    match (longpoll, query.heartbeat, query.timeout) {
-        (false, _, _) | (true, Some(Heartbeat::Default | Heartbeat::Ms(_)), None) => None,
-        (true, _, Some(timeout)) => Some(Instant::now() + Duration::from_millis(timeout)),
-        (true, None, None) => Some(Instant::now() + TIMEOUT),
-    }
-}
-
-/// What a feed does while there is nothing to show.
-fn pulse(query: &ChangesQuery) -> Option<Pulse> {
-    let timeout = query.timeout.map_or(TIMEOUT, Duration::from_millis);
+/// What a feed does while there is nothing to show. As in CouchDB a heartbeat leaves no timeout.
+///
+/// Security: both are ours, and begin with what was shown. (`hidden_rows_put_the_end_of_a_feed_off_by_nothing`)
+pub(super) fn pulse(query: &ChangesQuery) -> Option<Pulse> {
+    let at_most = |ms: u64| Duration::from_millis(ms).min(LONGEST);
     match (query.feed, query.heartbeat) {
-        (Feed::Normal, _) | (Feed::Longpoll, None) => None,
-        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(Duration::from_millis(every))),
-        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(TIMEOUT)),
-        // A shorter one than CouchDB needs to catch up is left to it.
-        (Feed::Continuous | Feed::EventSource, None) if timeout < SHORTEST => None,
-        (Feed::Continuous | Feed::EventSource, None) => Some(Pulse::timeout(timeout)),
+        (Feed::Normal, _) => None,
+        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(at_most(every))),
+        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(LONGEST)),
+        (_, None) => Some(Pulse::timeout(query.timeout.map_or(LONGEST, at_most))),
     }
 }

@@ -45,9 +45,11 @@ mod parts;
 mod project;
 mod pulse;
 mod reduce;
+mod reply;
 mod rows;
 mod several;
 mod sight;
+
 mod stream;
 mod tail;
 mod unread;

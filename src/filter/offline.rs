@@ -50,7 +50,7 @@ pub async fn in_parts(
     Ok(answer.into_response())
 }
 
-fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
+pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
     let couchdb = &config.couchdb;
     let client = Client::new(couchdb, &config.limits)?;
     let couch = Couch::new(
@@ -66,5 +66,6 @@ fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
         db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
         permit,
         row: config.limits.row,
+        silence: config.limits.feed_idle,
     })
 }

@@ -1,15 +1,16 @@
 //! From which requests to CouchDB one answer is made: a pinned view is several ranges, a page whose rows were
-//! hidden is filled from the next one, a long poll that woke for something hidden goes on waiting.
+//! hidden is filled from the next one, a feed that ends by a clock reads what there is before it waits, a long poll
+//! that woke for something hidden goes on waiting.
 //!
 //! Invariant: every part asks for the same call as the permit; only query and body differ.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
+use crate::filter::layout::Layout;
 use crate::filter::tail::Tail;
 use crate::filter::window::Window;
-use crate::json::{JsonError, Object, Value};
-use crate::route::query::{ChangesQuery, Feed, ViewQuery};
+use crate::json::{Frame, JsonError, Object, Value};
+use crate::route::query::{ChangesQuery, Feed, Heartbeat, ViewQuery};
 use crate::route::{Method, Query};
 
 /// The largest page that is asked for when earlier pages held too few visible rows.
@@ -91,6 +92,24 @@ impl Pages {
             Self::Lists(pages) => pages.next(window, end),
             Self::Find(pages) => Ok(pages.next(window, end)),
             Self::Changes(pages) => pages.next(window, shown, end),
+        }
+    }
+
+    /// The frame of the page that is being read.
+    pub(crate) fn frame(&self, layout: Layout) -> Frame {
+        match self {
+            Self::Changes(pages) if pages.phase == Phase::CatchingUp => {
+                Layout::Rows("results").upstream()
+            }
+            Self::Single | Self::Lists(_) | Self::Find(_) | Self::Changes(_) => layout.upstream(),
+        }
+    }
+
+    /// Whether the page that is being read waits for what is still to come.
+    pub(crate) fn waits(&self) -> bool {
+        match self {
+            Self::Single | Self::Lists(_) | Self::Find(_) => false,
+            Self::Changes(pages) => pages.phase == Phase::Waiting,
         }
     }
 
@@ -248,32 +267,76 @@ impl FindPages {
     }
 }
 
-/// `_changes`, asked again where a page or a long poll held nothing to show.
+/// `_changes`: what there is, page by page, and then what is still to come.
+///
+/// Invariant: CouchDB never ends a page that waits but for a row: its clock begins anew at rows that nobody sees.
 #[derive(Debug)]
 pub(crate) struct ChangesPages {
     /// The query of the page that is being read.
-    pub(crate) query: ChangesQuery,
+    query: ChangesQuery,
     /// The body of the client's POST, checked.
-    pub(crate) body: Option<Vec<u8>>,
-    /// Whether this is a long poll.
-    pub(crate) longpoll: bool,
-    /// When a long poll gives up.
-    pub(crate) until: Option<Instant>,
+    body: Option<Vec<u8>>,
+    /// What the client asked for.
+    feed: Feed,
+    phase: Phase,
+    /// How often CouchDB shows that it is alive while it waits.
+    heartbeat: Heartbeat,
     /// `limit` of the page that is being read.
-    pub(crate) size: Option<u64>,
+    size: Option<u64>,
     /// How many rows the pages before that one held, hidden ones included.
-    pub(crate) read: u64,
+    read: u64,
+}
+
+/// What a page of `_changes` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// What there is: it ends by itself.
+    CatchingUp,
+    /// What is still to come, too.
+    Waiting,
 }
 
 impl ChangesPages {
-    /// The first page: where rows may be hidden, more than a client asks for by a small limit.
-    pub(crate) fn first(limit: u64) -> u64 {
-        limit.max(FIRST_CHANGES)
+    /// The pages for a client's query. A feed that ends by a clock must know when it begins to wait; one with a
+    /// heartbeat need not.
+    pub(crate) fn new(query: ChangesQuery, body: Option<Vec<u8>>, heartbeat: Heartbeat) -> Self {
+        let feed = query.feed;
+        let ends = query.heartbeat.is_none() || feed == Feed::Normal || query.descending;
+        // Only a page that ends by itself can be filled from the next one; a feed without end is cut here.
+        let paged = matches!(feed, Feed::Normal | Feed::Longpoll) && !query.descending;
+        // Where rows may be hidden, more than a client asks for by a small limit.
+        let size = query.limit.filter(|_| paged);
+        Self {
+            query,
+            body,
+            feed,
+            phase: match ends {
+                true => Phase::CatchingUp,
+                false => Phase::Waiting,
+            },
+            heartbeat,
+            size: size.map(|limit| limit.max(FIRST_CHANGES)),
+            read: 0,
+        }
+    }
+
+    /// The same of a feed that has caught up.
+    #[cfg(test)]
+    pub(crate) fn waiting(query: ChangesQuery, heartbeat: Heartbeat) -> Self {
+        Self {
+            phase: Phase::Waiting,
+            ..Self::new(query, None, heartbeat)
+        }
     }
 
     /// The request for the page that begins where the query says.
     pub(crate) fn ask(&mut self) -> Part {
         self.query.limit = self.size;
+        self.query.timeout = None;
+        (self.query.feed, self.query.heartbeat) = match self.phase {
+            Phase::CatchingUp => (Feed::Normal, None),
+            Phase::Waiting => (self.feed, Some(self.heartbeat)),
+        };
         let method = if self.body.is_some() {
             Method::Post
         } else {
@@ -293,27 +356,22 @@ impl ChangesPages {
         end: &PageEnd,
     ) -> Result<Option<Part>, JsonError> {
         let page_was_full = self.size.is_some_and(|size| end.rows >= size);
-        let woke_for_nothing = self.longpoll && shown == 0 && end.rows > 0;
-        let Some(last_seq) = end
-            .last_seq
-            .as_deref()
-            .filter(|_| page_was_full || woke_for_nothing)
-        else {
+        let has_told = self.feed == Feed::Longpoll && shown > 0;
+        let waits = self.feed != Feed::Normal && !self.query.descending && !has_told;
+        let goes_on = match self.phase {
+            Phase::CatchingUp => waits,
+            Phase::Waiting => waits && end.rows > 0,
+        };
+        let last_seq = end.last_seq.as_deref();
+        let Some(last_seq) = last_seq.filter(|_| page_was_full || goes_on) else {
             return Ok(None);
         };
-        if self.longpoll && shown > 0 {
-            // It has something to tell, so it waits for nothing more.
-            self.query.feed = Feed::Normal;
-            self.query.heartbeat = None;
-            self.query.timeout = None;
-        } else if let (true, Some(until)) = (self.longpoll, self.until) {
-            let left = until.saturating_duration_since(Instant::now());
-            // The time is for waiting: behind a full page there may be rows that are there already.
-            if left.is_zero() && !page_was_full {
-                return Ok(None);
-            }
-            self.query.timeout = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
-        }
+        self.phase = match (self.phase, page_was_full) {
+            // What has something to tell waits for nothing more.
+            _ if has_told => Phase::CatchingUp,
+            (Phase::CatchingUp, true) => Phase::CatchingUp,
+            (Phase::CatchingUp, false) | (Phase::Waiting, _) => Phase::Waiting,
+        };
         self.query.since = Some(sequence(last_seq)?);
         self.read = self.read.saturating_add(end.rows);
         if let (Some(_), Some(needed)) = (self.size, window.needed()) {

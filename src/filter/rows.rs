@@ -182,6 +182,13 @@ impl Judge {
         self.changes().and_then(|rows| rows.last.as_ref())
     }
 
+    /// All rows up to this sequence have been looked at.
+    pub(crate) fn reach(&mut self, sequence: Option<Vec<u8>>) {
+        if let (Self::Changes(rows), Some(sequence)) = (self, sequence) {
+            rows.last = Some(sequence);
+        }
+    }
+
     /// A sequence of CouchDB's for the client.
     pub(crate) fn seal(&self, sequence: &[u8]) -> Option<String> {
         Some(self.changes()?.sequences.seal(sequence))

@@ -16,6 +16,7 @@ use crate::filter::layout::Layout;
 use crate::filter::leaves::{OpenRevs, Unanswered};
 use crate::filter::multipart::{Asked, Mixed, boundary_of, related};
 use crate::filter::pages::{Pages, Part};
+use crate::filter::reply::Reply;
 use crate::filter::rows::Judge;
 use crate::filter::stream::{Recipe, Rows};
 use crate::filter::unread::shows_a_leaf;
@@ -135,7 +136,8 @@ async fn open_revs(
         pulse: None,
         lease: None,
     };
-    let mut rows = Rows::new(Arc::new(asker), recipe, None, upstream);
+    let reply = Reply::Begun(boxed(upstream));
+    let mut rows = Rows::new(Arc::new(asker), recipe, None, reply);
     if all && !rows.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }

@@ -14,10 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body::Frame as BodyFrame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::StreamBody;
 
 use crate::body::{Body, Cut, boxed};
-use crate::client::Answered;
 use crate::filter::ask::Asker;
 use crate::filter::emit::{Place, emit};
 use crate::filter::known::Known;
@@ -26,6 +25,7 @@ use crate::filter::lease::Lease;
 use crate::filter::meanwhile::Meanwhile;
 use crate::filter::pages::{PageEnd, Pages};
 use crate::filter::pulse::Pulse;
+use crate::filter::reply::{Arrived, Reply};
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
 use crate::filter::tail::Tail;
@@ -47,7 +47,7 @@ pub(crate) struct Rows {
     layout: Layout,
     window: Window,
     splitter: Splitter,
-    upstream: Option<Answered>,
+    reply: Reply,
     end: PageEnd,
     known: Known,
     /// Rows that wait for a document, and all rows behind them.
@@ -90,12 +90,12 @@ pub(crate) struct Recipe {
 }
 
 impl Rows {
-    /// `upstream` is the answer to the first part; `meanwhile` has begun before it was asked for.
+    /// `first` is the answer to the first part; `meanwhile` has begun before it was asked for.
     pub(crate) fn new(
         asker: Arc<Asker>,
         recipe: Recipe,
         meanwhile: Option<Meanwhile>,
-        upstream: Answered,
+        first: Reply,
     ) -> Self {
         let Recipe {
             pages,
@@ -105,16 +105,17 @@ impl Rows {
             pulse,
             lease,
         } = recipe;
-        let splitter = Splitter::new(layout.upstream(), asker.largest_row()).passing_over();
+        let frame = pages.frame(layout);
+        let splitter = Splitter::new(frame, asker.largest_row()).passing_over();
         let sent = Sent::nothing(judge.place());
-        Self {
+        let mut rows = Self {
             asker,
             pages,
             judge,
             layout,
             window,
             splitter,
-            upstream: Some(upstream),
+            reply: first,
             end: PageEnd::default(),
             known: Known::default(),
             held: Vec::new(),
@@ -128,6 +129,18 @@ impl Rows {
             started: false,
             state: State::Reading,
             sent,
+        };
+        rows.set_clock();
+        rows
+    }
+
+    /// The clock runs while the feed waits, and while it does nothing else.
+    fn set_clock(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            match self.pages.waits() {
+                true => pulse.wait(),
+                false => pulse.rest(),
+            }
         }
     }
 
@@ -163,40 +176,39 @@ impl Rows {
     }
 
     /// Takes one chunk from CouchDB, or turns the page.
+    ///
+    /// Security: the clock is looked at first, so that rows that nobody sees don't put the end off.
+    /// (`hidden_rows_put_the_end_of_a_feed_off_by_nothing`)
     async fn step(&mut self) -> Result<(), Cut> {
-        let frame = match (&mut self.upstream, &mut self.pulse) {
-            (Some(body), Some(pulse)) => tokio::select! {
-                frame = body.frame() => frame.transpose()?,
+        let arrived = match (&mut self.pulse, self.state) {
+            (Some(pulse), State::Reading) => tokio::select! {
+                biased;
                 () = pulse.beat() => {
                     self.pulsate();
                     return Ok(());
                 }
+                arrived = self.reply.next() => arrived?,
             },
-            (Some(body), None) => body.frame().await.transpose()?,
-            (None, _) => None,
+            (Some(_) | None, _) => self.reply.next().await?,
         };
-        if self.state == State::Draining {
-            if frame.is_none() {
-                self.state = State::Done;
-            }
-            return Ok(());
-        }
-        match frame {
-            Some(frame) => {
-                let Ok(data) = frame.into_data() else {
-                    return Ok(());
-                };
+        match (arrived, self.state) {
+            (Arrived::Head, _) | (Arrived::Data(_), State::Draining | State::Done) => Ok(()),
+            (Arrived::Data(data), State::Reading) => {
                 self.splitter.push(&data);
                 if self.watch.is_some() {
                     self.gather(data.len()).await?;
                 }
                 self.read().await
             }
-            None => {
+            (Arrived::End, State::Draining | State::Done) => {
+                self.state = State::Done;
+                Ok(())
+            }
+            (Arrived::End, State::Reading) => {
                 self.splitter.finish().map_err(|error| broken(&error))?;
                 self.read().await?;
                 match self.state {
-                    State::Reading => self.turn().await,
+                    State::Reading => self.turn(),
                     State::Draining | State::Done => {
                         self.state = State::Done;
                         Ok(())
@@ -249,8 +261,8 @@ impl Rows {
             true => self.known.forget_others(),
             false => self.known.forget(),
         }
-        if let Some(pulse) = &mut self.pulse {
-            pulse.heard(self.shown > before);
+        if let Some(pulse) = self.pulse.as_mut().filter(|_| self.shown > before) {
+            pulse.shown();
         }
         Ok(())
     }
@@ -358,7 +370,7 @@ impl Rows {
     }
 
     /// A page has ended: the next one, or the end of the answer.
-    async fn turn(&mut self) -> Result<(), Cut> {
+    fn turn(&mut self) -> Result<(), Cut> {
         self.known.forget();
         let end = mem::take(&mut self.end);
         let next = self
@@ -375,13 +387,11 @@ impl Rows {
         if let Some(watch) = &mut self.watch {
             watch.turn();
         }
-        let answer = self.asker.ask(part).await.map_err(|_| Cut::Upstream)?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(Cut::Upstream);
-        }
-        let splitter = Splitter::new(self.layout.upstream(), self.asker.largest_row());
-        self.splitter = splitter.passing_over();
-        self.upstream = Some(answer.into_body());
+        self.judge.reach(end.last_seq);
+        self.set_clock();
+        let frame = self.pages.frame(self.layout);
+        self.splitter = Splitter::new(frame, self.asker.largest_row()).passing_over();
+        self.reply = Reply::ask(&self.asker, part);
         Ok(())
     }
 }
@@ -451,3 +461,6 @@ fn broken(error: &JsonError) -> Cut {
     tracing::warn!(%error, "an answer could not be judged and was cut");
     Cut::Filter
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use crate::json::{Object, Value};
 use crate::policy::{Lens, Selector};
 use crate::refusal::Refusal;
 use crate::route::Query;
-use crate::route::query::{ChangesQuery, Feed, ViewQuery};
+use crate::route::query::{ChangesQuery, ViewQuery};
 
 /// Why a query that names hidden fields is refused.
 const HIDDEN: &str = "the query names a field that is not open to you";
@@ -156,10 +156,6 @@ pub(crate) fn changes(
             None
         }
     };
-    if query.feed == Feed::Normal {
-        query.heartbeat = None;
-        query.timeout = None;
-    }
     Ok(Changes {
         query,
         body,

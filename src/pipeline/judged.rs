@@ -114,7 +114,8 @@ impl Pipeline {
             designs: &self.designs,
         };
         if is_several(&permit) {
-            return lists::view_queries(self.asker(permit)?, lens, named, &body).await;
+            let queries = lists::view_queries(self.asker(permit)?, lens, named, &body);
+            return Box::pin(queries).await;
         }
         let body = optional(permit.route().method, body);
         lists::view(self.asker(permit)?, lens, named, body).await
@@ -170,6 +171,7 @@ impl Pipeline {
             db: database(&permit)?,
             permit,
             row,
+            silence: self.limits.feed_idle,
         })
     }
 }

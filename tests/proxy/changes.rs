@@ -456,6 +456,90 @@ async fn hidden_changes_neither_quicken_nor_still_the_heart() {
     }
 }
 
+/// CouchDB's timer begins anew at each change, hidden or not: its end would tell of hidden ones, and their writers could
+/// keep it from coming.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_ends_while_hidden_documents_are_written() {
+    let world = filled().await;
+    let rita = world.as_("rita");
+    let ended = async {
+        for feed in ["longpoll", "continuous", "eventsource"] {
+            for since in ["now", "0"] {
+                let path = format!("/@notes/_changes?feed={feed}&since={since}&timeout=700");
+                let begun = tokio::time::Instant::now();
+                let answer = rita.get(&path).await;
+                assert!(answer.status == 200 && !answer.cut, "{path}: {answer:?}");
+                let waited = begun.elapsed() >= std::time::Duration::from_millis(700);
+                let told = ids(&rows_of(answer.text()));
+                match (feed, since) {
+                    (_, "now") => assert!(told.is_empty() && waited, "{path}: {told}"),
+                    ("longpoll", _) => assert_eq!(told, "a c e", "{path}"),
+                    (_, _) => assert!(told == "a c e" && waited, "{path}: {told}"),
+                }
+            }
+        }
+    };
+    let writes = async {
+        loop {
+            world.fill("notes", json!([{ "kind": "shut" }])).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = writes => {}
+    }
+}
+
+/// What there is comes before the clock begins, however short it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_does_not_wait_tells_what_there_is() {
+    let world = filled().await;
+    for feed in ["longpoll", "continuous", "eventsource"] {
+        for rest in [
+            "timeout=0",
+            "timeout=1",
+            "timeout=0&descending=true",
+            "heartbeat=60000&descending=true",
+        ] {
+            let path = format!("/@notes/_changes?feed={feed}&{rest}");
+            let answer = world.as_("rita").get(&path).await;
+            let expected = if rest.contains("descending") {
+                "e c a"
+            } else {
+                "a c e"
+            };
+            assert_eq!(ids(&rows_of(answer.text())), expected, "{path}");
+            assert!(!answer.cut, "{path}");
+        }
+    }
+}
+
+/// Neither its timer nor the limit of its silence is left to CouchDB: hidden rows move both.
+#[tokio::test(flavor = "multi_thread")]
+async fn couchdb_is_asked_for_a_heartbeat_and_no_timeout() {
+    let fake = Fake::start(|seen| {
+        if !seen.target.contains("feed=") {
+            return plain(200, r#"{"results":[],"last_seq":"5-x","pending":0}"#);
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        vec![Step::Send(format!("{head}1\r\n\n\r\n").into_bytes()), Step::Hang]
+    })
+    .await;
+    let limits = "[limits]\nfeed_idle = \"6s\"\n";
+    let world = World::before(&fake, RULES, limits).await;
+    for feed in ["longpoll", "continuous", "eventsource"] {
+        let path = format!("/@notes/_changes?feed={feed}&since=3-x&timeout=300");
+        let answer = world.as_("rita").get(&path).await;
+        assert!(answer.status == 200 && !answer.cut, "{answer:?}");
+        let asked = fake.seen().pop().unwrap().target;
+        assert!(
+            asked.contains("heartbeat=2000") && asked.contains("since=5-x"),
+            "{asked}"
+        );
+        assert!(!asked.contains("timeout"), "{asked}");
+    }
+}
+
 /// CouchDB reads the document of a row when it sends the row, which may be later than the change.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_has_moved_on_since_its_row_is_judged_as_it_is() {

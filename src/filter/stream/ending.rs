@@ -64,7 +64,7 @@ impl Rows {
     fn stop(&mut self) -> Option<Bytes> {
         self.out.clear();
         self.held.clear();
-        self.upstream = None;
+        self.reply.end();
         self.state = State::Done;
         if self.sent.closed {
             return None;
@@ -105,7 +105,7 @@ impl Rows {
             State::Done
         };
         if self.state == State::Done {
-            self.upstream = None;
+            self.reply.end();
         }
     }
 

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Rows, broken};
@@ -14,6 +13,7 @@ use crate::filter::again::{self, Means, RowPlace};
 use crate::filter::known::Known;
 use crate::filter::meanwhile::{Meanwhile, Moment};
 use crate::filter::pages::Pages;
+use crate::filter::reply::Arrived;
 use crate::filter::rows::{Judge, ListRow};
 use crate::filter::tail::Tail;
 use crate::json::{JsonError, Row, members, string};
@@ -107,14 +107,18 @@ impl Rows {
             Pages::Single | Pages::Lists(_) | Pages::Changes(_) => (BATCH, PATIENCE),
         };
         let until = Instant::now() + patience;
-        while let (Some(upstream), true) = (&mut self.upstream, bytes < most) {
-            match timeout_at(until, upstream.frame()).await {
-                Ok(Some(frame)) => {
-                    let data = frame?.into_data().unwrap_or_default();
+        while bytes < most {
+            match timeout_at(until, self.reply.next()).await {
+                Ok(Ok(Arrived::Data(data))) => {
                     bytes = bytes.saturating_add(data.len());
                     self.splitter.push(&data);
                 }
-                Ok(None) => self.upstream = None,
+                Ok(Ok(Arrived::Head)) => {}
+                Ok(Ok(Arrived::End)) => {
+                    self.reply.end();
+                    break;
+                }
+                Ok(Err(cut)) => return Err(cut),
                 Err(_) => break,
             }
         }
@@ -131,7 +135,7 @@ impl Rows {
             pages,
             watch,
             passed,
-            upstream,
+            reply,
             end,
             ..
         } = self;
@@ -161,7 +165,7 @@ impl Rows {
             Pages::Find(pages) => {
                 // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
                 // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
-                let is_whole = *passed == 0 && upstream.is_none();
+                let is_whole = *passed == 0 && reply.has_ended();
                 for _ in 0..if is_whole { ATTEMPTS } else { 0 } {
                     let asked = meanwhile.now();
                     let Some(page) = again::page(means, pages.ask(), PAGE).await? else {

@@ -21,11 +21,7 @@ fn shown(policy: &Policy, document: &str) -> Option<String> {
         .unwrap_or("x")
         .to_owned();
     let fields = lens.judge(&id, Some(&document))?.into_owned();
-    Some(
-        fields
-            .cut_value(&document, Kind::Document)
-            .to_string(),
-    )
+    Some(fields.cut_value(&document, Kind::Document).to_string())
 }
 
 #[test]
