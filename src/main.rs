@@ -17,7 +17,7 @@ const FILE: &str = "couchwarden.toml";
 const USAGE: &str = "couchwarden stands before CouchDB and judges every request.
 
   couchwarden serve [--config FILE]    run until SIGTERM or SIGINT; SIGHUP reads the policies again
-  couchwarden check [--config FILE]    tell every mistake in the configuration, the policies and ddocs/
+  couchwarden check [--config FILE]    tell every mistake in the configuration, the policies and ddocs/, and what paths are about
   couchwarden deploy [--config FILE] [--dry-run] [--prune]
                                        put the design documents of ddocs/ into CouchDB, where they differ;
                                        --dry-run only tells, --prune deletes those that have no folder any more
@@ -72,12 +72,14 @@ fn lines<T: Display>(all: impl IntoIterator<Item = T>) -> String {
 
 fn judge(file: &str) -> Result<String, String> {
     let config = Config::load(Path::new(file)).map_err(lines)?;
-    check(&config).map_err(lines)?;
+    let policy = check(&config).map_err(lines)?;
     if config.ddocs.exists() {
         check_ddocs(&config.ddocs).map_err(lines)?;
     }
+    let mut told = policy.explain_paths();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    Ok(runtime.block_on(check_ends(&config)).unwrap_or_default())
+    told.extend(runtime.block_on(check_ends(&config)));
+    Ok(lines(told))
 }
 
 /// `--host NAME`, any number of times.

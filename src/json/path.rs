@@ -74,6 +74,11 @@ impl FieldPath {
         (!steps.is_empty()).then_some(Self(steps))
     }
 
+    /// The path of these steps.
+    pub fn from_steps(steps: &[Step]) -> Self {
+        Self(steps.to_vec())
+    }
+
     /// The path of the whole document: `**`.
     pub fn everything() -> Self {
         Self(vec![Step::Deep])
@@ -145,7 +150,8 @@ impl Step {
         }
     }
 
-    fn takes(&self, name: &str) -> bool {
+    /// Could it be a step to the member of this name?
+    pub fn takes(&self, name: &str) -> bool {
         match self {
             Self::Name(own) => own == name,
             Self::Like(pieces) => like(pieces, name),

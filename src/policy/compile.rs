@@ -13,6 +13,7 @@ use crate::json::Fields;
 use super::action::{Actions, Mask, Simple};
 use super::draft::Draft;
 use super::load::PolicySettings;
+use super::reach;
 use super::rule::Rule;
 use super::selector::Selector;
 use super::shape;
@@ -44,8 +45,10 @@ pub(super) fn rule<'t>(
     let administrators = entries
         .get("administrators")
         .is_some_and(|entry| file.flag(entry));
-    let change = entries.get("change").map(|entry| paths(file, entry));
-    let (fields, hides) = fields(file, &entries);
+    let change = entries
+        .get("change")
+        .map(|entry| paths(file, entry, OF_DOCUMENTS));
+    let (fields, hides) = fields(file, &entries, &permit);
     let spelt = |keys: &[&str]| canonical(&entries, keys);
     shape::check(file, &draft.at, &entries, &permit, &forbid);
     decides_by_what_stays(
@@ -101,13 +104,21 @@ fn decides_by_what_stays<'t>(
 }
 
 /// What the rule shows of what it permits; and what it hides where it does nothing else.
-fn fields<'t>(file: &mut File<'t>, entries: &HashMap<&str, Entry<'t>>) -> (Fields, Vec<FieldPath>) {
-    let hide = entries
-        .get("hide")
-        .map(|entry| paths(file, entry))
-        .unwrap_or_default();
+fn fields<'t>(
+    file: &mut File<'t>,
+    entries: &HashMap<&str, Entry<'t>>,
+    permit: &Actions,
+) -> (Fields, Vec<FieldPath>) {
     let hides_only = !entries.contains_key("permit") && !entries.contains_key("forbid");
-    match entries.get("show").map(|entry| paths(file, entry)) {
+    // What the functions of views make can have members of any name.
+    let views = hides_only || !permit.views.is_empty();
+    let hide = entries.get("hide").map(|entry| {
+        let checks = if views { OF_ANYTHING } else { OF_DOCUMENTS };
+        paths(file, entry, checks)
+    });
+    let hide = hide.unwrap_or_default();
+    let show = entries.get("show");
+    match show.map(|entry| paths(file, entry, OF_ANYTHING)) {
         Some(show) => (Fields::only(show), Vec::new()),
         None if hides_only => (Fields::all(), hide),
         None if hide.is_empty() => (Fields::all(), Vec::new()),
@@ -180,11 +191,22 @@ fn actions<'t>(file: &mut File<'t>, entry: Option<&Entry<'t>>) -> Actions {
     actions
 }
 
-fn paths<'t>(file: &mut File<'t>, entry: &Entry<'t>) -> Vec<FieldPath> {
+/// Why a path can be about nothing.
+type Check = fn(&FieldPath, &str) -> Option<String>;
+
+const OF_ANYTHING: &[Check] = &[reach::mistake];
+const OF_DOCUMENTS: &[Check] = &[reach::mistake, reach::own_mistake];
+
+fn paths<'t>(file: &mut File<'t>, entry: &Entry<'t>, checks: &[Check]) -> Vec<FieldPath> {
     let mut paths = Vec::new();
     for text in file.texts(entry, false) {
         match FieldPath::parse(&text.text) {
-            Ok(path) => paths.push(path),
+            Ok(path) => {
+                for mistake in checks.iter().filter_map(|check| check(&path, &text.text)) {
+                    file.mistake(&text.at, mistake);
+                }
+                paths.push(path);
+            }
             Err(error) => file.mistake(&text.at, error.to_string()),
         }
     }

@@ -30,6 +30,7 @@ mod normal;
 mod pattern;
 mod plan;
 mod prefilter;
+mod reach;
 mod rule;
 mod selector;
 mod shape;
@@ -142,6 +143,12 @@ impl Policy {
             .iter()
             .flat_map(|rule| &rule.own)
             .any(|(_, variable)| matches!(variable, pattern::Variable::Node(_)))
+    }
+
+    /// What each path of `hide`, `show` and `change` is about, in words, rule by rule.
+    pub fn explain_paths(&self) -> Vec<String> {
+        let rules = self.rules.iter();
+        rules.flat_map(|rule| reach::explained(rule)).collect()
     }
 
     /// Of all rules.

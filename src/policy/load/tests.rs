@@ -38,6 +38,41 @@ fn a_right_rule_has_no_mistakes() {
 }
 
 #[test]
+fn a_path_that_can_be_about_nothing_is_a_mistake() {
+    let rule = |text: &str| {
+        format!(
+            "[[rule]]\nname = 'r'\ndatabases = ['d']\ncallers = {{ everyone = true }}\n{text}\n"
+        )
+    };
+    for (text, count) in [
+        ("permit = ['read']\nhide = ['_rev']", 1),
+        (
+            "permit = ['read']\nshow = ['_attachments.a.b', '_id', 'x']",
+            1,
+        ),
+        (
+            "permit = ['update']\nchange = ['_attachments.a.png', '_attachments.a', '_rev']",
+            2,
+        ),
+        ("hide = ['_attachments.a.png']", 1),
+        // The values of views are made by functions.
+        ("permit = ['view:v/w']\nhide = ['_id']", 0),
+        ("hide = ['_rev']", 0),
+        (
+            "permit = ['read']\nhide = ['_attachments.*.digest', '_attachments.a\\.png', '**._id']",
+            0,
+        ),
+    ] {
+        let told = mistakes(&rule(text));
+        assert_eq!(told.len(), count, "{text}: {told:?}");
+        assert!(
+            told.iter().all(|one| one.contains("is about nothing")),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_mistake_is_named_with_its_line() {
     for (text, expected) in [
@@ -46,6 +81,14 @@ fn every_mistake_is_named_with_its_line() {
         (
             "hide = [\n'a..b']",
             "a.toml:7: the field path `a..b` has an empty step",
+        ),
+        (
+            "hide = ['x',\n'_attachments.photo.png']",
+            "a.toml:7: the path `_attachments.photo.png` is about nothing: below an attachment there is only content_type, data, digest, encoded_length, encoding, follows, length, revpos, stub. A dot divides steps; an attachment whose name has dots is written '_attachments.photo\\.png'",
+        ),
+        (
+            "change = ['_id']",
+            "a.toml:6: the path `_id` is about nothing: `_id` is CouchDB's own",
         ),
         ("forbid = [\n'reed']", "a.toml:7: there is no action `reed`"),
         (
