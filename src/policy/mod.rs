@@ -1,7 +1,7 @@
 //! Policy: who may do what. Rules come from files; `decide` turns a caller and a route into a verdict.
 //!
-//! `load` reads rules, `pattern` and `binding` match callers, `need` says what each route needs, `grants`
-//! which rules apply, `verdict` and `case` what follows; `lens`, `view` and `write` are what plans carry; `selector`,
+//! `load` reads rules, `pattern` and `binding` match callers, `need` says what each route needs, `index` which rules
+//! could apply and `grants` which do, `verdict` and `case` what follows; `lens`, `view` and `write` are what plans carry; `selector`,
 //! `matching` and `collate` are CouchDB's Mango.
 //!
 //! Invariant: pure, and closed by default: without a rule that permits it, nothing is permitted to anyone but
@@ -21,12 +21,14 @@ mod draft;
 mod fingerprint;
 mod fixed;
 mod grants;
+mod index;
 mod lens;
 mod load;
 mod matching;
 mod need;
 mod negation;
 mod normal;
+
 mod pattern;
 mod plan;
 mod prefilter;
@@ -62,6 +64,7 @@ pub use write::{Denied, WriteRules};
 
 use fingerprint::Part;
 use grants::{Grants, Interest};
+use index::Index;
 use rule::Rule;
 
 /// All rules, ready to decide. Immutable; a reload makes a new one.
@@ -69,16 +72,13 @@ use rule::Rule;
 pub struct Policy {
     /// Sorted by name.
     rules: Vec<Arc<Rule>>,
-    /// Rules that name their databases in full, by these names.
-    by_name: HashMap<Box<str>, Vec<usize>>,
-    /// Rules whose databases are patterns.
-    by_pattern: Vec<usize>,
-    /// Rules about the server.
-    on_server: Vec<usize>,
+    index: Index,
     /// What tombstones keep, for the databases that are named in full.
     kept: HashMap<Box<str>, Arc<[FieldPath]>>,
     /// Does any rule bind administrators? Most policies have none.
     binds_administrators: bool,
+    /// Does any rule permit anonymous callers something in a database?
+    opens_databases: bool,
 }
 
 impl Policy {
@@ -97,29 +97,13 @@ impl Policy {
             binds_administrators: rules.iter().any(|rule| rule.administrators),
             ..Self::default()
         };
-        for (index, rule) in rules.iter().enumerate() {
-            let names: Option<Vec<&str>> = rule
-                .databases
-                .iter()
-                .map(pattern::Template::literal)
-                .collect();
-            match names {
-                Some(names) => {
-                    for name in names {
-                        let known = policy.by_name.entry(name.into()).or_default();
-                        if known.last() != Some(&index) {
-                            known.push(index);
-                        }
-                    }
-                }
-                None => policy.by_pattern.push(index),
-            }
-            if !rule.permit.servers.is_empty() || !rule.forbid.servers.is_empty() {
-                policy.on_server.push(index);
-            }
+        for (number, rule) in rules.iter().enumerate() {
+            policy.index.add(number, rule);
+            policy.opens_databases |=
+                rule.permit.on_databases() && grants::binds(rule, &Caller::Anonymous, true);
         }
         policy.rules = rules;
-        let named: Vec<Box<str>> = policy.by_name.keys().cloned().collect();
+        let named: Vec<Box<str>> = policy.index.named().map(Into::into).collect();
         policy.kept = named
             .into_iter()
             .map(|db| (db.clone(), policy.find_decision_fields(&db)))
@@ -172,13 +156,14 @@ impl Policy {
         self.rules.is_empty()
     }
 
-    /// The rules whose databases could be this one.
-    fn about(&self, db: &str) -> impl Iterator<Item = &Arc<Rule>> {
-        let named = self.by_name.get(db).map(Vec::as_slice).unwrap_or_default();
-        named
-            .iter()
-            .chain(&self.by_pattern)
-            .filter_map(|index| self.rules.get(*index))
+    fn numbered(&self, numbers: Vec<usize>) -> Vec<&Arc<Rule>> {
+        let rules = numbers.into_iter();
+        rules.filter_map(|number| self.rules.get(number)).collect()
+    }
+
+    /// The rules that could be about this caller in this database.
+    fn about_caller(&self, caller: &Caller, db: &str) -> Vec<&Arc<Rule>> {
+        self.numbered(self.index.find(db, caller))
     }
 
     fn grants(&self, caller: &Caller, db: &str, interest: &Interest<'_>) -> Grants {
@@ -192,14 +177,13 @@ impl Policy {
                 ..Grants::default()
             };
         }
-        Grants::collect(self.about(db), caller, db, interest)
+        let rules = self.about_caller(caller, db).into_iter();
+        Grants::collect(rules, caller, db, interest)
     }
 
-    /// The rules about the server that bind the caller.
-    fn about_server(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.on_server
-            .iter()
-            .filter_map(|index| self.rules.get(*index))
+    /// The rules about the server that could be about this caller.
+    fn about_server(&self, caller: &Caller) -> Vec<&Arc<Rule>> {
+        self.numbered(self.index.find_on_server(caller))
     }
 
     /// The fields by which any rule decides in this database, whomever it is about: tombstones keep them.
@@ -212,7 +196,8 @@ impl Policy {
     fn find_decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
         let near = |rule: &&Arc<Rule>| rule.databases.iter().any(|pattern| pattern.could_match(db));
         let selectors = self
-            .about(db)
+            .numbered(self.index.about(db))
+            .into_iter()
             .filter(near)
             .filter_map(|rule| rule.documents.as_ref());
         let paths = selectors.flat_map(Selector::named_fields);

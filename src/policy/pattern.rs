@@ -226,6 +226,14 @@ impl Template {
         }
     }
 
+    /// The text that it begins with, if it begins with one.
+    pub(super) fn head(&self) -> &str {
+        match self.0.first() {
+            Some(Piece::Text(text)) => text,
+            Some(Piece::Star | Piece::Variable(_)) | None => "",
+        }
+    }
+
     /// The numbers of the variables in it.
     pub(super) fn variables(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().filter_map(|piece| {

@@ -84,18 +84,15 @@ fn deny(caller: &Caller, refusal: Refusal, rule: Option<Arc<str>>) -> Verdict {
 
 /// A caller sees which databases there are for him as soon as any rule may permit him something in some.
 fn sees_databases(policy: &Policy, caller: &Caller) -> bool {
-    *caller != Caller::Anonymous
-        || policy
-            .rules
-            .iter()
-            .any(|rule| rule.permit.on_databases() && binds(rule, caller, true))
+    *caller != Caller::Anonymous || policy.opens_databases
 }
 
 /// What no rule is about is answered by couchwarden itself where it is `open`.
 fn on_server(policy: &Policy, caller: &Caller, name: &'static str, open: bool) -> Outcome {
     let named = |actions: &Actions| actions.servers.contains(name);
-    if let Some(rule) = policy
-        .about_server()
+    let rules = policy.about_server(caller);
+    if let Some(rule) = rules
+        .iter()
         .find(|rule| named(&rule.forbid) && binds(rule, caller, false))
     {
         return Outcome::Deny(Some(Arc::clone(&rule.name)));
@@ -103,8 +100,8 @@ fn on_server(policy: &Policy, caller: &Caller, name: &'static str, open: bool) -
     if caller.is_administrator() {
         return Outcome::Plan(Plan::Verbatim, Vec::new());
     }
-    match policy
-        .about_server()
+    match rules
+        .iter()
         .find(|rule| named(&rule.permit) && binds(rule, caller, true))
     {
         Some(rule) => Outcome::Plan(Plan::Verbatim, vec![Arc::clone(&rule.name)]),

@@ -1,4 +1,4 @@
-//! `decide` for typical routes under 50 rules. `cargo bench --bench decide`.
+//! `decide` for typical routes under 50 rules, and under so many more that are about others. `cargo bench --bench decide`.
 //!
 //! Invariant: routes are parsed outside of what is measured; only their clone is in it.
 
@@ -70,5 +70,47 @@ const ROUTES: [(&str, &str); 6] = [
 fn decide(bencher: divan::Bencher<'_, '_>, (method, target): (&str, &str)) {
     let (policy, caller) = (policy(), caller());
     let route = Route::parse(method, target, None).unwrap();
+    bencher.bench_local(|| -> Verdict { policy.decide(&caller, divan::black_box(route.clone())) });
+}
+
+/// So many rules of tenants: a part of a database that all share, databases of their own, and robots for everything.
+fn tenants(rules: usize) -> Policy {
+    let mut text = String::new();
+    for number in 0..rules {
+        let (databases, callers) = match number % 5 {
+            0 => (
+                "'shared'".to_owned(),
+                format!("{{ roles = ['tenant:{number}'] }}"),
+            ),
+            1 => (
+                "'shared'".to_owned(),
+                format!("{{ roles = ['clerk:{number}:{{x}}'] }}"),
+            ),
+            2 => (format!("'own-{number}'"), "{ everyone = true }".to_owned()),
+            3 => (
+                format!("'own-{number}-*'"),
+                "{ everyone = true }".to_owned(),
+            ),
+            _ => (
+                "'*'".to_owned(),
+                format!("{{ names = ['robot-{number}'] }}"),
+            ),
+        };
+        text.push_str(&format!(
+            "[[rule]]\nname = 'r{number}'\ndatabases = [{databases}]\ncallers = {callers}\n\
+             permit = ['read', 'changes', 'update']\ndocuments = {{ tenant = '{number}' }}\n"
+        ));
+    }
+    Policy::load(&[("bench".to_owned(), text)], &PolicySettings::default()).unwrap()
+}
+
+#[divan::bench(args = [50, 5000], consts = [false, true])]
+fn tenant<const WRITES: bool>(bencher: divan::Bencher<'_, '_>, rules: usize) {
+    let policy = tenants(rules);
+    let roles = ["tenant:10", "clerk:11:a", "staff"].map(|role| Role::parse(role).unwrap());
+    let user = User::new(UserName::parse("ann").unwrap(), roles.to_vec());
+    let caller = Caller::User(Arc::new(user));
+    let method = if WRITES { "PUT" } else { "GET" };
+    let route = Route::parse(method, "/shared/document", None).unwrap();
     bencher.bench_local(|| -> Verdict { policy.decide(&caller, divan::black_box(route.clone())) });
 }
