@@ -72,6 +72,8 @@ struct Model {
     open: HashSet<u64>,
     /// Which versions have been read as documents in the current answer.
     read: HashSet<u64>,
+    /// How often rows have been asked for.
+    asked: usize,
     /// What is written once rows have been answered: kind and key, or none for a deletion.
     later: Vec<(&'static str, Option<(bool, u64)>)>,
 }
@@ -86,6 +88,7 @@ impl Model {
             changed: BTreeMap::new(),
             open: HashSet::new(),
             read: HashSet::new(),
+            asked: 0,
             later: Vec::new(),
         };
         for n in 0..8 {
@@ -177,6 +180,7 @@ impl Model {
         };
         self.stir();
         if path.ends_with("/v") || path.ends_with("/_find") {
+            self.asked += 1;
             for (id, version) in std::mem::take(&mut self.later) {
                 match version {
                     Some((open, key)) => self.put(id, open, key),
@@ -512,6 +516,31 @@ async fn found_documents_that_have_changed_are_looked_for_again() {
         let query = json!({ "selector": { "key": { "$gte": 0 } }, "sort": ["key"] });
         let found = world.as_("rita").post("/notes/_find", query).await;
         assert_eq!(found.ids(), "moved still altered given given-moved");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hidden_documents_are_not_asked_for_again() {
+    let documents = [
+        ("gone", false, 3),
+        ("hidden", false, 5),
+        ("still", true, 1),
+        ("taken", true, 2),
+    ];
+    let later = [
+        ("gone", None),
+        ("hidden", Some((false, 5))),
+        ("taken", Some((false, 2))),
+    ];
+    let find = json!({ "selector": { "key": { "$gte": 0 } } });
+    for policies in [BY_PERMIT, BY_FORBID] {
+        let (world, model) = before(Model::quiet(&documents, &later), policies).await;
+        let rita = world.as_("rita");
+        assert_eq!(rita.get(VIEW).await.ids(), "still still still");
+        assert_eq!(model.lock().unwrap().asked, 1);
+        model.lock().unwrap().later = vec![("hidden", Some((false, 6)))];
+        assert_eq!(rita.post("/notes/_find", find.clone()).await.ids(), "still");
+        assert_eq!(model.lock().unwrap().asked, 2);
     }
 }
 

@@ -15,8 +15,10 @@ use crate::filter::meanwhile::{Meanwhile, Moment};
 use crate::filter::pages::Pages;
 use crate::filter::reply::Arrived;
 use crate::filter::rows::{Judge, ListRow};
+use crate::filter::sight::Seen;
 use crate::filter::tail::Tail;
 use crate::json::{JsonError, Row, members, string};
+use crate::route::query::ViewQuery;
 
 /// How many bytes of rows are judged together, and how long they wait for more.
 const BATCH: usize = 16 * 1024;
@@ -139,29 +141,20 @@ impl Rows {
             end,
             ..
         } = self;
-        let (Some(watch), Some(lens)) = (watch, judge.documents()) else {
-            return Err(broken(&JsonError::Expected("rows with documents")));
-        };
-        let means = Means { asker, lens };
+        let Some(watch) = watch else { return Ok(()) };
         let meanwhile = &mut watch.meanwhile;
         again::catch_up(asker, meanwhile).await?;
         let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
-        if !held.iter().any(changed) {
+        let any = leave_out_hidden(held, changed, judge, known);
+        if !any.map_err(|error| broken(&error))? {
             return Ok(());
         }
+        let Some(lens) = judge.documents() else {
+            return Err(broken(&JsonError::Expected("rows with documents")));
+        };
+        let means = Means { asker, lens };
         match pages {
-            Pages::Lists(pages) => {
-                let places = take_places(held, changed).map_err(|error| broken(&error))?;
-                let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
-                let found = again::places(means, &pages.current, &places, meanwhile, known).await?;
-                for (first, rows) in ranges.into_iter().zip(found) {
-                    let rows = rows.into_iter().flatten();
-                    for (held, row) in held.iter_mut().skip(first).zip(rows) {
-                        held.row = Some(row);
-                    }
-                }
-                Ok(())
-            }
+            Pages::Lists(pages) => rows_again(means, &pages.current, held, meanwhile, known).await,
             Pages::Find(pages) => {
                 // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
                 // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
@@ -187,6 +180,48 @@ impl Rows {
             }
         }
     }
+}
+
+/// Takes new rows of a view for those that have changed.
+async fn rows_again(
+    means: Means<'_>,
+    query: &ViewQuery,
+    held: &mut [Held],
+    meanwhile: &mut Meanwhile,
+    known: &mut Known,
+) -> Result<(), Cut> {
+    let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
+    let places = take_places(held, changed).map_err(|error| broken(&error))?;
+    let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+    let found = again::places(means, query, &places, meanwhile, known).await?;
+    for (first, rows) in ranges.into_iter().zip(found) {
+        let rows = rows.into_iter().flatten();
+        for (held, row) in held.iter_mut().skip(first).zip(rows) {
+            held.row = Some(row);
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out what has changed and is hidden anyway; whether there is more that has changed.
+///
+/// Security: nothing is asked for again because of what is hidden. (`hidden_documents_are_not_asked_for_again`)
+fn leave_out_hidden(
+    held: &mut [Held],
+    changed: impl Fn(&Held) -> bool,
+    judge: &mut Judge,
+    known: &mut Known,
+) -> Result<bool, JsonError> {
+    let (mut more, mut scratch) = (false, Vec::new());
+    for held in held.iter_mut().filter(|held| changed(held)) {
+        let Some(row) = &held.row else { continue };
+        scratch.clear();
+        match judge.row(Row::aside(row), known, &mut scratch)? {
+            Seen::Hidden => held.row = None,
+            Seen::Shown | Seen::Later => more = true,
+        }
+    }
+    Ok(more)
 }
 
 /// Leaves out what has changed; whether there was any.
