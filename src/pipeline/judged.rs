@@ -51,7 +51,7 @@ impl Pipeline {
                 Box::pin(single::document(self.asker(permit)?, lens, wanted)).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
-                lists::documents_queries(self.asker(permit)?, lens, &body).await
+                Box::pin(lists::documents_queries(self.asker(permit)?, lens, &body)).await
             }
             Plan::Documents(lens) => {
                 let body = optional(method, body);
