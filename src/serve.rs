@@ -172,7 +172,8 @@ pub async fn serve(
     let reloading = reload(Arc::clone(&pipeline), config);
     let handle = move |request, peer| {
         let pipeline = Arc::clone(&pipeline);
-        async move { pipeline.handle(request, peer).await }
+        // Boxed, because hyper keeps as much room for it as long as a connection lives, idle or not.
+        Box::pin(async move { pipeline.handle(request, peer).await })
     };
     // The watchers never return; they end with the server.
     tokio::select! {
