@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::header::{
     ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH,
     IF_RANGE,
@@ -12,10 +13,11 @@ use http::header::{
 use http::header::{RANGE, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
 
-use crate::body::{Body, boxed, empty, full};
-use crate::client::Kind;
-use crate::identity::present::Presenter;
+use crate::body::{Body, Cut, boxed, empty, full};
+use crate::client::{Carries, Kind, Manner, Reuse, is_json};
+use crate::identity::present::{Account, Presenter};
 use crate::inspect::multipart::is_multipart;
 use crate::inspect::related::Outgoing;
 use crate::intake::Intake;
@@ -46,23 +48,80 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) const PLACELESS: &str = "couchwarden.invalid";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The longest JSON, in bytes, that is waited for before it is sent.
+const SHORT: u64 = 16 * 1024;
+
 /// A request for CouchDB that carries a permit's proof.
 ///
 /// ```
 /// fn twin(_: couchwarden::rewrite::Outbound) {}
 /// ```
 /// ```compile_fail,E0451
-/// let forged = couchwarden::rewrite::Outbound { request: todo!(), kind: todo!() };
+/// let forged = couchwarden::rewrite::Outbound { request: todo!(), kind: todo!(), sharing: todo!() };
 /// ```
 #[derive(Debug)]
 pub struct Outbound {
     request: Request<Body>,
     kind: Kind,
+    sharing: Sharing,
+}
+
+/// What decides whether others may come by the same connection.
+#[derive(Debug, Clone, Copy)]
+struct Sharing {
+    manner: Manner,
+    carries: Carries,
+    account: Account,
 }
 
 impl Outbound {
-    pub(crate) fn into_parts(self) -> (Request<Body>, Kind) {
-        (self.request, self.kind)
+    fn new(request: Request<Body>, route: &Route, carries: Carries, account: Account) -> Self {
+        let manner = Manner::of(route);
+        Self {
+            request,
+            kind: kind(route),
+            sharing: Sharing {
+                manner,
+                carries,
+                account,
+            },
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (Request<Body>, Kind, Reuse) {
+        let Sharing {
+            manner,
+            carries,
+            account,
+        } = self.sharing;
+        let reuse = match account {
+            Account::Caller => Reuse::of(manner, carries),
+            // Security: who gets to the connection of the service account is an administrator.
+            // (`the_service_account_and_callers_share_no_connection`)
+            Account::Service => Reuse::Never,
+        };
+        (self.request, self.kind, reuse)
+    }
+
+    /// The same request, its body here as a whole, if that is JSON and short: its connection can be used again.
+    pub(crate) async fn gathered(mut self) -> Result<Self, Cut> {
+        let Sharing {
+            manner, carries, ..
+        } = self.sharing;
+        let kind = self.request.headers().get(CONTENT_TYPE);
+        let json = kind.is_some_and(|kind| is_json(kind.as_bytes()));
+        let length = self.request.body().size_hint().exact();
+        let short = length.is_some_and(|length| length <= SHORT);
+        if manner != Manner::Json || carries != Carries::Stream || !json || !short {
+            return Ok(self);
+        }
+        let mut whole = BytesMut::new();
+        while let Some(frame) = self.request.body_mut().frame().await {
+            whole.extend_from_slice(&frame?.into_data().unwrap_or_default());
+        }
+        self.sharing.carries = Carries::whole(self.request.headers());
+        *self.request.body_mut() = full(whole.freeze());
+        Ok(self)
     }
 
     pub(crate) fn has_body(&self) -> bool {
@@ -73,7 +132,7 @@ impl Outbound {
     pub(crate) fn map_body(self, around: impl FnOnce(Body) -> Body) -> Self {
         Self {
             request: self.request.map(around),
-            kind: self.kind,
+            ..self
         }
     }
 }
@@ -140,10 +199,7 @@ impl Rewrite {
             .insert(CONTENT_TYPE, text(&outgoing.content_type())?);
         let mut request = self.passing_head(permit, &route, &intake)?;
         *request.body_mut() = boxed(outgoing);
-        Ok(Outbound {
-            request,
-            kind: kind(&route),
-        })
+        Ok(self.outbound(permit, &route, request, Carries::Stream))
     }
 
     fn passing(&self, permit: &Permit, route: &Route, intake: Intake) -> Result<Outbound, Refusal> {
@@ -167,16 +223,17 @@ impl Rewrite {
         if gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
+        let carries = match body.is_empty() {
+            true => Carries::Nothing,
+            false => Carries::Stream,
+        };
         if !body.is_empty() {
             if let Some(length) = body.declared() {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             *request.body_mut() = body.stream();
         }
-        Ok(Outbound {
-            request,
-            kind: kind(route),
-        })
+        Ok(self.outbound(permit, route, request, carries))
     }
 
     fn passing_head(
@@ -242,10 +299,7 @@ impl Rewrite {
         headers.insert(ACCEPT, JSON);
         headers.insert(CONTENT_TYPE, text(&outgoing.content_type())?);
         *request.body_mut() = boxed(outgoing);
-        Ok(Outbound {
-            request,
-            kind: kind(&route),
-        })
+        Ok(self.outbound(permit, &route, request, Carries::Stream))
     }
 
     /// A checkpoint, or a copy of one, under names that belong to this caller alone.
@@ -283,15 +337,25 @@ impl Rewrite {
         if let Some(destination) = route.destination() {
             headers.insert(DESTINATION, text(&destination)?);
         }
+        let mut carries = Carries::Nothing;
         if let Some(body) = body {
             headers.insert(CONTENT_TYPE, JSON);
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            carries = Carries::whole(headers);
             *request.body_mut() = full(body);
         }
-        Ok(Outbound {
-            request,
-            kind: kind(route),
-        })
+        Ok(self.outbound(permit, route, request, carries))
+    }
+
+    fn outbound(
+        &self,
+        permit: &Permit,
+        route: &Route,
+        request: Request<Body>,
+        carries: Carries,
+    ) -> Outbound {
+        let account = self.present.account(permit.caller(), route.db());
+        Outbound::new(request, route, carries, account)
     }
 
     fn begin(&self, permit: &Permit, route: &Route) -> Result<Request<Body>, Refusal> {

@@ -7,7 +7,7 @@ mod late;
 
 use http::Response;
 
-use crate::body::boxed;
+use crate::body::{Cut, boxed};
 use crate::client::{Answered, Client};
 use crate::inspect::turns::Turn;
 use crate::refusal::Refusal;
@@ -28,9 +28,11 @@ impl Upstream {
 
     /// Sends one judged request.
     pub(crate) async fn send(&self, outbound: Outbound) -> Result<Response<Answered>, Refusal> {
-        let (request, kind) = outbound.into_parts();
-        Ok(self.client.send(request, kind).await?)
+        let outbound = outbound.gathered().await.map_err(Cut::refusal)?;
+        let (request, kind, reuse) = outbound.into_parts();
+        Ok(self.client.send(request, kind, reuse).await?)
     }
+
     /// Sends a write that is here as a whole, and keeps its turn until CouchDB has answered.
     pub(crate) async fn send_in(
         &self,

@@ -1,20 +1,21 @@
 //! Connections to one CouchDB node: TCP, and TLS verified by the configured authority.
 //!
-//! Invariant: whatever address a request names, the connection goes to the configured node.
+//! Invariant: whatever address a request names, the connection goes to the configured node. A connection that is asked
+//! for silence ([`Watch::demand_silence`]) gives an error instead of what has arrived on it.
 
 use crate::config::Origin;
-use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use std::future::Future;
+use socket2::SockRef;
 use std::io;
+use std::mem::MaybeUninit;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -77,48 +78,83 @@ fn verified_by(ca: &Path) -> Result<ClientConfig, String> {
     Ok(config)
 }
 
+impl Connector {
+    /// A new connection.
+    pub(super) async fn connect(&self) -> io::Result<Socket> {
+        tokio::time::timeout(self.0.limit, self.0.connect())
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+}
+
 impl Way {
     async fn connect(&self) -> io::Result<Socket> {
         let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
         tcp.set_nodelay(true)?;
-        Ok(match &self.tls {
-            None => Socket::Plain(TokioIo::new(tcp)),
+        let stream = match &self.tls {
+            None => Stream::Plain(TokioIo::new(tcp)),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), tcp).await?;
-                Socket::Tls(Box::new(TokioIo::new(stream)))
+                Stream::Tls(Box::new(TokioIo::new(stream)))
             }
-        })
-    }
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = Socket;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let way = Arc::clone(&self.0);
-        Box::pin(async move {
-            tokio::time::timeout(way.limit, way.connect())
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        };
+        Ok(Socket {
+            stream,
+            watch: Arc::default(),
         })
     }
 }
 
 /// A connection, encrypted or not.
-pub(super) enum Socket {
+pub(super) struct Socket {
+    stream: Stream,
+    watch: Arc<Watch>,
+}
+
+enum Stream {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }
 
-impl Connection for Socket {
-    fn connected(&self) -> Connected {
-        Connected::new()
+/// What must be known of a connection from outside, while hyper has it.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    silence: AtomicBool,
+    blocked: AtomicBool,
+}
+
+impl Watch {
+    /// The next time that something is to be read, nothing may be there.
+    pub(super) fn demand_silence(&self) {
+        self.silence.store(true, Ordering::Relaxed);
+    }
+
+    /// Is something left that the kernel did not take when it was to be written?
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.blocked.store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
+}
+
+impl Socket {
+    pub(super) fn watch(&self) -> Arc<Watch> {
+        Arc::clone(&self.watch)
+    }
+
+    /// Security: asks the kernel itself. Tokio learns of what has arrived only when the runtime gets to it, which may be
+    /// after the next request has been sent. (`what_arrives_between_two_answers_ends_the_connection`)
+    fn has_something_to_read(&self) -> bool {
+        let tcp = match &self.stream {
+            Stream::Plain(io) => io.inner(),
+            Stream::Tls(io) => io.inner().get_ref().0,
+        };
+        let found = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+        // The end, and an error, are something too.
+        !found.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -128,9 +164,13 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(cx, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(cx, buffer),
+        let socket = self.get_mut();
+        if socket.watch.silence.swap(false, Ordering::Relaxed) && socket.has_something_to_read() {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        match &mut socket.stream {
+            Stream::Plain(io) => Pin::new(io).poll_read(cx, buffer),
+            Stream::Tls(io) => Pin::new(io).poll_read(cx, buffer),
         }
     }
 }
@@ -141,30 +181,37 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(cx, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write(cx, bytes),
-        }
+        let socket = self.get_mut();
+        let written = match &mut socket.stream {
+            Stream::Plain(io) => Pin::new(io).poll_write(cx, bytes),
+            Stream::Tls(io) => Pin::new(io).poll_write(cx, bytes),
+        };
+        socket.watch.wrote(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(cx),
-            Self::Tls(io) => Pin::new(io).poll_flush(cx),
+        let socket = self.get_mut();
+        match &mut socket.stream {
+            // Nothing is kept back, and whether all of it has been taken is not told here.
+            Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+            Stream::Tls(io) => {
+                let flushed = Pin::new(io).poll_flush(cx);
+                socket.watch.wrote(flushed)
+            }
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Tls(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(io) => io.is_write_vectored(),
-            Self::Tls(io) => io.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(io) => io.is_write_vectored(),
+            Stream::Tls(io) => io.is_write_vectored(),
         }
     }
 
@@ -173,9 +220,11 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write_vectored(cx, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write_vectored(cx, bytes),
-        }
+        let socket = self.get_mut();
+        let written = match &mut socket.stream {
+            Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bytes),
+            Stream::Tls(io) => Pin::new(io).poll_write_vectored(cx, bytes),
+        };
+        socket.watch.wrote(written)
     }
 }

@@ -5,7 +5,8 @@
 //! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
 //!
 //! Invariant: every answer is read under a limit, and what CouchDB says about an error goes to the log
-//! only.
+//! only. No connection carries both an errand and what a client asks; what writes, and what is asked about accounts, has
+//! one for itself.
 
 mod accounts;
 mod databases;
@@ -28,7 +29,7 @@ use http_body_util::BodyExt as _;
 use crate::body;
 use crate::body::Cut;
 use crate::caller::UserName;
-use crate::client::{Client, ClientError, Kind};
+use crate::client::{Carries, Client, ClientError, Kind, Manner, Reuse};
 use crate::json::{JsonError, Value};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, Method, Query, Route};
@@ -124,6 +125,33 @@ struct Errand<'a> {
     forwarded_for: Option<HeaderValue>,
 }
 
+impl Errand<'_> {
+    /// May others come by the same connection?
+    fn reuse(&self) -> Reuse {
+        let route = &self.route;
+        let batch = matches!(
+            route.call,
+            Call::Database {
+                call: DatabaseCall::BulkDocs,
+                ..
+            }
+        );
+        let writes = match route.method {
+            Method::Get | Method::Head => false,
+            Method::Post => batch,
+            Method::Put | Method::Delete | Method::Copy => true,
+        };
+        let carries = match &self.body {
+            None => Carries::Nothing,
+            Some(_) => Carries::Json,
+        };
+        match writes || route.db().is_some_and(DbName::holds_accounts) {
+            true => Reuse::Never,
+            false => Reuse::of(Manner::of(route), carries),
+        }
+    }
+}
+
 /// A whole answer.
 struct Answer {
     status: u16,
@@ -139,7 +167,9 @@ impl Couch {
         limit: usize,
     ) -> Result<Self, CouchError> {
         Ok(Self {
-            client,
+            // Security: what a client leaves behind on a connection must never be read as ours, who are administrators.
+            // (`the_service_account_and_callers_share_no_connection`)
+            client: client.apart(),
             user: user.into(),
             account: basic(user, password)?,
             limit,
@@ -177,6 +207,7 @@ impl Couch {
     }
 
     async fn run(&self, errand: Errand<'_>) -> Result<Answer, CouchError> {
+        let reuse = errand.reuse();
         let (header, account) = errand.account;
         let mut request = http::Request::builder()
             .method(verb(errand.route.method))
@@ -193,7 +224,7 @@ impl Couch {
             None => request.body(body::empty()),
         };
         let request = request.map_err(|_| CouchError::Name)?;
-        let answer = self.client.send(request, errand.kind).await?;
+        let answer = self.client.send(request, errand.kind, reuse).await?;
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         let mut bytes = BytesMut::new();

@@ -31,6 +31,15 @@ const USER_NAME: HeaderName = HeaderName::from_static("x-auth-couchdb-username")
 const ROLES: HeaderName = HeaderName::from_static("x-auth-couchdb-roles");
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-couchdb-token");
 
+/// Whose request CouchDB takes it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// The caller's own.
+    Caller,
+    /// The service account's.
+    Service,
+}
+
 /// Makes the headers that say who asks.
 #[derive(Debug)]
 pub(crate) struct Presenter {
@@ -53,16 +62,28 @@ impl Presenter {
         })
     }
 
+    /// As whom a caller is presented who asks for something in this database.
+    pub(crate) fn account(&self, caller: &Caller, db: Option<&DbName>) -> Account {
+        match self.secret_for(caller, db) {
+            Some(_) => Account::Caller,
+            None => Account::Service,
+        }
+    }
+
+    /// What proves the caller's name; nothing where he comes as the service account.
+    fn secret_for(&self, caller: &Caller, db: Option<&DbName>) -> Option<&Secret> {
+        let accounts = db.is_some_and(DbName::holds_accounts) && !caller.is_administrator();
+        self.secret.as_ref().filter(|_| !accounts)
+    }
+
     /// The headers for a caller who asks for something in this database.
     pub(crate) fn headers(
         &self,
         caller: &Caller,
         db: Option<&DbName>,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-        let accounts = db.is_some_and(DbName::holds_accounts) && !caller.is_administrator();
-        let secret = match &self.secret {
-            Some(secret) if !accounts => secret,
-            Some(_) | None => return Ok(vec![(AUTHORIZATION, self.service.clone())]),
+        let Some(secret) = self.secret_for(caller, db) else {
+            return Ok(vec![(AUTHORIZATION, self.service.clone())]);
         };
         let name = caller.name().unwrap_or(ANONYMOUS);
         let administrator = caller.is_administrator().then_some("_admin");

@@ -2,7 +2,7 @@
 //! `forward` is where the pipeline can be put instead.
 
 use couchwarden::body::{self, Arriving, Body};
-use couchwarden::client::{Client, Kind};
+use couchwarden::client::{Client, Kind, Reuse};
 use couchwarden::config::{Config, Limits};
 use couchwarden::intake::{Door, Intake, Peer};
 use couchwarden::refusal::Refusal;
@@ -180,12 +180,16 @@ async fn try_forward(
     if intake.target == "*" {
         return Ok(Response::new(body::empty()));
     }
+    let reuse = match intake.body.is_empty() {
+        true => Reuse::IfWhole,
+        false => Reuse::Never,
+    };
     let mut outbound = Request::builder()
         .method(intake.method)
         .uri(intake.target)
         .body(intake.body.stream())
         .unwrap();
     *outbound.headers_mut() = intake.headers;
-    let answer = client.send(outbound, Kind::Request).await?;
+    let answer = client.send(outbound, Kind::Request, reuse).await?;
     Ok(answer.map(body::boxed))
 }
