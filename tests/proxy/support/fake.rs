@@ -259,7 +259,7 @@ fn dechunk(mut rest: &[u8]) -> Vec<u8> {
 }
 
 /// What couchwarden asks for itself. Everybody's password is right.
-fn errand(seen: &Seen) -> Option<Vec<Step>> {
+pub(crate) fn errand(seen: &Seen) -> Option<Vec<Step>> {
     let (path, _) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
     if path == "/_users/_changes" {
         let waits = seen.target.contains("longpoll");

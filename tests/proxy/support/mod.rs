@@ -14,7 +14,7 @@ mod world;
 pub(crate) use cast::{PASSWORD, backend, roles_of_user, set_roles, unique};
 pub(crate) use client::{Answer, Client, Feed};
 pub(crate) use cutter::Cutter;
-pub(crate) use fake::{Fake, Seen, Step, chunked, plain};
+pub(crate) use fake::{Fake, Seen, Step, chunked, errand, plain};
 pub(crate) use kept::{Ask, Kept};
 pub(crate) use pipe::Pipe;
 pub(crate) use pouch::Pouch;

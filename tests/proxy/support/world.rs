@@ -74,23 +74,21 @@ impl World {
 
     /// Before a fake CouchDB, where databases have no prefix and the cast no suffix.
     pub(crate) async fn before(fake: &Fake, policies: &str, more: &str) -> Self {
-        let section = Self::section_of(fake);
+        let section = pretended(fake.address);
         Self::run(section, "".into(), Cast::pretended(), policies, more).await
     }
 
     /// The same over plain HTTP.
     pub(crate) async fn plain_before(fake: &Fake, policies: &str, more: &str) -> Self {
-        let section = format!("insecure = true\n{}", Self::section_of(fake));
+        Self::plainly_before(fake.address, policies, more).await
+    }
+
+    /// The same before any other one.
+    pub(crate) async fn plainly_before(couchdb: SocketAddr, policies: &str, more: &str) -> Self {
+        let section = format!("insecure = true\n{}", pretended(couchdb));
         let mut world = Self::run(section, "".into(), Cast::pretended(), policies, more).await;
         world.plain = true;
         world
-    }
-
-    fn section_of(fake: &Fake) -> String {
-        format!(
-            "[couchdb]\nnodes = [\"http://{}\"]\nuser = \"warden\"\npassword = \"errands\"\npresent = \"proxy\"\nproxy_secret = \"shared\"\n",
-            fake.address
-        )
     }
 
     async fn run(
@@ -327,6 +325,13 @@ impl World {
     pub(crate) fn authority(&self) -> std::path::PathBuf {
         Path::new(self.directory.path()).join("certs/ca.crt")
     }
+}
+
+/// The configuration for a CouchDB that is none.
+fn pretended(couchdb: SocketAddr) -> String {
+    format!(
+        "[couchdb]\nnodes = [\"http://{couchdb}\"]\nuser = \"warden\"\npassword = \"errands\"\npresent = \"proxy\"\nproxy_secret = \"shared\"\n"
+    )
 }
 
 /// Runs a couchwarden; it ends when the sender is dropped.
