@@ -172,7 +172,7 @@ pub(crate) async fn rows_answer(
     recipe: Recipe,
 ) -> Result<Answer, Refusal> {
     let events = recipe.layout == Layout::Events;
-    let rows = rows(asker, part, recipe).await?;
+    let rows = Box::pin(rows(asker, part, recipe)).await?;
     let mut headers = head::filtered();
     headers.insert(CONTENT_TYPE, if events { EVENTS } else { JSON });
     Ok(Answer::of(StatusCode::OK, headers, rows.into_body()))

@@ -77,7 +77,9 @@ impl Several {
     /// Asks for the first part of one answer.
     async fn begin(&mut self, prepared: Prepared) -> Result<(), Refusal> {
         let next = match prepared {
-            Some((part, recipe)) => Some(rows(Arc::clone(&self.asker), part, recipe).await?),
+            Some((part, recipe)) => {
+                Some(Box::pin(rows(Arc::clone(&self.asker), part, recipe)).await?)
+            }
             None => None,
         };
         let before: &[u8] = if self.answered == 0 {
