@@ -2,6 +2,7 @@
 //!
 //! Invariant: a field must be there for the opposite of its test to hold; `$exists` alone can ask for its absence.
 
+use super::normal::Path;
 use super::selector::{Comparison, Node, Test};
 
 /// Before negations are settled.
@@ -10,7 +11,7 @@ pub(super) enum Raw {
     Or(Vec<Self>),
     Not(Box<Self>),
     Nor(Vec<Self>),
-    Field(Vec<String>, Test),
+    Field(Path, Test),
     Test(Test),
 }
 

@@ -1,9 +1,12 @@
 //! Selectors from JSON to CouchDB's normal form: `mango_selector:normalize`.
 //!
 //! Invariant: fields stand directly above operators; a negation that could be pushed to a leaf has been, but
-//! not inside elements, where CouchDB leaves them.
+//! not inside elements, where CouchDB leaves them. Of a client's selector nothing is kept but the paths that it names,
+//! and these take no more than [`MOST`], whatever was sent.
 
-use crate::json::Object;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::json::Value;
 
 use super::constant::Constant;
@@ -13,19 +16,35 @@ use super::selector::{Comparison, Node, SelectorError, Test};
 
 /// How far an operator may nest.
 const MAX_DEPTH: usize = 64;
+/// What the paths of a client's selector may take in all, in bytes: a path is told anew for each test below it, so
+/// that they can take as much as the square of what was sent.
+const MOST: usize = 8 * 1024 * 1024;
+/// What a step of a path takes beside its name.
+const STEP: usize = 32;
+
+/// A path from the top of a document.
+pub(super) type Path = Arc<[String]>;
 
 /// How the selector is read.
 pub(super) struct Reader<'n> {
-    /// The variables of a policy rule; `None` for clients, whose text is plain.
+    /// The variables of a policy rule; `None` where text is plain.
     pub(super) names: Option<&'n mut Names>,
-    /// Are regular expressions compiled?
-    pub(super) compile: bool,
+    /// Of a client's selector, the paths that it names; nothing else is kept of it.
+    pub(super) named: Option<Named>,
+}
+
+/// What a client's selector names.
+#[derive(Default)]
+pub(super) struct Named {
+    pub(super) paths: BTreeSet<Path>,
+    /// What was made of it so far, in bytes.
+    made: usize,
 }
 
 /// Where in the selector the reader is.
 #[derive(Clone)]
 struct Place {
-    path: Vec<String>,
+    path: Path,
     inside: bool,
     depth: usize,
 }
@@ -36,7 +55,7 @@ impl Reader<'_> {
         Ok(settle(self.read(
             value,
             Place {
-                path: Vec::new(),
+                path: Path::default(),
                 inside: false,
                 depth: 0,
             },
@@ -45,41 +64,67 @@ impl Reader<'_> {
 
     /// `norm_ops` and `norm_fields` in one walk.
     fn read(&mut self, value: &Value, place: Place) -> Result<Raw, SelectorError> {
-        if place.depth > MAX_DEPTH {
-            return Err(SelectorError::BadArgument("nesting".to_owned()));
-        }
-        let members: Vec<(&str, &Value)> = value
-            .as_object()
-            .map(|o| o.iter().collect())
-            .unwrap_or_default();
-        match members.as_slice() {
-            [] => Ok(at(
-                place,
-                Test::Compare(Comparison::Eq, self.constant(value)?),
-                "$eq",
-            )?),
-            [(name, argument)] if name.starts_with('$') => self.operator(name, argument, place),
-            [(name, argument)] => {
-                let mut place = place.below();
-                place.path.extend(field(name)?);
-                if self
-                    .names
-                    .as_mut()
-                    .is_some_and(|names| has_variable(name, names))
-                {
-                    return Err(SelectorError::Capture((*name).to_owned()));
-                }
-                self.read(argument, place)
+        let members = value.as_object().map(|object| object.iter());
+        match members {
+            Some(mut members) if members.len() == 1 => match members.next() {
+                Some((name, argument)) => self.member(name, argument, place),
+                None => self.equal(value, place),
+            },
+            Some(members) if members.len() > 1 => {
+                let place = place.below()?;
+                self.all(members, |reader, (name, argument)| {
+                    reader.member(name, argument, place.clone())
+                })
+                .map(Raw::And)
             }
-            several => {
-                let parts = several.iter().map(|(name, argument)| {
-                    let mut one = Object::new();
-                    one.insert(*name, (*argument).clone());
-                    self.read(&Value::Object(one), place.clone().below())
-                });
-                parts.collect::<Result<_, _>>().map(Raw::And)
+            Some(_) | None => self.equal(value, place),
+        }
+    }
+
+    fn equal(&mut self, value: &Value, place: Place) -> Result<Raw, SelectorError> {
+        let test = Test::Compare(Comparison::Eq, self.constant(value)?);
+        self.put(place, test, "$eq")
+    }
+
+    fn member(&mut self, name: &str, argument: &Value, place: Place) -> Result<Raw, SelectorError> {
+        if name.starts_with('$') {
+            return self.operator(name, argument, place);
+        }
+        let below = field(name)?;
+        if self
+            .names
+            .as_mut()
+            .is_some_and(|names| has_variable(name, names))
+        {
+            return Err(SelectorError::Capture(name.to_owned()));
+        }
+        if let Some(named) = &mut self.named {
+            let path = place.path.iter().chain(&below);
+            named.make(path.map(|step| step.len().saturating_add(STEP)).sum())?;
+        }
+        let mut place = place.below()?;
+        place.path = place.path.iter().cloned().chain(below).collect();
+        self.read(argument, place)
+    }
+
+    /// Each part of several. Security: of a client's selector nothing is collected.
+    /// (`a_selector_takes_no_more_than_its_paths`)
+    fn all<'v, T>(
+        &mut self,
+        parts: impl Iterator<Item = T>,
+        mut read: impl FnMut(&mut Self, T) -> Result<Raw, SelectorError>,
+    ) -> Result<Vec<Raw>, SelectorError>
+    where
+        T: 'v,
+    {
+        let mut all = Vec::new();
+        for part in parts {
+            let raw = read(self, part)?;
+            if self.named.is_none() {
+                all.push(raw);
             }
         }
+        Ok(all)
     }
 
     fn operator(
@@ -103,14 +148,14 @@ impl Reader<'_> {
                 .map(Raw::Nor),
             "$not" => {
                 argument.as_object().ok_or_else(bad)?;
-                Ok(Raw::Not(Box::new(self.read(argument, place.below())?)))
+                Ok(Raw::Not(Box::new(self.read(argument, place.below()?)?)))
             }
             "$elemMatch" | "$allMatch" | "$keyMapMatch" => {
                 argument.as_object().ok_or_else(bad)?;
                 let inner = Place {
-                    path: Vec::new(),
+                    path: Path::default(),
                     inside: true,
-                    depth: place.depth + 1,
+                    ..place.clone().below()?
                 };
                 let inner = Box::new(plain(self.read(argument, inner)?));
                 let test = match name {
@@ -118,20 +163,20 @@ impl Reader<'_> {
                     "$allMatch" => Test::AllMatch(inner),
                     _ => Test::KeyMapMatch(inner),
                 };
-                at(place, test, name)
+                self.put(place, test, name)
             }
             _ => {
                 let test = self.test(name, argument)?;
-                at(place, test, name)
+                self.put(place, test, name)
             }
         }
     }
 
     fn each(&mut self, arguments: &[Value], place: &Place) -> Result<Vec<Raw>, SelectorError> {
-        arguments
-            .iter()
-            .map(|argument| self.read(argument, place.clone().below()))
-            .collect()
+        let place = place.clone().below()?;
+        self.all(arguments.iter(), |reader, argument| {
+            reader.read(argument, place.clone())
+        })
     }
 
     fn test(&mut self, name: &str, argument: &Value) -> Result<Test, SelectorError> {
@@ -188,13 +233,18 @@ impl Reader<'_> {
     }
 
     fn constant(&mut self, value: &Value) -> Result<Constant, SelectorError> {
-        match &mut self.names {
-            Some(names) => Ok(Constant::rule(value, names)?),
-            None => Ok(Constant::plain(value)),
+        match (&mut self.names, &self.named) {
+            (Some(names), _) => Ok(Constant::rule(value, names)?),
+            // No document is compared with it here.
+            (None, Some(_)) => Ok(Constant::plain(&Value::Null)),
+            (None, None) => Ok(Constant::plain(value)),
         }
     }
 
     fn constants(&mut self, values: &[Value]) -> Result<Vec<Constant>, SelectorError> {
+        if self.named.is_some() {
+            return Ok(Vec::new());
+        }
         values.iter().map(|value| self.constant(value)).collect()
     }
 
@@ -207,7 +257,7 @@ impl Reader<'_> {
         {
             return Err(SelectorError::Capture("$regex".to_owned()));
         }
-        if !self.compile {
+        if self.named.is_some() {
             return Ok(Test::Regex(None));
         }
         let regex = regex::bytes::RegexBuilder::new(text)
@@ -216,6 +266,21 @@ impl Reader<'_> {
             .build();
         let regex = regex.map_err(|_| SelectorError::Regex(text.to_owned()))?;
         Ok(Test::Regex(Some(Box::new(regex))))
+    }
+
+    /// Puts a test where the path leads. Without a path only elements can be tested.
+    fn put(&mut self, place: Place, test: Test, name: &str) -> Result<Raw, SelectorError> {
+        match (place.path.is_empty(), place.inside, &mut self.named) {
+            (true, false, _) => Err(SelectorError::MissingField(name.to_owned())),
+            (true, true, None) => Ok(Raw::Test(test)),
+            (false, _, None) => Ok(Raw::Field(place.path, test)),
+            (false, false, Some(named)) => {
+                named.paths.insert(place.path);
+                Ok(Raw::And(Vec::new()))
+            }
+            // What stands inside is named by the field that it applies to.
+            (_, true, Some(_)) => Ok(Raw::And(Vec::new())),
+        }
     }
 
     fn pattern(&mut self, argument: &Value) -> Result<Test, SelectorError> {
@@ -236,19 +301,23 @@ impl Reader<'_> {
     }
 }
 
-impl Place {
-    fn below(mut self) -> Self {
-        self.depth += 1;
-        self
+impl Named {
+    fn make(&mut self, bytes: usize) -> Result<(), SelectorError> {
+        self.made = self.made.saturating_add(bytes);
+        match self.made > MOST {
+            true => Err(SelectorError::TooLarge),
+            false => Ok(()),
+        }
     }
 }
 
-/// Puts a test where the path leads. Without a path only elements can be tested.
-fn at(place: Place, test: Test, name: &str) -> Result<Raw, SelectorError> {
-    match (place.path.is_empty(), place.inside) {
-        (true, true) => Ok(Raw::Test(test)),
-        (true, false) => Err(SelectorError::MissingField(name.to_owned())),
-        (false, _) => Ok(Raw::Field(place.path, test)),
+impl Place {
+    fn below(mut self) -> Result<Self, SelectorError> {
+        self.depth += 1;
+        match self.depth > MAX_DEPTH {
+            true => Err(SelectorError::BadArgument("nesting".to_owned())),
+            false => Ok(self),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::json::Value;
 use super::binding::{Binding, Truth};
 use super::constant::Constant;
 use super::matching::Target;
-use super::normal::Reader;
+use super::normal::{Named, Path, Reader};
 use super::pattern::{Names, PatternError, Template};
 
 /// A selector, ready to be matched.
@@ -30,7 +30,7 @@ pub(super) enum Node {
     /// An empty one holds, as in CouchDB.
     Or(Vec<Self>),
     Not(Box<Self>),
-    Field(Vec<String>, Box<Self>),
+    Field(Path, Box<Self>),
     Test(Test),
 }
 
@@ -88,6 +88,9 @@ pub enum SelectorError {
     /// A variable where only a constant can stand.
     #[error("captures can't be used in `{0}`")]
     Capture(String),
+    /// A client's, whose paths take too much.
+    #[error("the selector is too large: its fields nest too deep, or are too many")]
+    TooLarge,
     /// A bad `$pattern` or capture.
     #[error("{0}")]
     Pattern(String),
@@ -100,15 +103,19 @@ impl From<PatternError> for SelectorError {
 }
 
 impl Selector {
-    /// A client's selector, to learn which fields it names. Regular expressions are not compiled.
+    /// A client's selector, to learn which fields it names: whether a document matches it is CouchDB's to tell.
     pub fn client(value: &Value) -> Result<Self, SelectorError> {
-        Self::read(
-            value,
-            &mut Reader {
-                names: None,
-                compile: false,
-            },
-        )
+        let mut reader = Reader {
+            names: None,
+            named: Some(Named::default()),
+        };
+        Self::read(value, &mut reader)?;
+        let named = reader.named.unwrap_or_default().paths;
+        let beyond = || Box::new(Node::Test(Test::Regex(None)));
+        let fields = named.into_iter().map(|path| Node::Field(path, beyond()));
+        Ok(Self {
+            root: Node::And(fields.collect()),
+        })
     }
 
     /// A selector without captures or `$pattern`, complete.
@@ -117,7 +124,7 @@ impl Selector {
             value,
             &mut Reader {
                 names: None,
-                compile: true,
+                named: None,
             },
         )
     }
@@ -128,7 +135,7 @@ impl Selector {
             value,
             &mut Reader {
                 names: Some(names),
-                compile: true,
+                named: None,
             },
         )
     }
@@ -178,7 +185,7 @@ impl Node {
             Self::Everything | Self::Test(_) => (),
             Self::And(nodes) | Self::Or(nodes) => nodes.iter().for_each(|node| node.fields(found)),
             Self::Not(node) => node.fields(found),
-            Self::Field(path, _) => found.push(path.clone()),
+            Self::Field(path, _) => found.push(path.to_vec()),
         }
     }
 }

@@ -222,3 +222,25 @@ fn every_field_is_named_wherever_it_stands() {
         ]
     );
 }
+
+#[test]
+fn a_selector_takes_no_more_than_its_paths() {
+    // Each test below a long path would have the path to itself.
+    let long = "a.".repeat(2000) + "a";
+    let tests = r#"{"b":1},"#.repeat(2000) + r#"{"b":1}"#;
+    let wide = format!(r#"{{"{long}":{{"$and":[{tests}]}}}}"#);
+    assert_eq!(
+        Selector::client(&value(&wide)).err(),
+        Some(SelectorError::TooLarge)
+    );
+    let named = format!(r#"{{"{}":{{"$and":[{}]}}}}"#, "x".repeat(20_000), tests);
+    assert_eq!(
+        Selector::client(&value(&named)).err(),
+        Some(SelectorError::TooLarge)
+    );
+    // As many as this are asked for.
+    let many = (0..20_000).map(|n| format!(r#"{{"_id":"d{n}"}}"#));
+    let many = format!(r#"{{"$or":[{}]}}"#, many.collect::<Vec<_>>().join(","));
+    let many = Selector::client(&value(&many)).unwrap();
+    assert_eq!(many.named_fields(), [["_id"]]);
+}
