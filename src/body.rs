@@ -45,6 +45,9 @@ pub enum Cut {
     /// What CouchDB sent can't be judged, so it is not shown.
     #[error("the answer could not be judged")]
     Filter,
+    /// What others hold leaves no memory to judge it.
+    #[error("there is no memory left to judge the answer")]
+    NoRoom,
     /// couchwarden is going down, or the rules under which the answer began no longer hold.
     #[error("the answer was stopped")]
     Stopped,
@@ -62,7 +65,7 @@ impl Cut {
             Self::Upstream => Refusal::BadGateway("the answer of the database broke off"),
             Self::UpstreamSlow => Refusal::UpstreamSlow,
             Self::Filter => Refusal::BadGateway("the answer of the database can't be judged"),
-            Self::Stopped => Refusal::Unavailable(1),
+            Self::NoRoom | Self::Stopped => Refusal::Unavailable(1),
         }
     }
 }

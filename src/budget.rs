@@ -4,6 +4,7 @@
 //! Invariant: what JSON will take once it is parsed is counted before it is parsed, and given back when the last one
 //! who holds it lets go.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -89,6 +90,7 @@ impl Budget {
 }
 
 impl Share {
+    /// Nothing yet.
     pub(crate) fn of(budget: &Arc<Budget>) -> Self {
         Self {
             budget: Arc::clone(budget),
@@ -100,6 +102,16 @@ impl Share {
     /// Counts more bytes of JSON that will be parsed.
     pub(crate) fn count(&mut self, json: &[u8]) -> Result<(), NoRoom> {
         self.set(self.weight.saturating_add(weight(json)))
+    }
+
+    /// How much is counted.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Counts more bytes that are held as they are.
+    pub(crate) fn add(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        self.set(self.weight.saturating_add(bytes))
     }
 
     /// Holds as much as this, whatever was held before. Where there is no room nothing changes.
@@ -127,6 +139,53 @@ impl Share {
             None => body,
             Some(_) => Bytes::from_owner(Kept { body, _share: self }),
         }
+    }
+}
+
+/// Something that was read for a request, with what it takes of the memory. Its copies are the same one.
+#[derive(Debug)]
+pub(crate) struct Counted<T> {
+    value: Arc<T>,
+    /// Others that were read together with it may have the same. None where nobody counts.
+    share: Option<Arc<Share>>,
+}
+
+impl<T> Counted<T> {
+    /// It keeps this share as long as somebody holds it.
+    pub(crate) fn new(value: T, share: Option<Arc<Share>>) -> Self {
+        Self {
+            value: Arc::new(value),
+            share,
+        }
+    }
+
+    /// It is counted elsewhere, or is our own.
+    pub(crate) fn free(value: T) -> Self {
+        Self::new(value, None)
+    }
+}
+
+impl<T: Clone> Counted<T> {
+    /// The value itself, which nobody counts any more.
+    pub(crate) fn into_inner(self) -> T {
+        Arc::unwrap_or_clone(self.value)
+    }
+}
+
+impl<T> Clone for Counted<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+            share: self.share.clone(),
+        }
+    }
+}
+
+impl<T> Deref for Counted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
     }
 }
 

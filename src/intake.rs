@@ -88,6 +88,8 @@ pub struct Intake {
     pub request_id: String,
     /// What it holds of what all share.
     pub(crate) holdings: Arc<Holdings>,
+    /// What it makes us hold is counted there.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Door {
@@ -195,6 +197,7 @@ impl Intake {
         let has_body = matches!(method, "POST" | "PUT");
         let address = door.client_address(parts, peer.address.ip());
         let holdings = Holdings::new(holder(address, &door.many));
+        let budget = door.budget.of_request(&holdings);
         let body = match raw.filter(|_| has_body) {
             Some(raw) => {
                 if declared.is_some_and(|declared| declared > limits.body as u64) {
@@ -202,8 +205,7 @@ impl Intake {
                 }
                 let streams = parts.version == Version::HTTP_2;
                 let shape = inbound::Shape { streams, gzip };
-                Inbound::new(raw, declared, limits, shape)
-                    .counted(&door.budget.of_request(&holdings))
+                Inbound::new(raw, declared, limits, shape).counted(&budget)
             }
             None => Inbound::empty(),
         };
@@ -213,6 +215,7 @@ impl Intake {
             host,
             headers,
             body,
+            budget,
             address,
             version: parts.version,
             request_id: door.request_id(parts, trusted),

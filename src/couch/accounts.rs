@@ -119,6 +119,7 @@ impl Couch {
             body: None,
             kind: Kind::Request,
             forwarded_for: peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok()),
+            most: usize::MAX,
         };
         let answer = self.run(errand).await?;
         match answer.status {

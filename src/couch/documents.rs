@@ -1,16 +1,70 @@
 //! Documents: by id, in numbers, all revisions; and the one way to write one.
 //!
 //! Invariant: answers stand in the order of what was asked, and an answer that can't be laid beside its
-//! question is an error.
+//! question is an error. What is read for a request is counted as long as it is held.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
 
 use super::{Answer, Couch, CouchError};
+use crate::budget::{Counted, Share};
 use crate::json::{Object, Value};
 use crate::route::{DatabaseCall, DbName, DocId, List, Maintenance, Method, Rev};
 
 /// How many documents are asked for at once.
 const BATCH: usize = 500;
+/// What an answer about several documents may take, in bytes: where it takes more, fewer are asked for.
+const PART: usize = 8 * 1024 * 1024;
+
+/// Documents as they were found: all leaves of one, or none where it is there and too long or too deep to be read.
+pub(crate) type Revisions = Option<Vec<Counted<Value>>>;
+
+/// How many documents are asked for at once: fewer where they are long.
+#[derive(Debug)]
+pub(crate) struct Pace(usize);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(BATCH)
+    }
+}
+
+impl Pace {
+    /// Goes on with fewer than this, if that can help; else gives the error back.
+    fn slow_down(&mut self, asked: usize, error: CouchError) -> Result<(), CouchError> {
+        let helps = matches!(
+            error,
+            CouchError::TooDeep | CouchError::TooLong(_) | CouchError::NoRoom
+        );
+        if !helps || asked < 2 {
+            return Err(error);
+        }
+        self.0 = asked / 2;
+        Ok(())
+    }
+
+    fn speed_up(&mut self) {
+        self.0 = self.0.saturating_mul(2).min(BATCH);
+    }
+}
+
+/// The first of these things, each once, and how many of the list they stand for.
+fn distinct<T: Copy + Eq + Hash>(list: &[T], most: usize) -> (Vec<T>, usize) {
+    let mut seen = HashSet::new();
+    let mut first = Vec::new();
+    for (place, one) in list.iter().enumerate() {
+        if seen.contains(one) {
+            continue;
+        }
+        if first.len() == most {
+            return (first, place);
+        }
+        seen.insert(*one);
+        first.push(*one);
+    }
+    (first, list.len())
+}
 
 impl Couch {
     /// The winning revision; nothing if the document is absent or deleted.
@@ -19,58 +73,87 @@ impl Couch {
         self.run(errand).await?.found()
     }
 
+    /// The winning revision, counted as long as it is held.
+    pub(crate) async fn read_one(
+        &self,
+        db: &DbName,
+        id: &DocId,
+    ) -> Result<Option<Counted<Value>>, CouchError> {
+        let errand = self.errand(db, Method::Get, DatabaseCall::Document(id.clone()), &[]);
+        let found = self.run(errand).await?.kept()?;
+        Ok(found.map(|(document, share)| Counted::new(document, share)))
+    }
+
     /// The winning revisions of many documents. A deleted one is `{"_id","_rev","_deleted":true}`.
     pub(crate) async fn read_many(
         &self,
         db: &DbName,
         ids: &[&str],
     ) -> Result<Vec<Option<Value>>, CouchError> {
-        self.read_each(db, ids).await?.into_iter().collect()
-    }
-
-    /// The same; an error of its own for each that is there and too long or too deep to be read.
-    pub(crate) async fn read_each(
-        &self,
-        db: &DbName,
-        ids: &[&str],
-    ) -> Result<Vec<Result<Option<Value>, CouchError>>, CouchError> {
-        let mut found = Vec::with_capacity(ids.len());
-        let mut batches: Vec<_> = ids.chunks(BATCH).rev().collect();
-        while let Some(batch) = batches.pop() {
-            match self.read_batch(db, batch).await {
-                Err(CouchError::TooDeep | CouchError::TooLong(_)) if batch.len() > 1 => {
-                    halve(&mut batches, batch);
-                }
-                Err(error @ (CouchError::TooDeep | CouchError::TooLong(_))) => {
-                    found.push(Err(error));
-                }
-                outcome => found.extend(outcome?.into_iter().map(Ok)),
+        let (mut found, mut pace) = (Vec::with_capacity(ids.len()), Pace::default());
+        while let Some(rest) = ids.get(found.len()..).filter(|rest| !rest.is_empty()) {
+            for one in self.read_some(db, rest, &mut pace).await? {
+                found.push(one?.map(Counted::into_inner));
             }
         }
         Ok(found)
+    }
+
+    /// The winning revisions of the first of these documents, of at least one and of as many as may be held together.
+    /// An error of its own for each that is there and too long or too deep to be read.
+    pub(crate) async fn read_some(
+        &self,
+        db: &DbName,
+        ids: &[&str],
+        pace: &mut Pace,
+    ) -> Result<Vec<Result<Option<Counted<Value>>, CouchError>>, CouchError> {
+        let (found, stands_for) = loop {
+            let (batch, stands_for) = distinct(ids, pace.0);
+            match self.read_batch(db, &batch).await {
+                Ok(found) => {
+                    pace.speed_up();
+                    let found = found.into_iter().map(Ok);
+                    break (batch.into_iter().zip(found).collect(), stands_for);
+                }
+                Err(error) => match pace.slow_down(batch.len(), error) {
+                    Ok(()) => {}
+                    Err(error @ (CouchError::TooDeep | CouchError::TooLong(_))) => {
+                        let found: HashMap<&str, Result<_, CouchError>> = batch
+                            .into_iter()
+                            .map(|id| (id, Err(error.clone())))
+                            .collect();
+                        break (found, stands_for);
+                    }
+                    Err(error) => return Err(error),
+                },
+            }
+        };
+        let of = |id: &&str| found.get(id).cloned().unwrap_or(Ok(None));
+        Ok(ids.iter().take(stands_for).map(of).collect())
     }
 
     async fn read_batch(
         &self,
         db: &DbName,
         ids: &[&str],
-    ) -> Result<Vec<Option<Value>>, CouchError> {
+    ) -> Result<Vec<Option<Counted<Value>>>, CouchError> {
         let call = DatabaseCall::List(List::All);
         let mut errand = self.errand(db, Method::Post, call, &[("include_docs", "true")]);
+        errand.most = most(ids);
         let keys: Vec<Value> = ids.iter().map(|id| Value::from(*id)).collect();
         errand.body = Some(object([("keys", keys.into())]));
-        let Some(answer) = self.run(errand).await?.found()? else {
+        let Some((answer, share)) = self.run(errand).await?.kept()? else {
             return Ok(ids.iter().map(|_| None).collect());
         };
-        let rows = answer.get("rows").and_then(Value::as_array);
-        let rows = rows.ok_or(CouchError::Unreadable("no rows"))?;
+        let rows = member(answer, "rows").ok_or(CouchError::Unreadable("no rows"))?;
         if rows.len() != ids.len() {
             return Err(CouchError::Unreadable("not one row for each key"));
         }
-        rows.iter()
-            .zip(ids)
-            .map(|(row, id)| document_of(row, id))
-            .collect()
+        let found = rows.into_iter().zip(ids).map(|(row, id)| {
+            let document = document_of(row, id)?;
+            Ok(document.map(|document| Counted::new(document, share.clone())))
+        });
+        found.collect()
     }
 
     /// Revisions with their histories, bodies of deleted ones included. Where no revision is named, every
@@ -79,36 +162,45 @@ impl Couch {
         &self,
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
-    ) -> Result<Vec<Vec<Value>>, CouchError> {
-        let mut found = Vec::with_capacity(wanted.len());
-        let mut batches: Vec<_> = wanted.chunks(BATCH).rev().collect();
-        while let Some(batch) = batches.pop() {
-            match self.read_revisions_of(db, batch).await {
-                Err(CouchError::TooLong(_)) if batch.len() > 1 => halve(&mut batches, batch),
-                outcome => found.extend(outcome?),
+    ) -> Result<Vec<Vec<Counted<Value>>>, CouchError> {
+        let (mut found, mut pace) = (Vec::with_capacity(wanted.len()), Pace::default());
+        while let Some(rest) = wanted.get(found.len()..).filter(|rest| !rest.is_empty()) {
+            for one in self.read_some_revisions(db, rest, &mut pace).await? {
+                found.push(one.ok_or(CouchError::TooLong(self.limit))?);
             }
         }
         Ok(found)
     }
 
-    /// The same; none for what is there and too long or too deep to be read.
-    pub(crate) async fn read_readable(
+    /// Revisions as [`Self::read_revisions`] reads them: the first of these, at least one and as many as may be held
+    /// together. None for what is there and too long or too deep to be read.
+    pub(crate) async fn read_some_revisions(
         &self,
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
-    ) -> Result<Vec<Option<Vec<Value>>>, CouchError> {
-        let mut found = Vec::with_capacity(wanted.len());
-        let mut batches = vec![wanted];
-        while let Some(batch) = batches.pop() {
-            match self.read_revisions(db, batch).await {
-                Err(CouchError::TooDeep | CouchError::TooLong(_)) if batch.len() > 1 => {
-                    halve(&mut batches, batch);
+        pace: &mut Pace,
+    ) -> Result<Vec<Revisions>, CouchError> {
+        let (found, stands_for) = loop {
+            let (batch, stands_for) = distinct(wanted, pace.0);
+            match self.read_revisions_of(db, &batch).await {
+                Ok(found) => {
+                    pace.speed_up();
+                    let found = found.into_iter().map(Some);
+                    break (batch.into_iter().zip(found).collect(), stands_for);
                 }
-                Err(CouchError::TooDeep | CouchError::TooLong(_)) => found.push(None),
-                outcome => found.extend(outcome?.into_iter().map(Some)),
+                Err(error) => match pace.slow_down(batch.len(), error) {
+                    Ok(()) => {}
+                    Err(CouchError::TooDeep | CouchError::TooLong(_)) => {
+                        let none: HashMap<_, Revisions> =
+                            batch.into_iter().map(|one| (one, None)).collect();
+                        break (none, stands_for);
+                    }
+                    Err(error) => return Err(error),
+                },
             }
-        }
-        Ok(found)
+        };
+        let of = |one| found.get(one).cloned().flatten();
+        Ok(wanted.iter().take(stands_for).map(of).collect())
     }
 
     /// Which of these revisions CouchDB does not have; `asked` is a list of them for each document.
@@ -130,23 +222,26 @@ impl Couch {
         &self,
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
-    ) -> Result<Vec<Vec<Value>>, CouchError> {
+    ) -> Result<Vec<Vec<Counted<Value>>>, CouchError> {
         let mut errand = self.errand(db, Method::Post, DatabaseCall::BulkGet, &[("revs", "true")]);
+        errand.most = most(wanted);
         let docs = wanted.iter().map(|(id, rev)| {
             let mut one = vec![("id", Value::from(*id))];
             one.extend(rev.map(|rev| ("rev", Value::from(rev))));
             object(one)
         });
         errand.body = Some(object([("docs", docs.collect::<Vec<_>>().into())]));
-        let Some(answer) = self.run(errand).await?.found()? else {
+        let Some((answer, share)) = self.run(errand).await?.kept()? else {
             return Ok(wanted.iter().map(|_| Vec::new()).collect());
         };
-        let by_id = revisions_by_id(&answer)?;
-        let of = |id: &str, rev: Option<&str>| -> Vec<Value> {
-            let all = by_id.get(id).into_iter().flatten();
-            all.filter(|doc| rev.is_none() || text(doc, "_rev") == rev)
-                .map(|doc| (*doc).clone())
-                .collect()
+        let by_id = revisions_by_id(answer, share.as_ref())?;
+        let of = |id: &str, rev: Option<&str>| -> Vec<Counted<Value>> {
+            let all = by_id.get(id);
+            match rev {
+                None => all.map(|all| all.values().cloned().collect()),
+                Some(rev) => all.and_then(|all| Some(vec![all.get(rev)?.clone()])),
+            }
+            .unwrap_or_default()
         };
         Ok(wanted.iter().map(|(id, rev)| of(id, *rev)).collect())
     }
@@ -157,10 +252,11 @@ impl Couch {
         db: &DbName,
         id: &DocId,
         rev: &str,
-    ) -> Result<Option<Value>, CouchError> {
+    ) -> Result<Option<Counted<Value>>, CouchError> {
         let query = [("attachments", "true"), ("rev", rev)];
         let errand = self.errand(db, Method::Get, DatabaseCall::Document(id.clone()), &query);
-        self.run(errand).await?.found()
+        let found = self.run(errand).await?.kept()?;
+        Ok(found.map(|(document, share)| Counted::new(document, share)))
     }
 
     /// Every leaf of a document with its history, bodies of deleted ones included.
@@ -288,25 +384,43 @@ impl Couch {
     }
 }
 
-/// Puts a batch whose answer is too long back in two halves, the first one next.
-fn halve<'w, W>(batches: &mut Vec<&'w [W]>, batch: &'w [W]) {
-    let (first, second) = batch.split_at(batch.len() / 2);
-    batches.push(second);
-    batches.push(first);
+/// What an answer about these may take.
+fn most<T>(asked: &[T]) -> usize {
+    match asked.len() > 1 {
+        true => PART,
+        false => usize::MAX,
+    }
+}
+
+/// The elements of this member of an object.
+fn member(answer: Value, name: &str) -> Option<Vec<Value>> {
+    let Value::Object(mut members) = answer else {
+        return None;
+    };
+    match members.remove(name)? {
+        Value::Array(elements) => Some(elements),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            None
+        }
+    }
 }
 
 /// The document in a row of `_all_docs`, which must be the row for this id.
-fn document_of(row: &Value, id: &str) -> Result<Option<Value>, CouchError> {
-    if text(row, "key") != Some(id) {
+fn document_of(row: Value, id: &str) -> Result<Option<Value>, CouchError> {
+    if text(&row, "key") != Some(id) {
         return Err(CouchError::Unreadable("a row for another key"));
     }
     if row.get("error").is_some() {
         return Ok(None);
     }
-    match row.get("doc") {
-        Some(doc) if !doc.is_null() => Ok(Some(doc.clone())),
+    let rev = row.get("value").and_then(|value| text(value, "rev"));
+    let rev = rev.map(str::to_owned);
+    let Value::Object(mut row) = row else {
+        return Ok(None);
+    };
+    match row.remove("doc") {
+        Some(doc) if !doc.is_null() => Ok(Some(doc)),
         Some(_) | None => {
-            let rev = row.get("value").and_then(|value| text(value, "rev"));
             let rev = rev.ok_or(CouchError::Unreadable("a row without its document"))?;
             Ok(Some(object([
                 ("_id", id.into()),
@@ -317,27 +431,29 @@ fn document_of(row: &Value, id: &str) -> Result<Option<Value>, CouchError> {
     }
 }
 
-/// The documents of a `_bulk_get`, however the server has grouped them.
-fn revisions_by_id(answer: &Value) -> Result<HashMap<&str, Vec<&Value>>, CouchError> {
-    let results = answer.get("results").and_then(Value::as_array);
-    let results = results.ok_or(CouchError::Unreadable("no results"))?;
-    let mut by_id: HashMap<&str, Vec<&Value>> = HashMap::new();
-    for result in results {
-        let docs = result.get("docs").and_then(Value::as_array);
-        for doc in docs
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|doc| doc.get("ok"))
-        {
-            let id = text(doc, "_id").ok_or(CouchError::Unreadable("a document without id"))?;
-            let known = by_id.entry(id).or_default();
-            if known
-                .iter()
-                .all(|other| other.get("_rev") != doc.get("_rev"))
-            {
-                known.push(doc);
-            }
-        }
+/// The documents of a `_bulk_get` by id and revision, however the server has grouped them.
+fn revisions_by_id(
+    answer: Value,
+    share: Option<&Arc<Share>>,
+) -> Result<HashMap<String, HashMap<String, Counted<Value>>>, CouchError> {
+    let results = member(answer, "results").ok_or(CouchError::Unreadable("no results"))?;
+    let mut by_id: HashMap<String, HashMap<String, Counted<Value>>> = HashMap::new();
+    let docs = results
+        .into_iter()
+        .flat_map(|result| member(result, "docs").unwrap_or_default());
+    for doc in docs {
+        let Value::Object(mut doc) = doc else {
+            continue;
+        };
+        let Some(doc) = doc.remove("ok") else {
+            continue;
+        };
+        let id = text(&doc, "_id").ok_or(CouchError::Unreadable("a document without id"))?;
+        let rev =
+            text(&doc, "_rev").ok_or(CouchError::Unreadable("a document without revision"))?;
+        let (id, rev) = (id.to_owned(), rev.to_owned());
+        let known = by_id.entry(id).or_default();
+        known.insert(rev, Counted::new(doc, share.cloned()));
     }
     Ok(by_id)
 }

@@ -16,6 +16,7 @@ mod replications;
 mod server;
 
 pub(crate) use accounts::{Changes, UserCtx};
+pub(crate) use documents::{Pace, Revisions};
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use http_body_util::BodyExt as _;
 
 use crate::body;
 use crate::body::Cut;
+use crate::budget::{Budget, NoRoom, Share};
 use crate::caller::UserName;
 use crate::client::{Carries, Client, ClientError, Kind, Manner, Reuse};
 use crate::json::{JsonError, Value};
@@ -45,6 +47,8 @@ pub(crate) struct Couch {
     account: HeaderValue,
     /// The longest answer that is read.
     limit: usize,
+    /// Of the request on whose behalf it is asked: what answers take is counted there. None for our own sake.
+    budget: Option<Arc<Budget>>,
 }
 
 /// Why an errand failed.
@@ -75,8 +79,11 @@ pub enum CouchError {
     #[error("CouchDB's answer nests too deep")]
     TooDeep,
     /// The answer is longer than the limit.
-    #[error("CouchDB's answer is longer than {0} bytes")]
+    #[error("CouchDB's answer is longer than {0} bytes, or takes too much memory")]
     TooLong(usize),
+    /// What others hold leaves no memory for the answer.
+    #[error("there is no memory left for CouchDB's answer")]
+    NoRoom,
     /// A name, or the account, that no request can carry.
     #[error("not a name that CouchDB can be asked about")]
     Name,
@@ -85,6 +92,15 @@ pub enum CouchError {
 impl From<ClientError> for CouchError {
     fn from(error: ClientError) -> Self {
         Self::Client(error)
+    }
+}
+
+impl From<CouchError> for Cut {
+    fn from(error: CouchError) -> Self {
+        match error == CouchError::NoRoom {
+            true => Self::NoRoom,
+            false => Self::Upstream,
+        }
     }
 }
 
@@ -106,6 +122,7 @@ impl From<CouchError> for Refusal {
             CouchError::Conflict => Self::Conflict,
             CouchError::LockedOut => Self::TooMany(60),
             CouchError::Name => Self::Internal,
+            CouchError::NoRoom => Self::Unavailable(1),
             CouchError::Status(_)
             | CouchError::Refused(_)
             | CouchError::Unreadable(_)
@@ -123,6 +140,8 @@ struct Errand<'a> {
     body: Option<Value>,
     kind: Kind,
     forwarded_for: Option<HeaderValue>,
+    /// What the answer may take, in bytes, where less can be asked for.
+    most: usize,
 }
 
 impl Errand<'_> {
@@ -152,10 +171,15 @@ impl Errand<'_> {
     }
 }
 
+/// JSON and its share.
+type Parsed = (Value, Option<Arc<Share>>);
+
 /// A whole answer.
 struct Answer {
     status: u16,
     body: Bytes,
+    /// What it takes, parsed.
+    share: Option<Share>,
 }
 
 impl Couch {
@@ -173,7 +197,21 @@ impl Couch {
             user: user.into(),
             account: basic(user, password)?,
             limit,
+            budget: None,
         })
+    }
+
+    /// CouchDB, asked on behalf of a request that has this budget.
+    pub(crate) fn counted(&self, budget: &Arc<Budget>) -> Self {
+        Self {
+            budget: Some(Arc::clone(budget)),
+            ..self.clone()
+        }
+    }
+
+    /// For what is derived from answers.
+    pub(crate) fn share(&self) -> Option<Share> {
+        self.budget.as_ref().map(Share::of)
     }
 
     /// Is this the service account?
@@ -203,6 +241,7 @@ impl Couch {
             body: None,
             kind: Kind::Request,
             forwarded_for: None,
+            most: usize::MAX,
         }
     }
 
@@ -228,6 +267,7 @@ impl Couch {
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         let mut bytes = BytesMut::new();
+        let mut share = self.share();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(CouchError::Cut)?.into_data() else {
                 continue;
@@ -235,11 +275,23 @@ impl Couch {
             if bytes.len().saturating_add(data.len()) > self.limit {
                 return Err(CouchError::TooLong(self.limit));
             }
+            // Security: an answer is parsed to many times its length.
+            // (`memory_is_bounded_whatever_is_read_to_judge`)
+            if let Some(share) = &mut share {
+                share.count(&data).map_err(|full| match full {
+                    NoRoom::Ever => CouchError::TooLong(self.limit),
+                    NoRoom::Share | NoRoom::Now => CouchError::NoRoom,
+                })?;
+                if share.weight() > errand.most {
+                    return Err(CouchError::TooLong(errand.most));
+                }
+            }
             bytes.extend_from_slice(&data);
         }
         Ok(Answer {
             status,
             body: bytes.freeze(),
+            share,
         })
     }
 }
@@ -251,6 +303,12 @@ impl fmt::Debug for Couch {
 }
 
 impl Answer {
+    /// The JSON of a `200` with its share, which must be kept as long as any part of it.
+    fn kept(self) -> Result<Option<Parsed>, CouchError> {
+        let found = self.found()?;
+        Ok(found.map(|json| (json, self.share.map(Arc::new))))
+    }
+
     /// The JSON of a `200`; nothing where CouchDB says that there is nothing.
     fn found(&self) -> Result<Option<Value>, CouchError> {
         match self.status {

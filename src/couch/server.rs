@@ -83,6 +83,7 @@ impl Couch {
             body: None,
             kind: Kind::Request,
             forwarded_for: None,
+            most: usize::MAX,
         }
     }
 }

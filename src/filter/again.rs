@@ -11,6 +11,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 
 use crate::body::Cut;
+use crate::couch::Pace;
 use crate::filter::ask::Asker;
 use crate::filter::known::{Known, Wanted};
 use crate::filter::meanwhile::Meanwhile;
@@ -72,12 +73,19 @@ pub(crate) async fn places(
         }
         let ids: BTreeSet<&str> = open.iter().map(|(_, place)| place.id.as_str()).collect();
         let wanted = ids.iter().map(|id| Wanted::Winner((*id).to_owned()));
-        let documents = means.asker.read(wanted.collect()).await?;
+        let wanted: Vec<Wanted> = wanted.collect();
+        let (mut documents, mut pace) = (Vec::with_capacity(wanted.len()), Pace::default());
+        while let Some(rest) = wanted
+            .get(documents.len()..)
+            .filter(|rest| !rest.is_empty())
+        {
+            documents.extend(means.asker.read(rest, &mut pace).await?);
+        }
         catch_up(means.asker, meanwhile).await?;
-        for (wanted, document) in documents {
+        for (wanted, document) in wanted.into_iter().zip(documents) {
             let still = |id| !meanwhile.has_changed(id, asked);
             if wanted.winner().is_some_and(still) {
-                known.learn(wanted, document);
+                known.keep(wanted, document);
             }
         }
         for ((at, place), rows) in open.into_iter().zip(rows) {

@@ -1,15 +1,16 @@
 //! What a filter may ask while it filters: further parts of the same answer, and the documents that policy
 //! needs to see.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
 
 use crate::body::Cut;
+use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;
-use crate::couch::{Couch, CouchError};
-use crate::filter::known::Wanted;
+use crate::couch::{Couch, CouchError, Pace, Revisions};
+use crate::filter::known::{Known, Wanted};
 use crate::filter::pages::Part;
 use crate::inspect::turns::Turn;
 use crate::json::Value;
@@ -17,7 +18,7 @@ use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::rewrite::{Change, Rewrite};
 use crate::route::query::Heartbeat;
-use crate::route::{DbName, Method, Query};
+use crate::route::{DbName, History, Method, Query};
 use crate::upstream::Upstream;
 
 /// No feed of CouchDB's is silent for longer, so that it soon learns of clients that have gone.
@@ -31,6 +32,8 @@ pub(crate) struct Asker {
     pub(crate) couch: Couch,
     pub(crate) permit: Permit,
     pub(crate) db: DbName,
+    /// What the request makes us hold is counted there.
+    pub(crate) budget: Arc<Budget>,
     /// The longest row that is judged, in bytes.
     pub(crate) row: usize,
     /// How long CouchDB may be silent in a feed.
@@ -47,6 +50,16 @@ impl Asker {
     pub(crate) fn alive(&self) -> Heartbeat {
         let every = (self.silence / 3).min(LONGEST_SILENCE).as_millis();
         Heartbeat::Ms(u64::try_from(every).unwrap_or(u64::MAX).max(1))
+    }
+
+    /// What documents hold that are read beside rows; nothing yet.
+    pub(crate) fn known(&self) -> Known {
+        Known::new(&self.budget)
+    }
+
+    /// For what is derived from the request.
+    pub(crate) fn share(&self) -> Share {
+        Share::of(&self.budget)
     }
 
     /// Asks for one part of the answer.
@@ -109,92 +122,129 @@ impl Asker {
         self.upstream.send_in(turn, outbound).await
     }
 
-    /// Reads what rows wait for. What CouchDB does not have, and what is too long or too deep to be judged, is
-    /// `None`; an answer that can't be read is a cut.
+    /// Reads some of what rows wait for.
+    pub(crate) async fn fill(&self, known: &mut Known, pace: &mut Pace) -> Result<(), Cut> {
+        let found = self.read(known.next(), pace).await?;
+        known.learn(found);
+        Ok(())
+    }
+
+    /// Reads the first of the revisions that rows wait for: at least one, and as many as may be held together. What
+    /// CouchDB does not have, and what is too long or too deep to be judged, is `None`; an answer that can't be read
+    /// is a cut.
     pub(crate) async fn read(
         &self,
-        wanted: Vec<Wanted>,
-    ) -> Result<Vec<(Wanted, Option<Value>)>, Cut> {
-        let found = self.fetch(&wanted).await.map_err(|_| Cut::Upstream)?;
-        Ok(wanted.into_iter().zip(found).collect())
+        wanted: &[Wanted],
+        pace: &mut Pace,
+    ) -> Result<Vec<Option<Counted<Value>>>, Cut> {
+        let winners: Vec<&str> = wanted.iter().map_while(Wanted::winner).collect();
+        let found = match winners.is_empty() {
+            true => self.read_named(wanted, pace).await,
+            false => self.read_winners(&winners, pace).await,
+        };
+        Ok(found?)
     }
-}
 
-impl Asker {
-    /// One answer for each revision wanted, in their order.
-    async fn fetch(&self, wanted: &[Wanted]) -> Result<Vec<Option<Value>>, CouchError> {
-        let winners: Vec<&str> = wanted.iter().filter_map(Wanted::winner).collect();
-        let mut winners = self
-            .couch
-            .read_each(&self.db, &winners)
-            .await?
+    /// A deleted winner comes without its body: that is read like any other revision.
+    async fn read_winners(
+        &self,
+        ids: &[&str],
+        pace: &mut Pace,
+    ) -> Result<Vec<Option<Counted<Value>>>, CouchError> {
+        let found = self.couch.read_some(&self.db, ids, pace).await?;
+        let mut winners: Vec<Option<Counted<Value>>> = found
             .into_iter()
-            .map(|winner| winner.ok().flatten());
-        let mut living = HashMap::new();
-        let firsts: Vec<(String, Option<String>)> = wanted
+            .map(|winner| winner.ok().flatten())
+            .collect();
+        let ended = |winner: &Option<Counted<Value>>| {
+            let winner = winner.as_ref().filter(|winner| is_deleted(winner))?;
+            rev(winner).map(str::to_owned)
+        };
+        let revs: Vec<(usize, String)> = winners
             .iter()
             .enumerate()
-            .map(|(place, wanted)| match wanted {
-                Wanted::Winner(id) => match winners.next().flatten() {
-                    // A deleted winner comes without its body: that is read like any other revision.
-                    Some(winner) if is_deleted(&winner) => {
-                        (id.clone(), rev(&winner).map(str::to_owned))
-                    }
-                    Some(winner) => {
-                        living.insert(place, winner);
-                        (id.clone(), None)
-                    }
-                    None => (id.clone(), None),
-                },
-                Wanted::Revision(id, rev) | Wanted::Before(id, rev) => {
-                    (id.clone(), Some(rev.clone()))
-                }
-            })
+            .filter_map(|(place, winner)| Some((place, ended(winner)?)))
             .collect();
-        let found = self.revisions(&firsts).await?;
-        let before: Vec<(String, Option<String>)> = wanted
+        let named = revs
             .iter()
-            .zip(&found)
-            .map(|(wanted, found)| match wanted {
-                Wanted::Before(id, _) => (id.clone(), found.as_ref().and_then(parent)),
-                Wanted::Winner(id) | Wanted::Revision(id, _) => (id.clone(), None),
-            })
-            .collect();
-        let mut parents = self.revisions(&before).await?.into_iter();
-        let settled = wanted
-            .iter()
-            .zip(found)
-            .zip(0..)
-            .map(|((wanted, found), place)| {
-                let parent = parents.next().flatten();
-                match wanted {
-                    Wanted::Before(..) => parent,
-                    Wanted::Winner(_) => living.remove(&place).or(found),
-                    Wanted::Revision(..) => found,
-                }
-            });
-        Ok(settled.collect())
+            .filter_map(|(place, rev)| Some((*ids.get(*place)?, Some(rev.as_str()))));
+        let bodies = self.revisions(&named.collect::<Vec<_>>(), pace).await?;
+        // Behind the last one whose body was read, none is complete that has ended.
+        if let Some((place, _)) = revs.get(bodies.len()) {
+            winners.truncate(*place);
+        }
+        for ((place, _), body) in revs.iter().zip(bodies) {
+            if let Some(winner) = winners.get_mut(*place) {
+                *winner = body;
+            }
+        }
+        Ok(winners)
     }
 
-    /// Those revisions that CouchDB has; nothing where none is named.
-    async fn revisions(
+    /// Those before the first winner that is wanted.
+    async fn read_named(
         &self,
-        wanted: &[(String, Option<String>)],
-    ) -> Result<Vec<Option<Value>>, CouchError> {
+        wanted: &[Wanted],
+        pace: &mut Pace,
+    ) -> Result<Vec<Option<Counted<Value>>>, CouchError> {
         let named: Vec<(&str, Option<&str>)> = wanted
             .iter()
-            .filter_map(|(id, rev)| rev.as_ref().map(|rev| (id.as_str(), Some(rev.as_str()))))
+            .map_while(|wanted| match wanted {
+                Wanted::Winner(_) => None,
+                Wanted::Revision(id, rev) | Wanted::Before(id, rev) => {
+                    Some((id.as_str(), Some(rev.as_str())))
+                }
+            })
             .collect();
-        let mut found = self
+        let mut found = self.revisions(&named, pace).await?;
+        let before: Vec<(usize, &str, String)> = wanted
+            .iter()
+            .zip(&found)
+            .enumerate()
+            .filter_map(|(place, (wanted, found))| match wanted {
+                Wanted::Before(id, _) => Some((place, id.as_str(), parent(found.as_ref()?)?)),
+                Wanted::Winner(_) | Wanted::Revision(..) => None,
+            })
+            .collect();
+        let named: Vec<(&str, Option<&str>)> = before
+            .iter()
+            .map(|(_, id, rev)| (*id, Some(rev.as_str())))
+            .collect();
+        let parents = self.revisions(&named, pace).await?;
+        if let Some((place, _, _)) = before.get(parents.len()) {
+            found.truncate(*place);
+        }
+        let is_before = |wanted: &Wanted| matches!(wanted, Wanted::Before(..));
+        for (_, found) in wanted
+            .iter()
+            .zip(&mut found)
+            .filter(|(wanted, _)| is_before(wanted))
+        {
+            *found = None;
+        }
+        for ((place, _, _), parent) in before.iter().zip(parents) {
+            if let Some(found) = found.get_mut(*place) {
+                *found = parent;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first of these revisions, those that CouchDB has.
+    async fn revisions(
+        &self,
+        named: &[(&str, Option<&str>)],
+        pace: &mut Pace,
+    ) -> Result<Vec<Option<Counted<Value>>>, CouchError> {
+        if named.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = self
             .couch
-            .read_readable(&self.db, &named)
-            .await?
-            .into_iter();
-        let place = |rev: &Option<String>| match rev {
-            Some(_) => found.next().flatten().into_iter().flatten().next(),
-            None => None,
-        };
-        Ok(wanted.iter().map(|(_, rev)| rev).map(place).collect())
+            .read_some_revisions(&self.db, named, pace)
+            .await?;
+        let first = |found: Revisions| found.into_iter().flatten().next();
+        Ok(found.into_iter().map(first).collect())
     }
 }
 
@@ -208,8 +258,6 @@ fn rev(document: &Value) -> Option<&str> {
 
 /// The revision before this one, from its `_revisions`.
 fn parent(document: &Value) -> Option<String> {
-    let revisions = document.get("_revisions")?;
-    let start = revisions.get("start")?.as_number()?.as_u64()?;
-    let before = revisions.get("ids")?.as_array()?.get(1)?.as_str()?;
-    Some(format!("{}-{before}", start.checked_sub(1)?))
+    let history = History::of(document)?;
+    Some(history.parent()?.as_str().to_owned())
 }

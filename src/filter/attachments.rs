@@ -4,6 +4,7 @@
 //!
 //! Invariant: an attachment that the caller does not see can't be replaced, removed or noticed.
 
+use crate::budget::Counted;
 use crate::filter::ask::Asker;
 use crate::inspect::attachments::{of, put, remove};
 use crate::inspect::document::{Refused, Written, if_may_win, judge, refused};
@@ -31,13 +32,13 @@ pub(crate) async fn judge_attachment(
         Stored::Replaced(replaced) => replaced,
         Stored::Leaves(_) | Stored::Unreadable { .. } => return Err(Refusal::Missing),
     };
-    let stored = replaced.document.as_ref();
+    let stored = replaced.document.as_deref();
     let name = name.as_str();
     let rev = written.rev.clone();
     let view = stored.and_then(|stored| rules.view(stored));
     let deletes = route.method == Method::Delete;
     if let (Some(_), None) = (&rev, &view) {
-        let moved_on = |winner| stored.is_none() && rules.knows(winner);
+        let moved_on = |winner: &Counted<Value>| stored.is_none() && rules.knows(winner);
         return Err(match replaced.winner.as_ref().is_some_and(moved_on) {
             true => Refusal::Conflict,
             false => Refusal::Missing,

@@ -179,7 +179,7 @@ impl ChangeRows {
     ) -> Result<Option<Vec<Leaf>>, JsonError> {
         let mut seen: Vec<Leaf> = Vec::new();
         let mut later = false;
-        let doc = doc.map(Value::parse).transpose()?;
+        let doc = doc.map(|doc| known.parse(doc)).transpose()?;
         let doc_rev = doc.as_ref().and_then(|doc| doc.get("_rev")?.as_str());
         for (index, entry) in elements(changes).enumerate() {
             if !self.all_leaves && seen.iter().any(|leaf| leaf.winner) {

@@ -64,7 +64,7 @@ async fn source(
     let empty = Value::Object(crate::json::Object::new());
     let rev = Written::read(Some(from), query, if_match, empty)?.rev;
     let stored = match &rev {
-        None => asker.couch.read(&asker.db, from).await?,
+        None => asker.couch.read_one(&asker.db, from).await?,
         Some(rev) => {
             let wanted = [(from.as_str(), Some(rev.as_str()))];
             let found = asker.couch.read_revisions(&asker.db, &wanted).await?;

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use crate::body::Cut;
+use crate::budget::Counted;
+use crate::couch::{Pace, Revisions};
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::known::Known;
@@ -13,7 +15,7 @@ use crate::inspect;
 use crate::json::{Object, Value};
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
-use crate::route::Rev;
+use crate::route::{History, Rev};
 
 /// How the answer is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +28,6 @@ pub(crate) enum Diff {
 
 /// The most documents of one request: each is read before the answer begins. Replicators ask for 100 to 500.
 const MOST_DOCUMENTS: usize = 10_000;
-
-/// How often a tombstone may ask for the body before it.
-const ROUNDS: usize = 4;
 
 /// Which of the revisions that a client has are not here, as far as he may know: those are here that a leaf which
 /// he may see descends from.
@@ -99,35 +98,70 @@ fn laid_out(kind: Diff, revs: Value) -> Value {
     }
 }
 
-/// For each document that was asked for, the revisions of the leaves that may be seen and of their ancestors.
-/// CouchDB is asked the same for what is hidden and for what is absent.
+/// For each document that was asked for, which of its revisions are those of leaves that may be seen, or of their
+/// ancestors. CouchDB is asked the same for what is hidden and for what is absent.
 async fn stored(
     asker: &Asker,
     lens: &Lens,
     asked: &[Asked<'_>],
 ) -> Result<Vec<HashSet<String>>, Refusal> {
-    let ids: Vec<(&str, Option<&str>)> = asked.iter().map(|(id, _)| (*id, None)).collect();
-    let leaves = asker.couch.read_readable(&asker.db, &ids).await?;
-    let mut known = Known::default();
-    for _ in 0..ROUNDS {
-        let documents = ids.iter().zip(&leaves);
-        let stored = documents.map(|((id, _), leaves)| {
-            let visible = leaves
-                .iter()
-                .flatten()
-                .filter(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_)));
-            visible.flat_map(revisions).collect()
-        });
-        let stored = stored.collect();
-        if !known.is_waiting() {
-            return Ok(stored);
+    let (mut all, mut pace) = (Vec::with_capacity(asked.len()), Pace::default());
+    while let Some(rest) = asked.get(all.len()..).filter(|rest| !rest.is_empty()) {
+        let ids: Vec<(&str, Option<&str>)> = rest.iter().map(|(id, _)| (*id, None)).collect();
+        let found = asker.couch.read_some_revisions(&asker.db, &ids, &mut pace);
+        let found = found.await?;
+        let here = here(asker, lens, rest, &found).await;
+        all.extend(here.map_err(Cut::refusal)?);
+    }
+    Ok(all)
+}
+
+/// Which revisions are here of those documents whose leaves have been read.
+async fn here(
+    asker: &Asker,
+    lens: &Lens,
+    asked: &[Asked<'_>],
+    found: &[Revisions],
+) -> Result<Vec<HashSet<String>>, Cut> {
+    let (mut known, mut pace) = (asker.known(), Pace::default());
+    let mut all = Vec::with_capacity(found.len());
+    loop {
+        known.begin_again();
+        for (one, leaves) in asked.iter().zip(found).skip(all.len()) {
+            if known.has_noted_enough() {
+                break;
+            }
+            let here = of_visible(lens, one, leaves.as_deref(), &mut known);
+            // Behind one that waits, the others only note what they need.
+            if !known.is_waiting() {
+                all.push(here);
+            }
         }
-        let wanted = known.take_missing();
-        for (wanted, document) in asker.read(wanted).await.map_err(Cut::refusal)? {
-            known.learn(wanted, document);
+        if !known.is_waiting() {
+            return Ok(all);
+        }
+        known.forget_unneeded();
+        asker.fill(&mut known, &mut pace).await?;
+    }
+}
+
+/// Which of the revisions asked for are those of leaves that may be seen, or of their ancestors.
+fn of_visible(
+    lens: &Lens,
+    (id, revs): &Asked<'_>,
+    leaves: Option<&[Counted<Value>]>,
+    known: &mut Known,
+) -> HashSet<String> {
+    let named: HashSet<&str> = revs.iter().map(|(_, rev)| rev.as_str()).collect();
+    let mut here = HashSet::new();
+    for leaf in leaves.unwrap_or_default() {
+        if let Sight::Visible(_) = judge(lens, id, leaf, known) {
+            let history = History::of(leaf);
+            let revs = history.iter().flat_map(History::iter).map(Rev::as_str);
+            here.extend(revs.filter(|rev| named.contains(rev)).map(str::to_owned));
         }
     }
-    Err(Refusal::Internal)
+    here
 }
 
 /// The same where ids alone tell what may be seen: no document is read.
@@ -157,20 +191,4 @@ async fn stored_by_id(
         &named - &missing
     });
     Ok(stored.collect())
-}
-
-/// A revision and its ancestors, from its `_revisions`.
-fn revisions(leaf: &Value) -> Vec<String> {
-    let history = leaf.get("_revisions");
-    let start = history.and_then(|history| history.get("start")?.as_number()?.as_u64());
-    let hashes = history.and_then(|history| history.get("ids")?.as_array());
-    let (Some(start), Some(hashes)) = (start, hashes) else {
-        return Vec::new();
-    };
-    let generations = (1..=start).rev();
-    let hashes = hashes.iter().filter_map(Value::as_str);
-    generations
-        .zip(hashes)
-        .map(|(generation, hash)| format!("{generation}-{hash}"))
-        .collect()
 }

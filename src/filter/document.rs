@@ -5,15 +5,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use crate::body::Cut;
+use crate::couch::Pace;
 use crate::filter::ask::Asker;
 use crate::filter::known::Known;
 use crate::filter::sight::{Piece, Seen, Sight, see, show};
 use crate::inspect::attachments::{of, put, with_bytes};
 use crate::json::{JsonError, Value, Visibility, members, string};
 use crate::policy::Lens;
-
-/// How often a document may ask for further revisions (its conflicts) before it is given up.
-const ROUNDS: usize = 4;
 
 /// A document as the caller sees it.
 #[derive(Debug, Default)]
@@ -43,32 +41,21 @@ pub(crate) struct Attachment {
     pub(crate) shown: bool,
 }
 
-/// Judges a document, given as JSON.
-pub(crate) async fn judge(asker: &Asker, lens: &Lens, bytes: &[u8]) -> Result<Document, Cut> {
-    let judged = judge_readable(asker, lens, bytes).await?;
-    judged.ok_or(Cut::Filter)
-}
-
-/// The same; none where it nests too deep.
+/// Judges a document, given as JSON; none where it nests too deep, or takes too much memory.
 pub(crate) async fn judge_readable(
     asker: &Asker,
     lens: &Lens,
     bytes: &[u8],
 ) -> Result<Option<Document>, Cut> {
-    let mut known = Known::default();
-    for _ in 0..ROUNDS {
+    let (mut known, mut pace) = (asker.known(), Pace::default());
+    loop {
         match look(lens, bytes, &mut known) {
             Ok(Some(document)) => return bring_inside(asker, document).await.map(Some),
-            Err(JsonError::TooDeep) => return Ok(None),
-            Err(_) => return Err(Cut::Filter),
-            Ok(None) => {
-                for (wanted, found) in asker.read(known.take_missing()).await? {
-                    known.learn(wanted, found);
-                }
-            }
+            Err(JsonError::TooDeep | JsonError::TooLarge) => return Ok(None),
+            Err(error) => return Err((&error).into()),
+            Ok(None) => asker.fill(&mut known, &mut pace).await?,
         }
     }
-    Err(Cut::Filter)
 }
 
 /// None while something must be read first.
@@ -114,7 +101,7 @@ async fn bring_inside(asker: &Asker, mut document: Document) -> Result<Document,
     let stored = stored.map_err(|_| Cut::Upstream)?;
     let mut seen = Value::parse(json).map_err(|_| Cut::Filter)?;
     for name in &document.inside {
-        if let Some(whole) = of(stored.as_ref(), name) {
+        if let Some(whole) = of(stored.as_deref(), name) {
             put(&mut seen, name, whole.clone());
         }
     }

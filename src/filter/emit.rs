@@ -1,9 +1,11 @@
 //! One visible row, written inside the window and the frame.
 
+use crate::filter::ask::Asker;
 use crate::filter::known::Known;
 use crate::filter::layout::Layout;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
+use crate::filter::unread::Unread;
 use crate::filter::window::Window;
 use crate::json::{JsonError, Row};
 
@@ -11,6 +13,9 @@ use crate::json::{JsonError, Row};
 pub(crate) struct Place<'a> {
     pub(crate) layout: Layout,
     pub(crate) shown: &'a mut u64,
+    /// Whose documents could not be read in their rows.
+    pub(crate) unread: &'a mut Vec<String>,
+    pub(crate) asker: &'a Asker,
 }
 
 /// Judges one row and writes it if it is visible and inside the window.
@@ -24,7 +29,14 @@ pub(crate) fn emit(
 ) -> Result<Seen, JsonError> {
     let mark = out.len();
     place.layout.before(*place.shown == 0, out);
-    let seen = judge.row(row, known, out)?;
+    let seen = match judge.row(row, known, out) {
+        Err(JsonError::TooLarge) => {
+            out.truncate(mark);
+            place.layout.before(*place.shown == 0, out);
+            aside(judge, row, known, place, out)?
+        }
+        judged => judged?,
+    };
     if window.take(seen) {
         *place.shown += 1;
         place.layout.after(judge.event_id(), out);
@@ -32,4 +44,20 @@ pub(crate) fn emit(
         out.truncate(mark);
     }
     Ok(seen)
+}
+
+/// Judges what can be told of a row whose document takes too much to be judged.
+fn aside(
+    judge: &mut Judge,
+    row: Row<'_>,
+    known: &mut Known,
+    place: &mut Place<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Seen, JsonError> {
+    let Unread { row, id } = Unread::of(row.bytes(), place.asker)?;
+    place.unread.push(id);
+    match judge.is_more_than_a_document() {
+        true => judge.row(Row::aside(&row), known, out),
+        false => Ok(Seen::Hidden),
+    }
 }

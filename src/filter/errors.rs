@@ -4,8 +4,9 @@
 use http::Response;
 use http_body_util::BodyExt as _;
 
+use crate::body::Cut;
 use crate::client::Answered;
-use crate::json::Value;
+use crate::json::{JsonError, Value};
 use crate::refusal::Refusal;
 
 /// Who may ask CouchDB, and not for this.
@@ -13,6 +14,15 @@ pub(crate) const NOT_ALLOWED: Refusal = Refusal::Forbidden("the database does no
 
 /// The longest error that is read.
 const LONGEST: usize = 64 * 1024;
+
+impl From<&JsonError> for Cut {
+    fn from(error: &JsonError) -> Self {
+        match *error == JsonError::NoRoom {
+            true => Self::NoRoom,
+            false => Self::Filter,
+        }
+    }
+}
 
 /// The refusal that stands for an error of CouchDB's.
 pub(crate) async fn refusal(answer: Response<Answered>) -> Refusal {

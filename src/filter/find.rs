@@ -41,8 +41,9 @@ pub(crate) async fn find(
     let partition = parameters
         .value("partition")
         .map_or(Value::Null, Value::from);
-    let same = Value::Array(vec![Value::Object(query.clone()), partition]);
-    let text = same.to_bytes();
+    let mut text = Vec::new();
+    query.write(&mut text);
+    partition.write(&mut text);
     let fingerprint = lens.fingerprint();
     let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
     let (bookmark, consumed) = match bookmark {

@@ -3,11 +3,13 @@
 //! Invariant: of the revisions that were named, those that are hidden and those that are absent are answered alike:
 //! as missing, behind all others, in the order in which they were named.
 
+use std::collections::HashSet;
+
 use crate::filter::known::Known;
 use crate::filter::sight::{Piece, Seen, show};
 use crate::json::{JsonError, Row, Value, members, quote, string};
 use crate::policy::Lens;
-use crate::route::Rev;
+use crate::route::{History, Rev};
 
 /// Revisions that a client has named and that nothing has answered yet.
 #[derive(Debug)]
@@ -20,13 +22,13 @@ pub(crate) struct Unanswered {
 impl Unanswered {
     /// At first, all of them.
     pub(crate) fn new(asked: &[Rev], histories: bool) -> Self {
-        let mut revs: Vec<String> = Vec::with_capacity(asked.len());
-        for rev in asked {
-            if !revs.iter().any(|known| known == rev.as_str()) {
-                revs.push(rev.as_str().to_owned());
-            }
+        let mut seen = HashSet::new();
+        let revs = asked.iter().map(Rev::as_str);
+        let revs = revs.filter(|rev| seen.insert(*rev)).map(str::to_owned);
+        Self {
+            revs: revs.collect(),
+            histories,
         }
-        Self { revs, histories }
     }
 
     /// A document, as it is shown, answers for its own revision, and with `latest` for those before it: its history
@@ -41,8 +43,13 @@ impl Unanswered {
                     self.revs.retain(|asked| *asked != rev);
                 }
                 "_revisions" => {
-                    let before = history(&Value::parse(member.value)?);
-                    self.revs.retain(|asked| !before.contains(asked));
+                    let history = History::read(&Value::parse(member.value)?);
+                    let named: HashSet<&str> = history
+                        .iter()
+                        .flat_map(History::iter)
+                        .map(Rev::as_str)
+                        .collect();
+                    self.revs.retain(|asked| !named.contains(asked.as_str()));
                     told = true;
                 }
                 _ => {}
@@ -75,17 +82,6 @@ fn without_history(document: &[u8]) -> Result<Vec<u8>, JsonError> {
     }
     rest.push(b'}');
     Ok(rest)
-}
-
-/// The revisions of a `_revisions`.
-fn history(revisions: &Value) -> Vec<String> {
-    let start = revisions.get("start").and_then(Value::as_number);
-    let start = start.and_then(crate::json::Number::as_u64).unwrap_or(0);
-    let ids = revisions.get("ids").and_then(Value::as_array);
-    let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
-    ids.zip((1..=start).rev())
-        .map(|(id, generation)| format!("{generation}-{id}"))
-        .collect()
 }
 
 /// How the leaves of one document are shown.

@@ -157,7 +157,7 @@ pub(crate) async fn related(
     upstream: Body,
     boundary: &[u8],
 ) -> Result<(Answer, String), Refusal> {
-    let mut parts = Parts::new(upstream);
+    let mut parts = Parts::new(upstream, asker.share());
     let mark = mark(boundary);
     let read = read(asker, lens, &mut parts, &mark).await;
     let mut document = read.map_err(Cut::refusal)?.ok_or(Refusal::Missing)?;
@@ -245,9 +245,9 @@ impl Mixed {
         (upstream, boundary): (Body, &[u8]),
     ) -> Self {
         Self {
+            parts: Parts::new(upstream, asker.share()),
             asker,
             lens,
-            parts: Parts::new(upstream),
             mark: mark(boundary),
             asked,
             attachments: None,

@@ -5,7 +5,10 @@
 
 use http::Response;
 
+use std::sync::Arc;
+
 use crate::body::Body;
+use crate::budget::Budget;
 use crate::client::Client;
 use crate::config::Config;
 use crate::couch::Couch;
@@ -65,6 +68,7 @@ pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
         couch,
         db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
         permit,
+        budget: Arc::new(Budget::new(config.limits.bodies, 100)),
         row: config.limits.row,
         silence: config.limits.feed_idle,
     })

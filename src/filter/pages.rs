@@ -113,6 +113,14 @@ impl Pages {
         }
     }
 
+    /// How many ranges are still to be asked for.
+    pub(crate) fn ranges(&self) -> usize {
+        match self {
+            Self::Lists(pages) => pages.ranges.len(),
+            Self::Single | Self::Find(_) | Self::Changes(_) => 0,
+        }
+    }
+
     /// How many rows the page that is being read can hold at most.
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
@@ -233,13 +241,22 @@ pub(crate) struct FindPages {
 impl FindPages {
     /// The request for the page that begins where this value says.
     pub(crate) fn ask(&self) -> Part {
-        let mut query = self.query.clone();
-        query.insert("limit", Value::Number(self.size.into()));
-        query.insert("skip", Value::Number(self.consumed.into()));
+        let mut page = Object::new();
+        page.insert("limit", self.size);
+        page.insert("skip", self.consumed);
         if !self.bookmark.is_null() {
-            query.insert("bookmark", self.bookmark.clone());
+            page.insert("bookmark", self.bookmark.clone());
         }
-        let body = Value::Object(query).to_bytes();
+        // A query may be long, so it is not copied but written in front of these.
+        let mut body = Vec::new();
+        self.query.write(&mut body);
+        body.pop();
+        if !self.query.is_empty() {
+            body.push(b',');
+        }
+        let mut rest = Vec::new();
+        page.write(&mut rest);
+        body.extend(rest.into_iter().skip(1));
         Part {
             method: Method::Post,
             query: self.parameters.clone(),

@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use memchr::memmem;
 
 use crate::body::{Body, Cut};
+use crate::budget::Share;
 
 /// The longest head of a part: it holds the name of an attachment.
 const LONGEST_HEAD: usize = 64 * 1024;
@@ -17,6 +18,8 @@ const LONGEST_HEAD: usize = 64 * 1024;
 pub(crate) struct Parts {
     upstream: Body,
     buffer: BytesMut,
+    /// What the buffer takes.
+    share: Share,
 }
 
 /// The head of a part.
@@ -27,10 +30,11 @@ pub(crate) struct Head {
 }
 
 impl Parts {
-    pub(crate) fn new(upstream: Body) -> Self {
+    pub(crate) fn new(upstream: Body, share: Share) -> Self {
         Self {
             upstream,
             buffer: BytesMut::new(),
+            share,
         }
     }
 
@@ -40,6 +44,8 @@ impl Parts {
             let data = frame?.into_data().unwrap_or_default();
             if !data.is_empty() {
                 self.buffer.extend_from_slice(&data);
+                let held = self.share.set(self.buffer.len());
+                held.map_err(|_| Cut::NoRoom)?;
                 return Ok(true);
             }
         }

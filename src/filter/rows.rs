@@ -346,7 +346,7 @@ impl FindRows {
         let mut whole = Vec::with_capacity(row.bytes().len());
         let seen = show(&self.lens, Piece::Whole(row.bytes()), known, &mut whole)?;
         if seen == Seen::Shown {
-            projection.apply(&Value::parse(&whole)?).write(out);
+            projection.apply(&*known.parse(&whole)?).write(out);
         }
         Ok(seen)
     }

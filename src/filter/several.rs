@@ -14,6 +14,7 @@ use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
 use crate::body::{Body, Cut, boxed};
+use crate::budget::Share;
 use crate::filter::answer::{Answer, rows};
 use crate::filter::ask::Asker;
 use crate::filter::lists::Prepared;
@@ -23,9 +24,24 @@ use crate::refusal::Refusal;
 /// What an inner query that can match nothing answers.
 pub(crate) const NOTHING: &[u8] = b"{\"rows\":[\r\n\r\n]}\n";
 
+/// What a query that waits takes, or a range of one.
+const RANGE: usize = 1024;
+
 /// Answers each; a refusal of the first one is the answer to all.
 pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answer, Refusal> {
+    let mut share = asker.share();
+    let ranges = |prepared: &Prepared| {
+        prepared
+            .as_ref()
+            .map_or(0, |(_, recipe)| recipe.pages.ranges())
+    };
+    let ranges: usize = queries
+        .iter()
+        .map(|one| ranges(one).saturating_add(1))
+        .sum();
+    share.add(ranges.saturating_mul(RANGE))?;
     let mut several = Several {
+        _share: share,
         asker: Arc::new(asker),
         waiting: queries.into(),
         current: None,
@@ -45,6 +61,7 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
 }
 
 struct Several {
+    _share: Share,
     asker: Arc<Asker>,
     waiting: VecDeque<Prepared>,
     current: Option<Rows>,

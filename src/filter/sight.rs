@@ -143,7 +143,10 @@ pub(crate) fn see(
 ) -> Result<Sight, JsonError> {
     Ok(match lens.needs_document() {
         Needs::Nothing | Needs::Id => see_id(lens, id),
-        Needs::Document => judge(lens, id, &Value::parse(bytes)?, known),
+        Needs::Document => {
+            let document = known.parse(bytes)?;
+            judge(lens, id, &document, known)
+        }
     })
 }
 

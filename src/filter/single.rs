@@ -6,11 +6,12 @@ use http::header::ETAG;
 use http_body_util::BodyExt as _;
 
 use crate::body::{Cut, boxed};
+use crate::budget::Share;
 use crate::client::Answered;
 use crate::filter::accept::{Kind, accepts};
 use crate::filter::answer::{Answer, first, first_as, rows_answer};
 use crate::filter::ask::Asker;
-use crate::filter::document::judge;
+use crate::filter::document::judge_readable;
 use crate::filter::head::{etag, matches};
 use crate::filter::layout::Layout;
 use crate::filter::leaves::{OpenRevs, Unanswered};
@@ -98,11 +99,15 @@ async fn plain(
     lens: &Lens,
     upstream: Answered,
 ) -> Result<(Answer, String), Refusal> {
-    let bytes = whole(upstream, asker.largest_row()).await;
+    let mut share = asker.share();
+    let bytes = whole(upstream, asker.largest_row(), &mut share).await;
     let Some(bytes) = bytes.map_err(Cut::refusal)? else {
         return Err(unread(asker, lens).await?);
     };
-    let document = judge(asker, lens, &bytes).await.map_err(Cut::refusal)?;
+    let document = judge_readable(asker, lens, &bytes).await;
+    let Some(document) = document.map_err(Cut::refusal)? else {
+        return Err(unread(asker, lens).await?);
+    };
     let mut json = document.json.ok_or(Refusal::Missing)?;
     json.push(b'\n');
     Ok((Answer::json(json), document.rev))
@@ -213,7 +218,11 @@ fn absent(refusal: Refusal) -> Refusal {
 }
 
 /// The body of one document; none if it is too long or too deep.
-async fn whole(mut upstream: Answered, limit: usize) -> Result<Option<Vec<u8>>, Cut> {
+async fn whole(
+    mut upstream: Answered,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Option<Vec<u8>>, Cut> {
     let mut splitter = Splitter::new(Frame::Document, limit).passing_over();
     let mut document = Some(Vec::new());
     loop {
@@ -223,6 +232,9 @@ async fn whole(mut upstream: Answered, limit: usize) -> Result<Option<Vec<u8>>, 
         };
         splitter.push(&data);
         drain(&mut splitter, &mut document)?;
+        // Of what is passed over no more than the beginning is held.
+        let held = share.weight().saturating_add(data.len()).min(limit);
+        share.set(held).map_err(|_| Cut::NoRoom)?;
     }
     splitter.finish().map_err(|_| Cut::Filter)?;
     drain(&mut splitter, &mut document)?;

@@ -17,6 +17,8 @@ use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
 use crate::body::{Body, Cut, boxed};
+use crate::budget::Share;
+use crate::couch::Pace;
 use crate::filter::ask::Asker;
 use crate::filter::emit::{Place, emit};
 use crate::filter::known::Known;
@@ -35,9 +37,6 @@ use crate::json::{Event, JsonError, Row, Splitter};
 use ending::Sent;
 use held::{Held, Watch};
 
-/// How often a row may ask for further documents before it is given up.
-const ROUNDS: usize = 8;
-
 /// The rows of one answer on their way.
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -50,6 +49,9 @@ pub(crate) struct Rows {
     reply: Reply,
     end: PageEnd,
     known: Known,
+    pace: Pace,
+    /// What the row takes that has begun, and those that are held.
+    share: Share,
     /// Rows that wait for a document, and all rows behind them.
     held: Vec<Held>,
     /// Where rows and their documents are of two moments.
@@ -108,6 +110,7 @@ impl Rows {
         let frame = pages.frame(layout);
         let splitter = Splitter::new(frame, asker.largest_row()).passing_over();
         let sent = Sent::nothing(judge.place());
+        let (known, share) = (asker.known(), asker.share());
         let mut rows = Self {
             asker,
             pages,
@@ -117,7 +120,9 @@ impl Rows {
             splitter,
             reply: first,
             end: PageEnd::default(),
-            known: Known::default(),
+            known,
+            pace: Pace::default(),
+            share,
             held: Vec::new(),
             watch: meanwhile.map(Watch::new),
             passed: 0,
@@ -198,6 +203,8 @@ impl Rows {
                 if self.watch.is_some() {
                     self.gather(data.len()).await?;
                 }
+                let held = self.share.set(self.splitter.buffered());
+                held.map_err(|_| Cut::NoRoom)?;
                 self.read().await
             }
             (Arrived::End, State::Draining | State::Done) => {
@@ -235,27 +242,20 @@ impl Rows {
     async fn read(&mut self) -> Result<(), Cut> {
         let before = self.shown;
         self.absorb().map_err(|error| broken(&error))?;
-        for id in mem::take(&mut self.unread) {
-            let lens = self.judge.documents().cloned();
-            let lens = lens.ok_or(Cut::Filter)?;
-            if shows_a_leaf(&self.asker, &lens, &id).await? {
-                return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
+        self.look_at_unread().await?;
+        let mut watched = self.watch.is_some() && !self.held.is_empty();
+        while watched || self.known.is_waiting() {
+            if self.known.is_waiting() {
+                self.asker.fill(&mut self.known, &mut self.pace).await?;
             }
-        }
-        if self.watch.is_some() && !self.held.is_empty() {
-            self.learn().await?;
-            self.renew().await?;
-            self.settle().map_err(|error| broken(&error))?;
-        }
-        for _ in 0..ROUNDS {
-            if !self.known.is_waiting() {
-                break;
+            // Security: after each reading, and before anything is judged by what was read.
+            // (`no_row_is_shown_that_a_hidden_version_has_emitted`)
+            if self.watch.is_some() && !self.held.is_empty() {
+                self.renew().await?;
             }
-            self.learn().await?;
+            watched = false;
             self.settle().map_err(|error| broken(&error))?;
-        }
-        if self.known.is_waiting() {
-            return Err(broken(&JsonError::Expected("a row that can be judged")));
+            self.look_at_unread().await?;
         }
         match self.judge.rows_share_documents() {
             true => self.known.forget_others(),
@@ -267,12 +267,13 @@ impl Rows {
         Ok(())
     }
 
-    /// Reads what rows wait for.
-    async fn learn(&mut self) -> Result<(), Cut> {
-        let missing = self.known.take_missing();
-        if !missing.is_empty() {
-            for (wanted, document) in self.asker.read(missing).await? {
-                self.known.learn(wanted, document);
+    /// Whose documents could not be read must be hidden.
+    async fn look_at_unread(&mut self) -> Result<(), Cut> {
+        for id in mem::take(&mut self.unread) {
+            let lens = self.judge.documents().cloned();
+            let lens = lens.ok_or(Cut::Filter)?;
+            if shows_a_leaf(&self.asker, &lens, &id).await? {
+                return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
             }
         }
         Ok(())
@@ -300,6 +301,8 @@ impl Rows {
             window: &mut self.window,
             shown: &mut self.shown,
             out: &mut self.out,
+            unread,
+            asker,
         };
         while let Some(event) = splitter.next()? {
             if !*started {
@@ -311,7 +314,7 @@ impl Rows {
                 Event::Unread(head) => {
                     let Unread { row, id } = Unread::of(head, asker)?;
                     if !desk.window.is_full() {
-                        unread.push(id);
+                        desk.unread.push(id);
                     }
                     match desk.judge.is_more_than_a_document() {
                         true => desk.row(Row::aside(&row))?,
@@ -339,8 +342,13 @@ impl Rows {
 
     /// Judges again the rows that waited, in their order.
     fn settle(&mut self) -> Result<(), JsonError> {
+        self.known.begin_again();
         for held in mem::take(&mut self.held) {
             if !self.held.is_empty() {
+                if let (Some(row), false) = (&held.row, self.known.has_noted_enough()) {
+                    let row = Row::aside(row);
+                    note(&mut self.judge, row, &mut self.known, &mut self.out)?;
+                }
                 self.held.push(held);
                 continue;
             }
@@ -354,6 +362,8 @@ impl Rows {
             let mut place = Place {
                 layout: self.layout,
                 shown: &mut self.shown,
+                unread: &mut self.unread,
+                asker: &self.asker,
             };
             let (known, out) = (&mut self.known, &mut self.out);
             let aside = Row::aside(row);
@@ -362,6 +372,9 @@ impl Rows {
                 Seen::Later => self.held.push(held),
                 Seen::Shown | Seen::Hidden => self.passed += held.stands_for,
             }
+        }
+        if !self.held.is_empty() {
+            self.known.forget_unneeded();
         }
         if self.window.is_full() && self.held.is_empty() {
             self.finish();
@@ -409,6 +422,8 @@ struct Desk<'r> {
     window: &'r mut Window,
     shown: &'r mut u64,
     out: &'r mut Vec<u8>,
+    unread: &'r mut Vec<String>,
+    asker: &'r Asker,
 }
 
 impl Desk<'_> {
@@ -428,14 +443,14 @@ impl Desk<'_> {
         if !self.held.is_empty() {
             self.held.push(Held::row(row));
             // Noted now, so that one round of reading serves the whole chunk.
-            let mark = self.out.len();
-            self.judge.row(row, self.known, self.out)?;
-            self.out.truncate(mark);
+            note(self.judge, row, self.known, self.out)?;
             return Ok(());
         }
         let mut place = Place {
             layout: self.layout,
             shown: self.shown,
+            unread: self.unread,
+            asker: self.asker,
         };
         let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
         match emit(judge, row, known, &mut place, window, self.out)? {
@@ -457,9 +472,25 @@ impl Desk<'_> {
     }
 }
 
+/// Judges a row only to note what it needs.
+fn note(
+    judge: &mut Judge,
+    row: Row<'_>,
+    known: &mut Known,
+    out: &mut Vec<u8>,
+) -> Result<(), JsonError> {
+    let mark = out.len();
+    let judged = judge.row(row, known, out);
+    out.truncate(mark);
+    match judged {
+        Ok(_) | Err(JsonError::TooLarge) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn broken(error: &JsonError) -> Cut {
     tracing::warn!(%error, "an answer could not be judged and was cut");
-    Cut::Filter
+    error.into()
 }
 
 #[cfg(test)]

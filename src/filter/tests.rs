@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use std::sync::Arc;
+
+use crate::budget::{Budget, Counted};
 use crate::caller::{Caller, User, UserName};
 use crate::filter::known::{Known, Lookup, Wanted};
 use crate::filter::project::Projection;
@@ -65,7 +68,8 @@ fn own_rows() -> ViewLens {
 #[test]
 fn a_document_is_judged_once_for_all_the_rows_that_it_has_emitted() {
     let lens = own_rows();
-    let mut known = Known::default();
+    let budget = Arc::new(Budget::new(1 << 20, 100));
+    let mut known = Known::new(&budget);
     let mut judged = Vec::new();
     let mut row_of = |id: &str, known: &mut Known| match known.look(Wanted::Winner(id.into())) {
         Lookup::Later | Lookup::Absent => false,
@@ -78,9 +82,11 @@ fn a_document_is_judged_once_for_all_the_rows_that_it_has_emitted() {
         }
     };
     let learn = |known: &mut Known| {
-        for wanted in known.take_missing() {
-            known.learn(wanted, Some(json(r#"{"owner":"walt"}"#)));
-        }
+        let found = known
+            .next()
+            .iter()
+            .map(|_| Some(Counted::free(json(r#"{"owner":"walt"}"#))));
+        known.learn(found.collect());
     };
     // Two documents whose rows alternate in one chunk.
     assert!(!row_of("a", &mut known) && !row_of("b", &mut known));

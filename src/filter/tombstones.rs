@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http::header::IF_MATCH;
 
 use crate::config::Limits;
-use crate::couch::CouchError;
+use crate::couch::{CouchError, Pace};
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::inspect::document::{Written, named_rev};
-use crate::inspect::forced::{Leaf, ended};
+use crate::inspect::forced::Leaves;
 use crate::inspect::turns::{Pass, Turns};
 use crate::intake::Intake;
 use crate::json::{FieldPath, Value};
@@ -20,9 +20,6 @@ use crate::policy::keep_fields;
 use crate::refusal::Refusal;
 use crate::route::query::DocumentQuery;
 use crate::route::{Call, DatabaseCall, DocId, Method, Route};
-
-/// How many documents are read at once.
-const BATCH: usize = 200;
 
 /// A write that may hold tombstones.
 struct Sent {
@@ -148,18 +145,24 @@ impl Sent {
                 ends.push((document, id, rev.filter(|_| !self.forced)));
             }
         }
-        for part in ends.chunks_mut(BATCH) {
-            let wanted = part
+        let (mut done, mut pace) = (0, Pace::default());
+        while let Some(rest) = ends.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let wanted = rest
                 .iter()
                 .map(|(_, id, rev)| (id.as_str(), rev.as_deref()));
             let wanted: Vec<_> = wanted.collect();
-            let found = asker.couch.read_revisions(&asker.db, &wanted).await?;
-            for ((document, _, _), found) in part.iter_mut().zip(found) {
-                let leaves: Vec<Leaf> = found.into_iter().map(Leaf::stored).collect();
+            let found = asker
+                .couch
+                .read_some_revisions(&asker.db, &wanted, &mut pace);
+            let found = found.await?;
+            done += found.len();
+            for ((document, _, _), found) in rest.iter_mut().zip(found) {
+                let leaves = found.and_then(Leaves::stored);
+                let leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
                 let stored = match self.forced {
-                    true => ended(document, &leaves),
+                    true => leaves.ended(document),
                     // CouchDB answers the delete of what is deleted with 404.
-                    false => leaves.first().filter(|leaf| leaf.is_alive() || !deletes),
+                    false => leaves.last().filter(|leaf| leaf.is_alive() || !deletes),
                 };
                 if let Some(stored) = stored {
                     let before = document.clone();

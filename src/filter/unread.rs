@@ -4,14 +4,11 @@
 //! may see a leaf of it, the answer is cut: he would take it for whole.
 
 use crate::body::Cut;
+use crate::couch::Pace;
 use crate::filter::ask::Asker;
-use crate::filter::known::Known;
 use crate::filter::sight::{Sight, judge};
 use crate::json::{JsonError, Value, members, quote, string};
 use crate::policy::Lens;
-
-/// How often tombstones may ask for the bodies before them.
-const ROUNDS: usize = 4;
 
 /// What can be told of a row by its beginning.
 #[derive(Debug)]
@@ -72,10 +69,13 @@ pub(crate) async fn pass_over(asker: &Asker, lens: &Lens, head: &[u8]) -> Result
 
 /// Whether the caller may see a leaf of the document. One that can't be read can't be judged.
 pub(crate) async fn shows_a_leaf(asker: &Asker, lens: &Lens, id: &str) -> Result<bool, Cut> {
-    let leaves = asker.couch.read_readable(&asker.db, &[(id, None)]).await;
-    let leaves = leaves.map_err(|_| Cut::Upstream)?;
-    let mut known = Known::default();
-    for _ in 0..ROUNDS {
+    let (mut known, mut pace) = (asker.known(), Pace::default());
+    let wanted = [(id, None)];
+    let leaves = asker
+        .couch
+        .read_some_revisions(&asker.db, &wanted, &mut pace);
+    let leaves = leaves.await?;
+    loop {
         let mut leaves = leaves.iter().flatten().flatten();
         if leaves.any(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_))) {
             return Ok(true);
@@ -83,9 +83,6 @@ pub(crate) async fn shows_a_leaf(asker: &Asker, lens: &Lens, id: &str) -> Result
         if !known.is_waiting() {
             return Ok(false);
         }
-        for (wanted, document) in asker.read(known.take_missing()).await? {
-            known.learn(wanted, document);
-        }
+        asker.fill(&mut known, &mut pace).await?;
     }
-    Ok(false)
 }

@@ -1,5 +1,6 @@
 //! The rows of a view: the key inside the caller's pin, the row by its rule, the document by itself.
 
+use crate::budget::Counted;
 use crate::filter::known::{Known, Lookup, Wanted};
 use crate::filter::rows::ListRow;
 use crate::filter::sight::{Piece, Seen, show};
@@ -31,11 +32,11 @@ impl ViewRows {
             return Err(JsonError::ErrorInside);
         }
         let name = string(id)?;
-        let key_read = Value::parse(key)?;
+        let key_read = known.parse(key)?;
         let value_read = if self.lens.needs_value() {
-            Value::parse(value.value)?
+            known.parse(value.value)?
         } else {
-            Value::Null
+            Counted::free(Value::Null)
         };
         let mut row_read = policy::Row {
             id: Some(&name),

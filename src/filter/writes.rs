@@ -28,6 +28,8 @@ use crate::route::{Call, DatabaseCall, Method};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
+/// What a row of a batch takes beside its document: its ids, what is found out about it, and its answer.
+const ROW: usize = 1024;
 
 /// `PUT`, `POST` or `DELETE` of one document. `is_free` says whether an account may be opened by a name.
 pub(crate) async fn document<F>(
@@ -81,8 +83,8 @@ pub(crate) async fn related(
         return Err(Refusal::UnsupportedMedia("an account is plain JSON"));
     }
     let query = route.query.document()?;
+    // It stays until the answer is made, and what it is parsed to stays counted.
     let mut written = Written::read(route.document(), &query, if_match, inspect::value(&sent)?)?;
-    drop(sent);
     written.follows = true;
     let announced = following(&written.document);
     let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
@@ -131,8 +133,8 @@ pub(crate) async fn judged(
     };
     let id = [written.id.as_str()];
     let turn = turns.take(asker.db.as_str(), id.into_iter(), pass).await;
-    let stored = stored(&asker.couch, &asker.db, rules, &written, forced).await?;
-    let document = settle(&asker.couch, &asker.db, rules, written, &stored).await?;
+    let mut stored = stored(&asker.couch, &asker.db, rules, &written, forced).await?;
+    let document = settle(&asker.couch, &asker.db, rules, written, &mut stored).await?;
     Ok((document.map_err(Refused::into_refusal)?, turn))
 }
 
@@ -211,6 +213,8 @@ pub(crate) async fn bulk(
 ) -> Result<Answer, Refusal> {
     let batch = Batch::read(inspect::value(&sent)?, locals, asker.permit.caller())?;
     drop(sent);
+    let mut share = asker.share();
+    share.add(batch.entries.len().saturating_mul(ROW))?;
     let (status, rows) = match batch.new_edits {
         true => checked(&asker, rules, turns, batch).await?,
         false => forced(&asker, rules, turns, batch).await?,
@@ -234,14 +238,14 @@ async fn checked(
     batch: Batch,
 ) -> Result<(StatusCode, Vec<Value>), Refusal> {
     let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
-    let passed = judged.iter().filter_map(|judged| match judged {
+    let passed = judged.rows.iter().filter_map(|judged| match judged {
         Judged::Sent { id, .. } => Some(id.as_str()),
         Judged::Answered(_) => None,
     });
     let db = asker.db.as_str();
     let turn = turns.take(db, passed, Pass::SideBySide).await;
-    let (status, rows) = store(asker, turn, body(&judged, true)).await?;
-    Ok((status, in_place(judged, rows)?))
+    let (status, rows) = store(asker, turn, body(&judged.rows, true)).await?;
+    Ok((status, in_place(judged.rows, rows)?))
 }
 
 /// A batch that CouchDB does not check: what passes is judged again and stored in its turn, part by part.
@@ -257,9 +261,9 @@ async fn forced(
     for part in parts {
         let turn = turns.take(db.as_str(), part.ids(), Pass::Alone).await;
         let judged = part.judge(couch, db, rules).await?;
-        let (stored, rows) = store(asker, turn, body(&judged, false)).await?;
+        let (stored, rows) = store(asker, turn, body(&judged.rows, false)).await?;
         status = stored;
-        all.extend(appended(judged, rows));
+        all.extend(appended(judged.rows, rows));
     }
     all.extend(appended(refused, Vec::new()));
     Ok((status, all))
@@ -279,14 +283,12 @@ async fn store(
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    let rows = Value::parse(&whole(upstream.into_body()).await?);
-    let rows = rows
-        .ok()
-        .and_then(|rows| rows.as_array().map(<[Value]>::to_vec));
-    let rows = rows.ok_or(Refusal::BadGateway(
-        "the answer of the database can't be read",
-    ))?;
-    Ok((status, rows))
+    match Value::parse(&whole(upstream.into_body()).await?) {
+        Ok(Value::Array(rows)) => Ok((status, rows)),
+        Ok(_) | Err(_) => Err(Refusal::BadGateway(
+            "the answer of the database can't be read",
+        )),
+    }
 }
 
 /// One row for each document, in the client's order.

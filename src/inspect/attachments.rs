@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use memchr::memmem;
 
+use crate::budget::Counted;
 use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Refused;
 use crate::json::{JsonError, Object, Value, elements, members};
@@ -172,7 +173,7 @@ pub(crate) async fn with_bytes(
     db: &DbName,
     id: &str,
     rev: &str,
-) -> Result<Option<Value>, Refusal> {
+) -> Result<Option<Counted<Value>>, Refusal> {
     let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
     match couch.read_with_attachments(db, &id, rev).await {
         Ok(found) => Ok(found),

@@ -1,13 +1,14 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
+use std::iter::once;
 
 use tokio::task::yield_now;
 
+use crate::budget::Share;
 use crate::caller::Caller;
-use crate::couch::Couch;
+use crate::couch::{Couch, Pace};
 use crate::inspect::document::{Refused, Written, named_rev, new_id, settle};
-use crate::inspect::forced::grow;
 use crate::inspect::local::Locals;
 use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
@@ -39,6 +40,14 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// As the client knows it.
+    fn id(&self) -> &str {
+        match self {
+            Self::Document(written) => &written.id,
+            Self::Local { id, .. } | Self::Refused { id, .. } => id,
+        }
+    }
+
     fn written(&self) -> Option<&Written> {
         match self {
             Self::Document(written) => Some(written),
@@ -82,6 +91,11 @@ impl Batch {
             .into_iter()
             .map(|document| entry(document, locals, caller))
             .collect::<Result<_, _>>()?;
+        let entries = match new_edits {
+            true => entries,
+            // What one row makes of a document is what the next one finds.
+            false => by_document(entries),
+        };
         Ok(Self { new_edits, entries })
     }
 
@@ -97,19 +111,34 @@ impl Batch {
         couch: &Couch,
         db: &DbName,
         rules: &WriteRules,
-    ) -> Result<Vec<Judged>, Refusal> {
-        let mut judged = Vec::with_capacity(self.entries.len());
-        let mut judging = Judging::new(&self, couch, db, rules);
-        let mut entries = self.entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            let part = entries.by_ref().take(BATCH).collect();
-            judged.extend(judging.part(part).await?);
+    ) -> Result<Verdicts, Refusal> {
+        let mut judging = Judging::new(couch, db, rules, self.new_edits);
+        let mut share = couch.share();
+        let mut rows = Vec::with_capacity(self.entries.len());
+        let mut entries = VecDeque::from(self.entries);
+        while let Some(entry) = entries.pop_front() {
+            let judged = match entry {
+                Entry::Document(written) => judging.row(written, &entries).await?,
+                Entry::Local { id, document } => Judged::Sent {
+                    id,
+                    document: document.to_bytes(),
+                },
+                Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
+            };
+            if let (Judged::Sent { document, .. }, Some(share)) = (&judged, &mut share) {
+                // Once here, once in the batch that is sent.
+                share.add(document.len().saturating_mul(2))?;
+            }
+            rows.push(judged);
         }
-        Ok(judged)
+        Ok(Verdicts {
+            rows,
+            _share: share,
+        })
     }
 
     /// Judges a batch without `new_edits` by what is stored now: the rows that pass, in parts, and the answers of
-    /// the others. Each part is judged again in its turn.
+    /// the others. Each part is judged again in its turn. All rows of one document are in one part.
     ///
     /// Security: nobody holds the turn of a document that he may not write.
     /// (`a_forged_batch_holds_no_turn_of_documents_that_are_not_its_senders`)
@@ -119,29 +148,53 @@ impl Batch {
         db: &DbName,
         rules: &WriteRules,
     ) -> Result<(Vec<Self>, Vec<Judged>), Refusal> {
-        let mut judging = Judging::new(&self, couch, db, rules);
+        let mut judging = Judging::new(couch, db, rules, self.new_edits);
         let (mut passed, mut refused) = (Vec::new(), Vec::new());
-        let mut entries = self.entries.into_iter().peekable();
-        while entries.peek().is_some() {
-            let part: Vec<Entry> = entries.by_ref().take(BATCH).collect();
-            let judged = judging.part(part.clone()).await?;
-            for (entry, judged) in part.into_iter().zip(judged) {
-                match judged {
-                    Judged::Sent { .. } => passed.push(entry),
-                    Judged::Answered(_) => refused.push(judged),
+        let mut entries = VecDeque::from(self.entries);
+        while let Some(entry) = entries.pop_front() {
+            match entry {
+                Entry::Document(written) => match judging.row(written.clone(), &entries).await? {
+                    Judged::Sent { .. } => passed.push(Entry::Document(written)),
+                    Judged::Answered(row) => refused.push(Judged::Answered(row)),
+                },
+                Entry::Local { .. } => passed.push(entry),
+                Entry::Refused { id, why } => {
+                    refused.push(Judged::Answered(why.into_row(&id, None)));
                 }
             }
         }
-        let mut parts = Vec::new();
-        let mut passed = passed.into_iter().peekable();
-        while passed.peek().is_some() {
-            parts.push(Self {
-                new_edits: self.new_edits,
-                entries: passed.by_ref().take(BATCH).collect(),
+        Ok((parts(passed, self.new_edits), refused))
+    }
+}
+
+/// Parts of so many documents each.
+fn parts(entries: Vec<Entry>, new_edits: bool) -> Vec<Batch> {
+    let mut parts: Vec<Batch> = Vec::new();
+    let (mut documents, mut last) = (BATCH, None);
+    for entry in entries {
+        if last.as_deref() != Some(entry.id()) {
+            last = Some(entry.id().to_owned());
+            documents += 1;
+        }
+        if documents > BATCH {
+            documents = 1;
+            parts.push(Batch {
+                new_edits,
+                entries: Vec::new(),
             });
         }
-        Ok((parts, refused))
+        if let Some(part) = parts.last_mut() {
+            part.entries.push(entry);
+        }
     }
+    parts
+}
+
+/// What became of the rows of a batch.
+#[derive(Debug)]
+pub(crate) struct Verdicts {
+    pub(crate) rows: Vec<Judged>,
+    _share: Option<Share>,
 }
 
 /// The rows of one batch, being judged one after the other.
@@ -150,121 +203,125 @@ struct Judging<'b> {
     db: &'b DbName,
     rules: &'b WriteRules,
     new_edits: bool,
-    made: Made,
+    pace: Pace,
+    /// What has been read for the next rows; without `new_edits`, for the next documents.
+    ahead: VecDeque<Stored>,
+    /// Without `new_edits`: the document whose rows are being judged, its leaves as the rows so far have made them, and
+    /// what these take.
+    current: Option<(String, Stored, Option<Share>)>,
     /// So many bytes are to be sent on.
     sent: usize,
 }
 
 impl<'b> Judging<'b> {
-    fn new(batch: &Batch, couch: &'b Couch, db: &'b DbName, rules: &'b WriteRules) -> Self {
+    fn new(couch: &'b Couch, db: &'b DbName, rules: &'b WriteRules, new_edits: bool) -> Self {
         Self {
             couch,
             db,
             rules,
-            new_edits: batch.new_edits,
-            made: Made::new(batch.ids()),
+            new_edits,
+            pace: Pace::default(),
+            ahead: VecDeque::new(),
+            current: None,
             sent: 0,
         }
     }
 
-    /// Judges the next rows, for which it reads once.
-    async fn part(&mut self, part: Vec<Entry>) -> Result<Vec<Judged>, Refusal> {
-        // A document that is written several times is read once.
-        let mut seen = HashSet::new();
-        let mut is_new = |one: &&Written| {
-            self.new_edits || (!self.made.knows(&one.id) && seen.insert(one.id.clone()))
-        };
-        let written = part.iter().filter_map(Entry::written);
-        let written: Vec<&Written> = written.filter(&mut is_new).collect();
-        let stored = match self.new_edits {
-            true => replaced(self.couch, self.db, self.rules, &written).await?,
-            false => leaves(self.couch, self.db, &written).await?,
-        };
-        let mut stored = stored.into_iter();
-        let mut judged = Vec::with_capacity(part.len());
-        for entry in part {
-            let one = match entry {
-                Entry::Local { id, document } => sent_on(id, &document),
-                Entry::Refused { id, why } => Judged::Answered(why.into_row(&id, None)),
-                Entry::Document(written) => {
-                    let made = self.made.take(&written.id);
-                    let stored = made.or_else(|| stored.next()).ok_or(Refusal::Internal)?;
-                    // A long batch leaves the worker to others between its rows.
-                    yield_now().await;
-                    self.row(written, stored).await?
-                }
-            };
-            if let Judged::Sent { document, .. } = &one {
-                // Hidden fields that are put back count too.
-                self.sent = self.sent.saturating_add(document.len());
-                if self.sent > MOST {
-                    return Err(Refusal::TooLarge(Limit::Body));
-                }
+    /// Judges a row; `behind` are those that come after it.
+    async fn row(&mut self, written: Written, behind: &VecDeque<Entry>) -> Result<Judged, Refusal> {
+        // A long batch leaves the worker to others between its rows.
+        yield_now().await;
+        let (id, rev) = (written.id.clone(), written.rev.clone());
+        let (mut stored, share) = self.stored(&written, behind).await?;
+        let passed = settle(self.couch, self.db, self.rules, written, &mut stored).await?;
+        let judged = match passed {
+            Ok(document) => self.sent_on(id.clone(), document, (&mut stored, share))?,
+            Err(why) => {
+                // With `new_edits` CouchDB's rows name no revision.
+                let rev = rev.as_deref().filter(|_| !self.new_edits);
+                let row = why.into_row(&id, rev);
+                (Judged::Answered(row), share)
             }
-            judged.push(one);
+        };
+        let (judged, share) = judged;
+        if !self.new_edits {
+            self.current = Some((id, stored, share));
         }
         Ok(judged)
     }
 
-    async fn row(&mut self, written: Written, stored: Stored) -> Result<Judged, Refusal> {
-        let (id, rev) = (written.id.clone(), written.rev.clone());
-        Ok(
-            match settle(self.couch, self.db, self.rules, written, &stored).await? {
-                Ok(document) => {
-                    let one = sent_on(id.clone(), &document);
-                    self.made.note(id, stored, Some(document));
-                    one
+    /// What is stored of a document, as rows before this one have made it. With `new_edits` each row is judged by
+    /// itself, and CouchDB finds the conflict.
+    async fn stored(
+        &mut self,
+        written: &Written,
+        behind: &VecDeque<Entry>,
+    ) -> Result<(Stored, Option<Share>), Refusal> {
+        let current = self.current.take();
+        if let Some((_, stored, share)) = current.filter(|(id, _, _)| *id == written.id) {
+            return Ok((stored, share));
+        }
+        if self.ahead.is_empty() {
+            let next = once(written).chain(behind.iter().filter_map(Entry::written));
+            let (couch, db, pace) = (self.couch, self.db, &mut self.pace);
+            self.ahead = match self.new_edits {
+                true => {
+                    let next: Vec<&Written> = next.take(BATCH).collect();
+                    replaced(couch, db, self.rules, &next, pace).await?
                 }
-                Err(why) => {
-                    self.made.note(id.clone(), stored, None);
-                    // With `new_edits` CouchDB's rows name no revision.
-                    let rev = rev.as_deref().filter(|_| !self.new_edits);
-                    Judged::Answered(why.into_row(&id, rev))
+                false => {
+                    let mut documents: Vec<&Written> = Vec::new();
+                    for one in next {
+                        if documents.last().is_none_or(|last| last.id != one.id) {
+                            documents.push(one);
+                        }
+                        if documents.len() == BATCH {
+                            break;
+                        }
+                    }
+                    leaves(couch, db, &documents, pace).await?
                 }
-            },
-        )
+            }
+            .into();
+        }
+        let stored = self.ahead.pop_front().ok_or(Refusal::Internal)?;
+        Ok((stored, self.couch.share()))
+    }
+
+    /// The row is sent on; the leaves of its document are others now.
+    fn sent_on(
+        &mut self,
+        id: String,
+        document: Value,
+        (stored, mut share): (&mut Stored, Option<Share>),
+    ) -> Result<(Judged, Option<Share>), Refusal> {
+        let bytes = document.to_bytes();
+        // Hidden fields that are put back count too.
+        self.sent = self.sent.saturating_add(bytes.len());
+        if self.sent > MOST {
+            return Err(Refusal::TooLarge(Limit::Body));
+        }
+        if let Stored::Leaves(leaves) = stored {
+            if let Some(share) = &mut share {
+                share.add(document.size())?;
+            }
+            leaves.grow(document);
+        }
+        let document = bytes;
+        Ok((Judged::Sent { id, document }, share))
     }
 }
 
-/// What a batch without `new_edits` has made, for its later rows about the same documents.
-struct Made {
-    repeated: HashSet<String>,
-    stored: HashMap<String, Stored>,
-}
-
-impl Made {
-    fn new<'a>(ids: impl Iterator<Item = &'a str>) -> Self {
-        let mut seen = HashSet::new();
-        let repeated = ids.filter(|id| !seen.insert(*id)).map(str::to_owned);
-        Self {
-            repeated: repeated.collect(),
-            stored: HashMap::new(),
+/// The rows of one document one after the other, in their order.
+fn by_document(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (place, entry) in entries.iter().enumerate() {
+        if !first.contains_key(entry.id()) {
+            first.insert(entry.id().to_owned(), place);
         }
     }
-
-    /// Is the document read already, and written again by a later row?
-    fn knows(&self, id: &str) -> bool {
-        self.stored.contains_key(id)
-    }
-
-    /// What a later row finds of it.
-    fn take(&mut self, id: &str) -> Option<Stored> {
-        self.stored.remove(id)
-    }
-
-    /// What the row has made of it.
-    fn note(&mut self, id: String, mut stored: Stored, document: Option<Value>) {
-        if !self.repeated.contains(&id) {
-            return;
-        }
-        match (&mut stored, document) {
-            // With `new_edits` each row is read by itself, and CouchDB finds the conflict.
-            (Stored::Replaced(_) | Stored::Unreadable { forced: false }, _) => return,
-            (Stored::Leaves(leaves), Some(document)) => grow(leaves, document),
-            (Stored::Leaves(_), None) | (Stored::Unreadable { forced: true }, _) => {}
-        }
-        self.stored.insert(id, stored);
-    }
+    entries.sort_by_key(|entry| first.get(entry.id()).copied());
+    entries
 }
 
 fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Refusal> {
@@ -306,13 +363,6 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         document: Value::Object(object),
         follows: false,
     }))
-}
-
-fn sent_on(id: String, document: &Value) -> Judged {
-    Judged::Sent {
-        id,
-        document: document.to_bytes(),
-    }
 }
 
 /// The body that is sent on.

@@ -2,15 +2,16 @@
 
 use aws_lc_rs::rand;
 
+use crate::budget::NoRoom;
 use crate::couch::Couch;
 use crate::inspect::attachments::{self, Beside, Passed, lay};
-use crate::inspect::forced::{self, history, judge_forced};
+use crate::inspect::forced::{self, judge_forced};
 use crate::inspect::stored::{Replaced, Stored};
 use crate::json::{Object, Value};
 use crate::policy::{Denied, WriteRules};
-use crate::refusal::Refusal;
+use crate::refusal::{Limit, Refusal};
 use crate::route::query::DocumentQuery;
-use crate::route::{DbName, DocId, Rev};
+use crate::route::{DbName, DocId, History, Rev};
 
 /// A document as it is to be written, not yet judged.
 #[derive(Debug, Clone)]
@@ -97,12 +98,12 @@ pub(crate) fn judge(
     replaced: &Replaced,
     bytes: Option<&Value>,
 ) -> Result<Passed, Refused> {
-    let stored = replaced.document.as_ref();
+    let stored = replaced.document.as_deref();
     let alive = stored.filter(|document| document.get("_deleted").is_none());
     // Security: CouchDB would take the revision to replace from `_revisions`, past the one that is judged.
     // (`a_history_names_no_other_revision_than_the_one_judged`)
     if written.document.get("_revisions").is_some() {
-        if history(&written.document).is_none() {
+        if History::of(&written.document).is_none() {
             return Err(Refused::forbidden("`_revisions` must begin with `_rev`"));
         }
         written
@@ -192,16 +193,26 @@ pub(crate) async fn settle(
     db: &DbName,
     rules: &WriteRules,
     written: Written,
-    stored: &Stored,
+    stored: &mut Stored,
 ) -> Result<Result<Value, Refused>, Refusal> {
     let id = written.id.clone();
-    let base = match stored {
-        Stored::Replaced(replaced) => replaced.document.as_ref(),
-        Stored::Leaves(leaves) => forced::base(&written.document, leaves)
+    let base = match &*stored {
+        Stored::Replaced(replaced) => replaced.document.as_deref(),
+        Stored::Leaves(leaves) => leaves
+            .base(&written.document)
             .filter(|leaf| leaf.stored)
-            .map(|leaf| &leaf.document),
+            .map(|leaf| &*leaf.document),
         Stored::Unreadable { .. } => None,
     };
+    // What the writer sees of it, and what it puts into the new document.
+    let mut share = couch.share();
+    if let (Some(share), Some(base)) = (&mut share, base.filter(|base| rules.knows(base))) {
+        match share.set(base.size().saturating_mul(2)) {
+            Ok(()) => {}
+            Err(NoRoom::Ever) => return Ok(Err(Refused::too_large())),
+            Err(full) => return Err(full.into()),
+        }
+    }
     let mut bytes = None;
     if rules.fixes_fields()
         && let Some(base) = base
@@ -212,8 +223,8 @@ pub(crate) async fn settle(
         bytes = attachments::with_bytes(couch, db, &id, rev).await?;
     }
     let passed = match stored {
-        Stored::Replaced(replaced) => judge(rules, written, replaced, bytes.as_ref()),
-        Stored::Leaves(leaves) => judge_forced(rules, written, leaves, bytes.as_ref()),
+        Stored::Replaced(replaced) => judge(rules, written, replaced, bytes.as_deref()),
+        Stored::Leaves(leaves) => judge_forced(rules, written, leaves, bytes.as_deref()),
         Stored::Unreadable { forced: false } => Err(hidden(rules, written)),
         Stored::Unreadable { forced: true } => Err(forced::hidden(rules, written)),
     };
@@ -231,6 +242,14 @@ impl Refused {
         }
     }
 
+    /// What is stored takes too much to be judged beside what is sent.
+    fn too_large() -> Self {
+        Self {
+            error: "too_large",
+            reason: "the document takes too much memory".to_owned(),
+        }
+    }
+
     /// A stub that stands for nothing.
     pub(crate) fn missing_stub() -> Self {
         Self {
@@ -245,6 +264,7 @@ impl Refused {
         match self.error {
             "conflict" | "not_found" => Self::forbidden("this document may not be written"),
             "missing_stub" => Self::forbidden("an attachment is not stored"),
+            "too_large" => Self::forbidden("the document takes too much memory"),
             _ => self,
         }
     }
@@ -255,6 +275,7 @@ impl Refused {
             "conflict" => Refusal::Conflict,
             "not_found" => Refusal::Missing,
             "missing_stub" => Refusal::MissingStub,
+            "too_large" => Refusal::TooLarge(Limit::Body),
             _ => Refusal::ForbiddenBecause(self.reason),
         }
     }
@@ -264,7 +285,7 @@ impl Refused {
         let (error, reason) = match self.error {
             "not_found" => ("conflict", CONFLICT.to_owned()),
             // CouchDB would refuse the whole batch.
-            "missing_stub" => ("forbidden", self.reason),
+            "missing_stub" | "too_large" => ("forbidden", self.reason),
             error => (error, self.reason),
         };
         let mut row = Object::new();
@@ -317,11 +338,10 @@ pub(crate) fn named_rev(document: &Object) -> Result<Option<String>, Refusal> {
     match (document.get("_rev"), document.get("_revisions")) {
         (Some(rev), _) => text(rev, "_rev").map(Some),
         (None, None) => Ok(None),
-        (None, Some(_)) => {
-            let history = history(&Value::Object(document.clone()));
-            let first = history.and_then(|history| history.into_iter().next());
-            let first = first.ok_or(Refusal::BadRequest("`_revisions` can't be read"))?;
-            Ok(Some(first.as_str().to_owned()))
+        (None, Some(revisions)) => {
+            let history = History::read(revisions);
+            let history = history.ok_or(Refusal::BadRequest("`_revisions` can't be read"))?;
+            Ok(Some(history.own().as_str().to_owned()))
         }
     }
 }

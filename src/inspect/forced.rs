@@ -2,62 +2,36 @@
 //!
 //! CouchDB checks nothing for them, and its validation sees the ancestor that the writer names, so a forged
 //! history could put an old state of a document on top of the new one. Here every leaf must be the writer's to
-//! write, and what he may not change must be as in the leaf that he extends, or as in the winner if he extends
-//! none or wins over it.
+//! write, and what they may not change must be as in the leaf that they extend, or as in the winner if they extend
+//! none or win over it.
 //!
-//! Invariant: a history has one meaning: it begins with the revision itself and names one for each generation.
+//! Invariant: what is asked of all leaves is found out once for each leaf, so that a row costs the same beside any
+//! number of them.
 
-use std::borrow::Borrow;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::budget::Counted;
 use crate::inspect::attachments::{Beside, Passed, lay};
 use crate::inspect::document::{Refused, Written, create, refused};
-use crate::json::{Number, Value};
+use crate::json::Value;
 use crate::policy::{Denied, WriteRules, keep_fields};
-use crate::route::Rev;
+use crate::route::{History, Rev};
 
-/// A leaf of a document's history: stored, or made by an earlier row of the same batch. What rules say of it is
-/// found out once, for all rows of the batch.
-#[derive(Debug, Clone)]
+/// The highest generation that is taken where nothing near it is stored: a thousand writes a second for more than
+/// thirty years.
+const HIGHEST: u128 = 1 << 40;
+
+/// CouchDB's winner has the longest history, then the greater digest, byte by byte. No two leaves have one rank.
+type Rank = (u128, Vec<u8>);
+
+/// A leaf of a document's history: stored, or made by an earlier row of the same batch.
+#[derive(Debug)]
 pub(crate) struct Leaf {
-    pub(crate) document: Value,
+    pub(crate) document: Counted<Value>,
     pub(crate) stored: bool,
-    rank: Rank,
-    known: OnceLock<bool>,
-    covered: [OnceLock<Result<(), Denied>>; 2],
 }
 
-/// CouchDB's winner has the longest history, then the greater digest, byte by byte.
-type Rank = (u64, Vec<u8>);
-
 impl Leaf {
-    pub(crate) fn stored(document: Value) -> Self {
-        Self::new(document, true)
-    }
-
-    fn new(document: Value, stored: bool) -> Self {
-        let rev = document.get("_rev").and_then(Value::as_str);
-        let rev = rev.and_then(|rev| Rev::parse(rev).ok());
-        Self {
-            document,
-            stored,
-            rank: rev.as_ref().map(rank).unwrap_or_default(),
-            known: OnceLock::new(),
-            covered: [OnceLock::new(), OnceLock::new()],
-        }
-    }
-
-    fn is_known(&self, rules: &WriteRules) -> bool {
-        *self.known.get_or_init(|| rules.knows(&self.document))
-    }
-
-    fn is_covered(&self, rules: &WriteRules, deletes: bool) -> Result<(), Denied> {
-        let [updated, deleted] = &self.covered;
-        let place = if deletes { deleted } else { updated };
-        let covered = place.get_or_init(|| rules.covers(&self.document, deletes));
-        covered.clone()
-    }
-
     pub(crate) fn is_alive(&self) -> bool {
         self.document.get("_deleted").and_then(Value::as_bool) != Some(true)
     }
@@ -67,38 +41,209 @@ impl Leaf {
     }
 }
 
+/// The leaves of one document.
+#[derive(Debug, Default)]
+pub(crate) struct Leaves {
+    all: BTreeMap<Rank, Leaf>,
+    living: BTreeSet<Rank>,
+    hidden: Findings,
+    not_updated: Findings,
+    not_deleted: Findings,
+}
+
+/// What rules have against living leaves.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Those that they have not been asked about.
+    fresh: Vec<Rank>,
+    against: BTreeMap<Rank, Denied>,
+}
+
+impl Findings {
+    /// What they have against the best of those that they have anything against.
+    fn ask(
+        &mut self,
+        leaves: &BTreeMap<Rank, Leaf>,
+        judge: impl Fn(&Value) -> Result<(), Denied>,
+    ) -> Option<&Denied> {
+        for rank in self.fresh.drain(..) {
+            let judged = leaves.get(&rank).map(|leaf| judge(&leaf.document));
+            if let Some(Err(denied)) = judged {
+                self.against.insert(rank, denied);
+            }
+        }
+        self.against.last_key_value().map(|(_, denied)| denied)
+    }
+}
+
+impl Leaves {
+    /// Those that are stored; `None` where one has a revision that can't be told from others.
+    pub(crate) fn stored(documents: impl IntoIterator<Item = Counted<Value>>) -> Option<Self> {
+        let mut leaves = Self::default();
+        for document in documents {
+            let rank = rank(&revision(&document)?);
+            leaves.add(rank, document, true);
+        }
+        Some(leaves)
+    }
+
+    /// The best of all, living or not.
+    pub(crate) fn last(&self) -> Option<&Leaf> {
+        self.all.last_key_value().map(|(_, leaf)| leaf)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Leaf> {
+        self.all.values()
+    }
+
+    fn add(&mut self, rank: Rank, document: Counted<Value>, stored: bool) {
+        let leaf = Leaf { document, stored };
+        if leaf.is_alive() {
+            self.living.insert(rank.clone());
+            for findings in self.findings() {
+                findings.fresh.push(rank.clone());
+            }
+        }
+        self.all.insert(rank, leaf);
+    }
+
+    fn remove(&mut self, rank: &Rank) {
+        self.all.remove(rank);
+        self.living.remove(rank);
+        for findings in self.findings() {
+            findings.against.remove(rank);
+        }
+    }
+
+    fn findings(&mut self) -> [&mut Findings; 3] {
+        [
+            &mut self.hidden,
+            &mut self.not_updated,
+            &mut self.not_deleted,
+        ]
+    }
+
+    /// Whether a living one is not there for the writer.
+    fn is_hidden(&mut self, rules: &WriteRules) -> bool {
+        let known = |leaf: &Value| rules.knows(leaf).then_some(()).ok_or(Denied::Missing);
+        self.hidden.ask(&self.all, known).is_some()
+    }
+
+    /// Whether each living one may be updated, or deleted.
+    fn are_covered(&mut self, rules: &WriteRules, deletes: bool) -> Result<(), Denied> {
+        let findings = match deletes {
+            true => &mut self.not_deleted,
+            false => &mut self.not_updated,
+        };
+        let denied = findings.ask(&self.all, |leaf| rules.covers(leaf, deletes));
+        denied.cloned().map_or(Ok(()), Err)
+    }
+
+    /// The living leaf that CouchDB serves.
+    pub(crate) fn winner(&self) -> Option<&Leaf> {
+        self.all.get(self.living.last()?)
+    }
+
+    /// The one that it would serve without that revision.
+    pub(crate) fn winner_without(&self, rev: Option<&str>) -> Option<&Leaf> {
+        let mut best = self.living.iter().rev();
+        best.find_map(|rank| self.all.get(rank).filter(|leaf| leaf.rev() != rev))
+    }
+
+    /// The leaf that this history continues: the nearest one that it names.
+    fn extended(&self, history: &History) -> Option<(&Rank, &Leaf)> {
+        let mut named = history.iter();
+        named.find_map(|rev| self.all.get_key_value(&rank(rev)))
+    }
+
+    /// The leaf that what may not change is compared with: the living one that is extended; the winner where there is
+    /// none, or where the document will win over it.
+    pub(crate) fn base(&self, document: &Value) -> Option<&Leaf> {
+        self.base_of(&History::of(document)?, deletes(document))
+    }
+
+    /// Security: a losing leaf may be as the document was long ago.
+    /// (`no_losing_leaf_brings_back_what_its_writer_may_not_change`)
+    fn base_of(&self, history: &History, deletes: bool) -> Option<&Leaf> {
+        let best = self.living.last()?;
+        let wins = rank(history.own()) > *best;
+        let extended = self.extended(history).map(|(_, leaf)| leaf);
+        extended
+            .filter(|leaf| leaf.is_alive() && (deletes || !wins))
+            .or_else(|| self.winner())
+    }
+
+    /// The leaf that a tombstone ends, or whose end it repeats.
+    pub(crate) fn ended(&self, document: &Value) -> Option<&Leaf> {
+        let history = History::of(document)?;
+        let extended = || self.extended(&history).map(|(_, leaf)| leaf);
+        let last = || self.last();
+        self.base_of(&history, true).or_else(extended).or_else(last)
+    }
+
+    /// Whether the generation can have been reached from what is stored, as far as the writer knows it.
+    ///
+    /// Security: CouchDB takes any number, and each one after it must be greater. Near the greatest that a reader can
+    /// hold nobody could write any more. (`a_forged_generation_leaves_room_for_those_after_it`)
+    fn has_room_for(&self, history: &History, hidden: bool) -> bool {
+        let last = self.all.last_key_value().filter(|_| !hidden);
+        let stored = last.map_or(0, |((generation, _), _)| *generation);
+        let after = stored.saturating_add(history.length());
+        history.own().generation() <= after.max(HIGHEST)
+    }
+
+    /// A row of a batch was taken: it replaces the leaf that it extends.
+    pub(crate) fn grow(&mut self, document: Value) {
+        let Some(history) = History::of(&document) else {
+            return;
+        };
+        let own = rank(history.own());
+        if self.all.contains_key(&own) {
+            return; // It is there already.
+        }
+        if let Some(extended) = self.extended(&history).map(|(rank, _)| rank.clone()) {
+            self.remove(&extended);
+        }
+        self.add(own, Counted::free(document), false);
+    }
+}
+
 /// What policy makes of it. `bytes`: the base with its attachments, where they may matter.
 pub(crate) fn judge_forced(
     rules: &WriteRules,
     mut written: Written,
-    leaves: &[Leaf],
+    leaves: &mut Leaves,
     bytes: Option<&Value>,
 ) -> Result<Passed, Refused> {
     let deletes = written.deletes();
-    let Some(history) = history(&written.document) else {
+    let Some(history) = History::of(&written.document) else {
         return Err(Refused::forbidden(
             "`_revisions` must begin with `_rev` and name a revision for each generation",
         ));
     };
-    let mut living = leaves.iter().filter(|leaf| leaf.is_alive());
-    if living.any(|leaf| !leaf.is_known(rules)) {
+    let is_hidden = leaves.is_hidden(rules);
+    if !leaves.has_room_for(&history, is_hidden) {
+        return Err(Refused::forbidden(
+            "the generation is far above what `_revisions` and the stored revisions account for",
+        ));
+    }
+    if is_hidden {
         return Err(hidden(rules, written));
     }
-    for leaf in leaves.iter().filter(|leaf| leaf.is_alive()) {
-        let covered = leaf.is_covered(rules, deletes);
-        covered.map_err(|denied| refused(denied, false).in_batch())?;
-    }
-    let base = base_in(&history, leaves, deletes);
-    let extended = extended(&history, leaves).and_then(Leaf::rev);
+    let covered = leaves.are_covered(rules, deletes);
+    covered.map_err(|denied| refused(denied, false).in_batch())?;
+    let base = leaves.base_of(&history, deletes);
+    let extended = leaves.extended(&history).and_then(|(_, leaf)| leaf.rev());
     let parent = base.is_some_and(|base| base.stored && base.rev() == extended);
-    let is_base = |leaf: &&Leaf| base.is_some_and(|base| base.rev() == leaf.rev());
-    if let Some(ended) = winner(leaves).filter(|leaf| deletes && is_base(leaf))
-        && let Some(next) = winner(leaves.iter().filter(|leaf| !is_base(leaf)))
+    if let Some(ended) = leaves.winner().filter(|_| deletes)
+        && base.is_some_and(|base| base.rev() == ended.rev())
+        && let Some(next) = leaves.winner_without(ended.rev())
     {
         let may = rules.may_uncover(&ended.document, &next.document);
         may.map_err(|denied| refused(denied, false).in_batch())?;
     }
-    let stored = base.map(|base| &base.document);
+    let stored = base.map(|base| &*base.document);
     let view = stored.and_then(|stored| rules.view(stored));
     let beside = Beside {
         view: view.as_ref(),
@@ -109,7 +254,7 @@ pub(crate) fn judge_forced(
     let mut document = document.map_err(|denied| refused(denied, false).in_batch())?;
     if deletes
         && base.is_none()
-        && let Some(dead) = ended(&document, leaves)
+        && let Some(dead) = leaves.ended(&document)
     {
         keep_fields(rules.decision_fields(), &dead.document, &mut document);
     }
@@ -132,60 +277,12 @@ pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
     }
 }
 
-/// The stored or made leaf that what may not change is compared with: the living one that is extended; the winner
-/// where there is none, or where the document will win over it.
-pub(crate) fn base<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let deletes = document.get("_deleted").and_then(Value::as_bool) == Some(true);
-    base_in(&history(document)?, leaves, deletes)
+fn deletes(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
 }
 
-/// The leaf that a tombstone ends, or whose end it repeats.
-pub(crate) fn ended<'l>(document: &Value, leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let history = history(document)?;
-    let last = || leaves.iter().max_by(|one, other| one.rank.cmp(&other.rank));
-    let dead = || extended(&history, leaves).or_else(last);
-    base_in(&history, leaves, true).or_else(dead)
-}
-
-/// Security: a losing leaf may be as the document was long ago.
-/// (`no_losing_leaf_brings_back_what_its_writer_may_not_change`)
-fn base_in<'l>(history: &[Rev], leaves: &'l [Leaf], deletes: bool) -> Option<&'l Leaf> {
-    let winner = winner(leaves)?;
-    let wins = history.first().is_some_and(|rev| rank(rev) > winner.rank);
-    extended(history, leaves)
-        .filter(|leaf| leaf.is_alive() && (deletes || !wins))
-        .or(Some(winner))
-}
-
-/// The living leaf that CouchDB serves.
-pub(crate) fn winner<L: Borrow<Leaf>>(leaves: impl IntoIterator<Item = L>) -> Option<L> {
-    let living = leaves.into_iter().filter(|leaf| leaf.borrow().is_alive());
-    living.max_by(|one, other| one.borrow().rank.cmp(&other.borrow().rank))
-}
-
-/// The leaf that this history continues: the nearest one that it names.
-fn extended<'l>(history: &[Rev], leaves: &'l [Leaf]) -> Option<&'l Leaf> {
-    let newest = history.first()?.generation();
-    let named = leaves.iter().filter(|leaf| {
-        let place = newest.checked_sub(leaf.rank.0);
-        let named = place.and_then(|place| history.get(usize::try_from(place).ok()?));
-        named.is_some_and(|rev| leaf.rev() == Some(rev.as_str()))
-    });
-    named.max_by_key(|leaf| leaf.rank.0)
-}
-
-/// The leaves after a row of a batch was taken: it replaces the leaf that it extends.
-pub(crate) fn grow(leaves: &mut Vec<Leaf>, document: Value) {
-    let Some(history) = history(&document) else {
-        return;
-    };
-    let known = extended(&history, leaves).and_then(Leaf::rev);
-    let known = known.map(str::to_owned);
-    if known.as_deref() == history.first().map(Rev::as_str) {
-        return; // It is there already.
-    }
-    leaves.retain(|leaf| leaf.rev().is_none() || leaf.rev() != known.as_deref());
-    leaves.push(Leaf::new(document, false));
+fn revision(document: &Value) -> Option<Rev> {
+    Rev::parse(document.get("_rev")?.as_str()?).ok()
 }
 
 fn rank(rev: &Rev) -> Rank {
@@ -209,34 +306,6 @@ fn digest(text: &str) -> Vec<u8> {
             .collect(),
         Some(_) | None => text.as_bytes().to_vec(),
     }
-}
-
-/// The revisions that a document says it descends from, its own first; `None` where that has no one meaning.
-///
-/// Security: CouchDB stores a forced write under what `_revisions` says, whatever `_rev` says.
-/// (`a_history_has_one_meaning`)
-pub(crate) fn history(document: &Value) -> Option<Vec<Rev>> {
-    let rev = match document.get("_rev") {
-        None => None,
-        Some(rev) => Some(Rev::parse(rev.as_str()?).ok()?),
-    };
-    let Some(revisions) = document.get("_revisions") else {
-        return rev.filter(|rev| rev.generation() > 0).map(|rev| vec![rev]);
-    };
-    let start = revisions
-        .get("start")?
-        .as_number()
-        .and_then(Number::as_u64)?;
-    let ids = revisions.get("ids")?.as_array()?;
-    if ids.is_empty() || ids.len() as u64 > start {
-        return None;
-    }
-    let one = |(generation, id): (u64, &Value)| {
-        Rev::parse(&format!("{generation}-{}", id.as_str()?)).ok()
-    };
-    let history: Vec<Rev> = (1..=start).rev().zip(ids).map(one).collect::<Option<_>>()?;
-    let same = rev.is_none() || rev.as_ref() == history.first();
-    same.then_some(history)
 }
 
 #[cfg(test)]

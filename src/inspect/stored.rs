@@ -2,9 +2,10 @@
 //!
 //! Invariant: hidden and absent documents cost the same requests.
 
-use crate::couch::{Couch, CouchError};
+use crate::budget::Counted;
+use crate::couch::{Couch, CouchError, Pace, Revisions};
 use crate::inspect::document::Written;
-use crate::inspect::forced::{Leaf, winner};
+use crate::inspect::forced::Leaves;
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -16,7 +17,7 @@ pub(crate) enum Stored {
     /// With `new_edits`.
     Replaced(Replaced),
     /// Without: every leaf.
-    Leaves(Vec<Leaf>),
+    Leaves(Leaves),
     /// Too long or too deep to be judged, and so hidden.
     Unreadable {
         /// Without `new_edits`?
@@ -28,11 +29,11 @@ pub(crate) enum Stored {
 #[derive(Debug, Default)]
 pub(crate) struct Replaced {
     /// The revision that it names, or the winner where it names none.
-    pub(crate) document: Option<Value>,
+    pub(crate) document: Option<Counted<Value>>,
     /// The living winner, where that is another revision: what is written may win over it.
-    pub(crate) winner: Option<Value>,
+    pub(crate) winner: Option<Counted<Value>>,
     /// For a delete under rules that keep something back: the living leaf that wins once this one is gone.
-    pub(crate) next: Option<Value>,
+    pub(crate) next: Option<Counted<Value>>,
 }
 
 /// Reads what one write is judged by. `forced`: it comes without `new_edits`.
@@ -43,22 +44,24 @@ pub(crate) async fn stored(
     written: &Written,
     forced: bool,
 ) -> Result<Stored, Refusal> {
+    let pace = &mut Pace::default();
     let mut one = match forced {
-        true => leaves(couch, db, &[written]).await?,
-        false => replaced(couch, db, rules, &[written]).await?,
+        true => leaves(couch, db, &[written], pace).await?,
+        false => replaced(couch, db, rules, &[written], pace).await?,
     };
     one.pop().ok_or(Refusal::Internal)
 }
 
-/// Reads what each of these writes with `new_edits` replaces.
+/// Reads what the first of these writes with `new_edits` replace: at least one, and as many as may be held together.
 pub(crate) async fn replaced(
     couch: &Couch,
     db: &DbName,
     rules: &WriteRules,
     written: &[&Written],
+    pace: &mut Pace,
 ) -> Result<Vec<Stored>, CouchError> {
     let ids: Vec<&str> = written.iter().map(|one| one.id.as_str()).collect();
-    let winners = couch.read_each(db, &ids).await?;
+    let winners = couch.read_some(db, &ids, pace).await?;
     let mut stored: Vec<Stored> = winners
         .into_iter()
         .map(|winner| match winner {
@@ -69,50 +72,80 @@ pub(crate) async fn replaced(
             Err(_) => Stored::Unreadable { forced: false },
         })
         .collect();
-    let others = written.iter().zip(&mut stored);
-    let others = others.filter_map(|(one, stored)| match (&one.rev, stored) {
+    let others = written.iter().zip(&mut stored).zip(0..);
+    let others = others.filter_map(|((one, stored), place)| match (&one.rev, stored) {
         (Some(rev), Stored::Replaced(replaced)) if !replaced.is(rev, rules) => {
-            Some(((one.id.as_str(), Some(rev.as_str())), replaced))
+            Some(((one.id.as_str(), Some(rev.as_str())), (replaced, place)))
         }
         (Some(_) | None, _) => None,
     });
     let (named, others): (Vec<_>, Vec<_>) = others.unzip();
-    let found = couch.read_readable(db, &named).await?;
-    for (replaced, found) in others.into_iter().zip(found) {
+    let mut read = stored_first(couch, db, &named, pace).await?.into_iter();
+    let mut complete = None;
+    for (replaced, place) in others {
+        let Some(found) = read.next() else {
+            complete = complete.or(Some(place));
+            continue;
+        };
         let winner = replaced.document.take();
         replaced.winner = winner.filter(|winner| winner.get("_deleted").is_none());
         // What can't be read can't be replaced either.
         replaced.document = found.and_then(|found| found.into_iter().next());
     }
+    stored.truncate(complete.unwrap_or(stored.len()));
     if rules.keep_back() {
-        find_next(couch, db, written, &mut stored).await?;
+        find_next(couch, db, written, &mut stored, pace).await?;
     }
     Ok(stored)
 }
 
-/// Reads what wins once the winners are gone that are deleted here.
+async fn stored_first(
+    couch: &Couch,
+    db: &DbName,
+    named: &[(&str, Option<&str>)],
+    pace: &mut Pace,
+) -> Result<Vec<Revisions>, CouchError> {
+    match named.is_empty() {
+        true => Ok(Vec::new()),
+        false => couch.read_some_revisions(db, named, pace).await,
+    }
+}
+
+/// Reads what wins once the winners are gone that are deleted here. Those of which it could not be read together with
+/// the others are left out, and all behind them.
 async fn find_next(
     couch: &Couch,
     db: &DbName,
     written: &[&Written],
-    stored: &mut [Stored],
+    stored: &mut Vec<Stored>,
+    pace: &mut Pace,
 ) -> Result<(), CouchError> {
-    let deletes = written.iter().zip(stored);
-    let (deletes, places): (Vec<&Written>, Vec<&mut Stored>) =
-        deletes.filter(|(one, _)| one.deletes()).unzip();
-    let all = leaves(couch, db, &deletes).await?;
-    for ((one, place), leaves) in deletes.into_iter().zip(places).zip(all) {
-        match (place, leaves) {
-            (Stored::Replaced(replaced), Stored::Leaves(leaves)) if replaced.winner.is_none() => {
-                let others = leaves
-                    .into_iter()
-                    .filter(|leaf| leaf.rev() != one.rev.as_deref());
-                replaced.next = winner(others).map(|leaf| leaf.document);
+    let deletes = written.iter().zip(&mut *stored).zip(0..);
+    let deletes = deletes.filter(|((one, _), _)| one.deletes());
+    let (deletes, places): (Vec<&Written>, Vec<(&mut Stored, usize)>) = deletes
+        .map(|((one, place), at)| (*one, (place, at)))
+        .unzip();
+    if deletes.is_empty() {
+        return Ok(());
+    }
+    let mut all = leaves(couch, db, &deletes, pace).await?.into_iter();
+    let mut complete = None;
+    for (one, (place, at)) in deletes.into_iter().zip(places) {
+        match (place, all.next()) {
+            (_, None) => complete = complete.or(Some(at)),
+            (Stored::Replaced(replaced), Some(Stored::Leaves(leaves)))
+                if replaced.winner.is_none() =>
+            {
+                let next = leaves.winner_without(one.rev.as_deref());
+                replaced.next = next.map(|leaf| leaf.document.clone());
             }
-            (place, Stored::Unreadable { .. }) => *place = Stored::Unreadable { forced: false },
-            (_, _) => {}
+            (place, Some(Stored::Unreadable { .. })) => {
+                *place = Stored::Unreadable { forced: false };
+            }
+            (_, Some(_)) => {}
         }
     }
+    stored.truncate(complete.unwrap_or(stored.len()));
     Ok(())
 }
 
@@ -131,17 +164,18 @@ impl Replaced {
     }
 }
 
-/// Reads every leaf of each of these documents.
+/// Reads every leaf of the first of these documents: of at least one, and of as many as may be held together.
 pub(crate) async fn leaves(
     couch: &Couch,
     db: &DbName,
     written: &[&Written],
+    pace: &mut Pace,
 ) -> Result<Vec<Stored>, CouchError> {
     let ids: Vec<_> = written.iter().map(|one| (one.id.as_str(), None)).collect();
-    let found = couch.read_readable(db, &ids).await?;
-    let stored = found.into_iter().map(|leaves| match leaves {
-        Some(leaves) => Stored::Leaves(leaves.into_iter().map(Leaf::stored).collect()),
-        None => Stored::Unreadable { forced: true },
+    let found = couch.read_some_revisions(db, &ids, pace).await?;
+    let stored = found.into_iter().map(|leaves| {
+        let leaves = leaves.and_then(Leaves::stored);
+        leaves.map_or(Stored::Unreadable { forced: true }, Stored::Leaves)
     });
     Ok(stored.collect())
 }

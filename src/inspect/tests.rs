@@ -6,8 +6,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::document::{Refused, Written, judge};
-use super::forced::{Leaf, grow, judge_forced, winner};
+use super::forced::{Leaf, Leaves, judge_forced};
 use super::stored::Replaced;
+use crate::budget::Counted;
 use crate::caller::{Caller, User, UserName};
 use crate::json::{Object, Value};
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
@@ -107,7 +108,7 @@ fn set(mut document: Value, name: &str, value: impl Into<Value>) -> Value {
 
 fn replacing(document: Option<&Value>) -> Replaced {
     Replaced {
-        document: document.cloned(),
+        document: document.cloned().map(Counted::free),
         ..Default::default()
     }
 }
@@ -116,6 +117,10 @@ fn replacing(document: Option<&Value>) -> Replaced {
 fn next(document: Value) -> Value {
     let ids = Value::parse(br#"{"start":2,"ids":["b","a"]}"#).unwrap();
     set(set(document, "_rev", "2-b"), "_revisions", ids)
+}
+
+fn leaves_of(leaf: Option<Value>) -> Leaves {
+    Leaves::stored(leaf.map(Counted::free)).unwrap()
 }
 
 fn without_history(document: Value) -> Value {
@@ -131,8 +136,8 @@ proptest! {
         let view = rules.view(&stored).unwrap();
         let passed = judge(&rules, written("a", view.clone(), true).unwrap(), &replacing(Some(&stored)), None);
         prop_assert_eq!(&passed.unwrap().document, &stored);
-        let leaves = [Leaf::stored(stored.clone())];
-        let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &leaves, None).unwrap();
+        let mut leaves = leaves_of(Some(stored.clone()));
+        let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &mut leaves, None).unwrap();
         prop_assert_eq!(passed.bytes_of, None, "stubs have their parent");
         prop_assert_eq!(without_history(passed.document), stored);
     }
@@ -185,11 +190,12 @@ proptest! {
         };
         prop_assert!(plain(None).is_err());
         prop_assert_eq!(plain(None), plain(Some(&hidden)));
-        let forced = |leaves: &[Leaf]| -> Result<(), Refused> {
-            judge_forced(&rules, written("other:1", sent.clone(), false).unwrap(), leaves, None).map(drop)
+        let forced = |leaf: Option<Value>| -> Result<(), Refused> {
+            let mut leaves = leaves_of(leaf);
+            judge_forced(&rules, written("other:1", sent.clone(), false).unwrap(), &mut leaves, None).map(drop)
         };
-        prop_assert!(forced(&[]).is_err());
-        prop_assert_eq!(forced(&[]), forced(&[Leaf::stored(hidden)]));
+        prop_assert!(forced(None).is_err());
+        prop_assert_eq!(forced(None), forced(Some(hidden)));
     }
 }
 
@@ -259,46 +265,48 @@ proptest! {
     fn no_leaf_brings_back_what_its_writer_may_not_change(all in prop::collection::vec(done(), 1..14)) {
         let rules = rules("hide = ['secret']\nchange = ['a']");
         let first = Value::parse(br#"{"_id":"a","_rev":"1-a","secret":0,"fixed":0,"a":0}"#).unwrap();
-        let mut leaves = vec![Leaf::stored(first)];
+        let mut leaves = leaves_of(Some(first));
         for (serial, done) in all.into_iter().enumerate() {
-            let Some(now) = winner(&leaves).cloned() else { break };
-            let before = kept(Some(&now));
+            let Some(now) = leaves.winner().map(|now| now.document.clone()) else { break };
+            let now_rev = now.get("_rev").and_then(Value::as_str);
+            let before = kept(leaves.winner());
             let sent = |leaf: usize, deletes: bool| {
-                let leaf = &leaves[leaf % leaves.len()];
+                let leaf = leaves.iter().nth(leaf % leaves.iter().count())?;
                 let mut document = set(rules.view(&leaf.document)?, "a", i64::try_from(serial).unwrap());
                 if deletes {
                     document = Value::parse(format!(r#"{{"_id":"a","_rev":{},"_deleted":true}}"#, document.get("_rev")?).as_bytes()).unwrap();
                 }
-                Some((leaf.clone(), document))
+                Some((leaf.document.clone(), document))
             };
             let made = match done {
                 Done::Set(value) => {
-                    let document = set(set(now.document.clone(), "secret", value), "fixed", value);
-                    grow(&mut leaves, above(&document, 1, true, serial));
+                    let document = set(set((*now).clone(), "secret", value), "fixed", value);
+                    leaves.grow(above(&document, 1, true, serial));
                     continue;
                 }
                 Done::Checked { leaf, deletes } => sent(leaf, deletes).and_then(|(leaf, document)| {
-                    let others = leaves.iter().filter(|other| other.rev() != leaf.rev());
-                    let is_winner = leaf.rev() == now.rev();
+                    let rev = leaf.get("_rev")?.as_str()?;
+                    let is_winner = Some(rev) == now_rev;
+                    let next = leaves.winner_without(Some(rev)).filter(|_| deletes && is_winner);
                     let replaced = Replaced {
-                        document: Some(leaf.document.clone()),
-                        winner: (!is_winner).then(|| now.document.clone()),
-                        next: winner(others).filter(|_| deletes && is_winner).map(|next| next.document.clone()),
+                        document: Some(leaf.clone()),
+                        winner: (!is_winner).then(|| now.clone()),
+                        next: next.map(|next| next.document.clone()),
                     };
                     let passed = judge(&rules, written("a", document, true)?, &replaced, None).ok()?;
-                    Some(above(&set(passed.document, "_rev", leaf.rev()?), 1, true, serial))
+                    Some(above(&set(passed.document, "_rev", rev), 1, true, serial))
                 }),
                 Done::Forced { leaf, deletes, above: generations, names } => sent(leaf, deletes).and_then(|(_, document)| {
                     let document = above(&document, generations, names, serial);
-                    let passed = judge_forced(&rules, written("a", document, false)?, &leaves, None).ok()?;
+                    let passed = judge_forced(&rules, written("a", document, false)?, &mut leaves, None).ok()?;
                     Some(passed.document)
                 }),
             };
             if let Some(made) = made {
-                grow(&mut leaves, made);
+                leaves.grow(made);
             }
-            if winner(&leaves).is_some() {
-                prop_assert_eq!(kept(winner(&leaves)), before, "{:#?}", leaves);
+            if leaves.winner().is_some() {
+                prop_assert_eq!(kept(leaves.winner()), before, "{:#?}", leaves);
             }
         }
     }

@@ -65,6 +65,12 @@ pub enum JsonError {
     /// A row, or a member beside the rows, is longer than its limit.
     #[error("a row or member is longer than {0} bytes")]
     TooLong(usize),
+    /// It would take more memory than there is for one caller.
+    #[error("the JSON text takes too much memory")]
+    TooLarge,
+    /// What others hold leaves no memory for it.
+    #[error("there is no memory left for the JSON text")]
+    NoRoom,
     /// The text is not of the kind that was asked for: an object, array or string.
     #[error("expected {0}")]
     Expected(&'static str),

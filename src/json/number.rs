@@ -100,6 +100,12 @@ impl From<u64> for Number {
     }
 }
 
+impl From<u128> for Number {
+    fn from(number: u128) -> Self {
+        Self(number.to_string().into())
+    }
+}
+
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 
-use super::JsonError;
 use super::value::Value;
+use super::{JsonError, edit};
 
 /// An object: members in their order, names unique. Equal when the members are, in whatever order.
 ///
@@ -133,6 +133,20 @@ impl Object {
         self.places = many
             .then(|| places(&self.members).ok().map(Box::new))
             .flatten();
+    }
+
+    /// Appends the object as compact JSON.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (index, (key, value)) in self.members.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            edit::quote(key, out);
+            out.push(b':');
+            value.write(out);
+        }
+        out.push(b'}');
     }
 
     /// The members, in order.

@@ -103,6 +103,11 @@ impl Splitter {
         self.buffer.extend_from_slice(chunk);
     }
 
+    /// How many bytes are held of what was pushed.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next event, or `None` if it takes more input. After an error, every call is an error.
     #[expect(
         clippy::should_implement_trait,

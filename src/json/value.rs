@@ -30,8 +30,9 @@ impl Value {
     /// Reads strict JSON (RFC 8259): UTF-8 without a BOM, one value, unique names, bounded depth.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let mut cursor = Cursor::new(bytes)?;
+        let mut room = Room::of(bytes);
         cursor.white();
-        let value = read(&mut cursor, 0)?;
+        let value = read(&mut cursor, &mut room, 0)?;
         cursor.end()?;
         Ok(value)
     }
@@ -54,18 +55,7 @@ impl Value {
                 }
                 out.push(b']');
             }
-            Self::Object(object) => {
-                out.push(b'{');
-                for (index, (key, value)) in object.iter().enumerate() {
-                    if index > 0 {
-                        out.push(b',');
-                    }
-                    edit::quote(key, out);
-                    out.push(b':');
-                    value.write(out);
-                }
-                out.push(b'}');
-            }
+            Self::Object(object) => object.write(out),
         }
     }
 
@@ -230,6 +220,21 @@ impl From<Object> for Value {
 }
 
 impl Value {
+    /// What it takes of the memory, in bytes, as far as it is not inside itself.
+    pub fn size(&self) -> usize {
+        let own = |value: &Self| value.size().saturating_add(size_of::<Self>());
+        match self {
+            Self::Null | Self::Bool(_) => 0,
+            Self::Number(number) => number.as_str().len(),
+            Self::String(text) => text.capacity(),
+            Self::Array(elements) => elements.iter().map(own).sum(),
+            Self::Object(members) => members
+                .iter()
+                .map(|(name, value)| own(value).saturating_add(name.len() + 48))
+                .sum(),
+        }
+    }
+
     /// How deep arrays and objects nest; none in a scalar.
     pub fn depth(&self) -> usize {
         let below = match self {
@@ -241,10 +246,10 @@ impl Value {
     }
 }
 
-fn read(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, JsonError> {
+fn read(cursor: &mut Cursor<'_>, room: &mut Room, depth: usize) -> Result<Value, JsonError> {
     match cursor.peek() {
-        Some(b'{') => read_object(cursor, deeper(depth)?),
-        Some(b'[') => read_array(cursor, deeper(depth)?),
+        Some(b'{') => read_object(cursor, room, deeper(depth)?),
+        Some(b'[') => read_array(cursor, room, deeper(depth)?),
         Some(b'"') => Ok(Value::String(cursor.string()?.unescape()?.into_owned())),
         Some(b't') => cursor.word("true").map(|()| Value::Bool(true)),
         Some(b'f') => cursor.word("false").map(|()| Value::Bool(false)),
@@ -262,13 +267,14 @@ fn deeper(depth: usize) -> Result<usize, JsonError> {
     }
 }
 
-fn read_object(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, JsonError> {
-    let mut members = Vec::new();
+fn read_object(cursor: &mut Cursor<'_>, room: &mut Room, depth: usize) -> Result<Value, JsonError> {
+    let entries = room.next();
     let mut more = cursor.open(b'{', b'}')?;
+    let mut members = Vec::with_capacity(if more { entries } else { 0 });
     while more {
         let key = cursor.string()?.unescape()?.into_owned();
         cursor.colon()?;
-        members.push((key, read(cursor, depth)?));
+        members.push((key, read(cursor, room, depth)?));
         more = cursor.more(b'}')?;
         if more && cursor.peek() != Some(b'"') {
             return Err(cursor.wrong());
@@ -277,12 +283,76 @@ fn read_object(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, JsonError
     Object::unique(members).map(Value::Object)
 }
 
-fn read_array(cursor: &mut Cursor<'_>, depth: usize) -> Result<Value, JsonError> {
-    let mut elements = Vec::new();
+fn read_array(cursor: &mut Cursor<'_>, room: &mut Room, depth: usize) -> Result<Value, JsonError> {
+    let entries = room.next();
     let mut more = cursor.open(b'[', b']')?;
+    let mut elements = Vec::with_capacity(if more { entries } else { 0 });
     while more {
-        elements.push(read(cursor, depth)?);
+        elements.push(read(cursor, room, depth)?);
         more = cursor.more(b']')?;
     }
     Ok(Value::Array(elements))
+}
+
+/// How many entries each container of a text has, in the order in which they open: a list that grows takes up to three
+/// times as much as one that is made as long as it will be.
+#[derive(Debug, Default)]
+struct Room {
+    entries: std::vec::IntoIter<u32>,
+}
+
+impl Room {
+    /// A text that is shorter than this is not looked at beforehand.
+    const LONG: usize = 16 * 1024;
+
+    /// Of a text that need not be JSON.
+    fn of(text: &[u8]) -> Self {
+        if text.len() < Self::LONG {
+            return Self::default();
+        }
+        let (mut entries, mut open): (Vec<u32>, Vec<usize>) = (Vec::new(), Vec::new());
+        let mut bytes = text;
+        while let Some((first, rest)) = bytes.split_first() {
+            bytes = rest;
+            match first {
+                b'"' => bytes = after_string(rest),
+                // What nests deeper is not read.
+                b'{' | b'[' if open.len() < MAX_DEPTH => {
+                    open.push(entries.len());
+                    entries.push(1);
+                }
+                b'{' | b'[' => break,
+                b'}' | b']' => {
+                    open.pop();
+                }
+                b',' => {
+                    let here = open.last().and_then(|here| entries.get_mut(*here));
+                    if let Some(here) = here {
+                        *here = here.saturating_add(1);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self {
+            entries: entries.into_iter(),
+        }
+    }
+
+    fn next(&mut self) -> usize {
+        let entries = self.entries.next().unwrap_or_default();
+        usize::try_from(entries).unwrap_or_default()
+    }
+}
+
+/// What stands behind the end of a string.
+fn after_string(mut text: &[u8]) -> &[u8] {
+    while let Some(place) = memchr::memchr2(b'"', b'\\', text) {
+        let length = match text.get(place) {
+            Some(b'"') => return text.get(place.saturating_add(1)..).unwrap_or_default(),
+            Some(_) | None => 2,
+        };
+        text = text.get(place.saturating_add(length)..).unwrap_or_default();
+    }
+    &[]
 }

@@ -152,8 +152,8 @@ impl Nodes {
         };
         let said = written.document.at(&["metadata", "authorization"]).cloned();
         let db = &self.settings.database;
-        let found = stored(&self.couch, db, rules, &written, false).await?;
-        let judged = settle(&self.couch, db, rules, written.clone(), &found).await?;
+        let mut found = stored(&self.couch, db, rules, &written, false).await?;
+        let judged = settle(&self.couch, db, rules, written.clone(), &mut found).await?;
         let mut document = judged.map_err(Refused::into_refusal)?;
         let metadata = document
             .as_object_mut()

@@ -32,7 +32,7 @@ use crate::couch::{Couch, CouchError};
 use crate::inspect::document::new_id;
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
-use crate::route::{DbName, DocId};
+use crate::route::{DbName, DocId, Rev};
 
 /// The document that keeps the order. No node can have its id.
 pub(super) const ID: &str = "couchwarden:order";
@@ -79,12 +79,15 @@ impl Write {
         document: Object,
     ) -> Result<Self, Refusal> {
         let digest = new_id().ok_or(Refusal::Internal)?;
-        let generation = tombstone.map_or(Some(0), |rev| rev.split_once('-')?.0.parse().ok());
-        let generation: u64 = generation.ok_or(Refusal::Internal)?;
+        let generation = match tombstone {
+            None => 0,
+            Some(rev) => Rev::parse(rev).map_err(|_| Refusal::Internal)?.generation(),
+        };
+        let next = generation.checked_add(1).ok_or(Refusal::Internal)?;
         Ok(Self {
             id,
             base: tombstone.map(str::to_owned),
-            rev: Some(format!("{}-{digest}", generation.saturating_add(1))),
+            rev: Some(format!("{next}-{digest}")),
             document,
         })
     }
@@ -99,11 +102,9 @@ impl Write {
                 document.insert("_rev", base.as_str());
             }
             (Some(rev), base) => {
-                let generation = rev
-                    .split_once('-')
-                    .and_then(|(number, _)| number.parse().ok());
+                let generation = Rev::parse(rev).map_or(1, |rev| rev.generation());
                 let mut revisions = Object::new();
-                revisions.insert("start", generation.unwrap_or(1_u64));
+                revisions.insert("start", Value::Number(generation.into()));
                 let ids = [Some(rev), base.as_ref()].into_iter().flatten();
                 revisions.insert("ids", ids.map(|rev| digest(rev)).collect::<Vec<_>>());
                 document.insert("_rev", rev.as_str());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Conditions, Pipeline, database};
+use crate::budget::Budget;
 use crate::caller::UserName;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
@@ -32,6 +33,7 @@ impl Pipeline {
             if_none_match,
             last_event_id,
             accept,
+            budget,
         } = conditions;
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
@@ -48,49 +50,57 @@ impl Pipeline {
                     if_none_match: if_none_match.as_deref(),
                     accept: accept.as_deref(),
                 };
-                Box::pin(single::document(self.asker(permit)?, lens, wanted)).await
+                Box::pin(single::document(self.asker(permit, budget)?, lens, wanted)).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
-                Box::pin(lists::documents_queries(self.asker(permit)?, lens, &body)).await
+                Box::pin(lists::documents_queries(
+                    self.asker(permit, budget)?,
+                    lens,
+                    &body,
+                ))
+                .await
             }
             Plan::Documents(lens) => {
                 let body = optional(method, body);
-                lists::documents(self.asker(permit)?, lens, body).await
+                lists::documents(self.asker(permit, budget)?, lens, body).await
             }
             Plan::Changes { rows, docs } => {
                 let body = optional(method, body);
                 let lens = ChangesLens { rows, docs };
-                let last = last_event_id.as_deref();
-                let lease = lease.ok_or(Refusal::Internal)?;
-                feeds::changes(self.asker(permit)?, lens, lease, seal, last, body).await
+                let (asker, lease) = (self.asker(permit, budget)?, lease.ok_or(Refusal::Internal)?);
+                feeds::changes(asker, lens, lease, seal, last_event_id.as_deref(), body).await
             }
-            Plan::Find(lens) => find::find(self.asker(permit)?, lens, seal, body).await,
-            Plan::Explain(lens) => indexes::explain(self.asker(permit)?, lens, body).await,
-            Plan::Index(lens) => indexes::index(self.asker(permit)?, lens, body).await,
+            Plan::Find(lens) => find::find(self.asker(permit, budget)?, lens, seal, body).await,
+            Plan::Explain(lens) => indexes::explain(self.asker(permit, budget)?, lens, body).await,
+            Plan::Index(lens) => indexes::index(self.asker(permit, budget)?, lens, body).await,
             Plan::BulkGet(lens) => {
-                let accept = accept.as_deref();
-                single::bulk_get(self.asker(permit)?, lens, accept, &body).await
+                let asker = self.asker(permit, budget)?;
+                single::bulk_get(asker, lens, accept.as_deref(), &body).await
             }
-            Plan::RevsDiff(lens) => self.diff(permit, lens, body).await,
-            Plan::View(lens) => Box::pin(self.view(permit, *lens, body)).await,
+            Plan::RevsDiff(lens) => diff(self.asker(permit, budget)?, lens, body).await,
+            Plan::View(lens) => Box::pin(self.view(self.asker(permit, budget)?, *lens, body)).await,
             Plan::Write(rules) => {
-                let asker = self.asker(permit)?;
-                let is_free = |name: UserName| async move { self.is_free(&name).await };
-                let with = (&self.turns, is_free);
-                writes::document(asker, &rules, with, if_match.as_deref(), body).await
+                let (asker, rev) = (self.asker(permit, budget)?, if_match.as_deref());
+                self.write(asker, &rules, rev, body).await
             }
-            Plan::BulkWrite(rules) => self.bulk(permit, &rules, body).await,
-            Plan::Local => Box::pin(self.local(permit, body)).await,
+            Plan::BulkWrite(rules) => self.bulk(self.asker(permit, budget)?, &rules, body).await,
+            Plan::Local => Box::pin(self.local(self.asker(permit, budget)?, body)).await,
         }
     }
 
-    async fn bulk(
+    async fn write(
         &self,
-        permit: Permit,
+        asker: Asker,
         rules: &WriteRules,
+        if_match: Option<&str>,
         body: Bytes,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit)?;
+        let is_free = |name: UserName| async move { self.is_free(&name).await };
+        let with = (&self.turns, is_free);
+        writes::document(asker, rules, with, if_match, body).await
+    }
+
+    async fn bulk(&self, asker: Asker, rules: &WriteRules, body: Bytes) -> Result<Answer, Refusal> {
         let (caller, db) = (asker.permit.caller().clone(), asker.db.clone());
         let answer = writes::bulk(asker, rules, &self.turns, &self.locals, body).await?;
         let denied = answer.denied().to_vec();
@@ -106,57 +116,40 @@ impl Pipeline {
         }
     }
 
-    async fn view(&self, permit: Permit, lens: ViewLens, body: Bytes) -> Result<Answer, Refusal> {
-        let (ddoc, view) = view_of(&permit).ok_or(Refusal::Internal)?;
+    async fn view(&self, asker: Asker, lens: ViewLens, body: Bytes) -> Result<Answer, Refusal> {
+        let (ddoc, view) = view_of(&asker.permit).ok_or(Refusal::Internal)?;
         let named = Named {
             ddoc: &ddoc,
             view: &view,
             designs: &self.designs,
         };
-        if is_several(&permit) {
-            let queries = lists::view_queries(self.asker(permit)?, lens, named, &body);
-            return Box::pin(queries).await;
+        if is_several(&asker.permit) {
+            return Box::pin(lists::view_queries(asker, lens, named, &body)).await;
         }
-        let body = optional(permit.route().method, body);
-        lists::view(self.asker(permit)?, lens, named, body).await
+        let body = optional(asker.permit.route().method, body);
+        lists::view(asker, lens, named, body).await
     }
 
-    async fn local(&self, permit: Permit, body: Bytes) -> Result<Answer, Refusal> {
+    async fn local(&self, asker: Asker, body: Bytes) -> Result<Answer, Refusal> {
         let is_list = matches!(
-            permit.route().call,
+            asker.permit.route().call,
             Call::Database {
                 call: DatabaseCall::List(_),
                 ..
             }
         );
-        if is_several(&permit) {
-            return locals::queries(self.asker(permit)?, &self.locals, &body).await;
+        if is_several(&asker.permit) {
+            return Box::pin(locals::queries(asker, &self.locals, &body)).await;
         }
         if is_list {
-            let body = optional(permit.route().method, body);
-            return locals::list(self.asker(permit)?, &self.locals, body).await;
+            let body = optional(asker.permit.route().method, body);
+            return locals::list(asker, &self.locals, body).await;
         }
-        locals::document(self.asker(permit)?, &self.locals, body).await
+        locals::document(asker, &self.locals, body).await
     }
 
-    async fn diff(&self, permit: Permit, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
-        let call = &permit.route().call;
-        let older = matches!(
-            call,
-            Call::Database {
-                call: DatabaseCall::MissingRevs,
-                ..
-            }
-        );
-        let kind = if older {
-            Diff::MissingRevs
-        } else {
-            Diff::RevsDiff
-        };
-        missing(self.asker(permit)?, lens, kind, body).await
-    }
-
-    pub(super) fn asker(&self, permit: Permit) -> Result<Asker, Refusal> {
+    /// What asks CouchDB on behalf of a request that has this budget.
+    pub(super) fn asker(&self, permit: Permit, budget: &Arc<Budget>) -> Result<Asker, Refusal> {
         // Rows with the bytes of attachments are as long as what a client may send.
         let query = &permit.route().query;
         let bytes = query.has("attachments") || query.has("atts_since");
@@ -167,13 +160,30 @@ impl Pipeline {
         Ok(Asker {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),
-            couch: self.couch.clone(),
+            couch: self.couch.counted(budget),
+            budget: Arc::clone(budget),
             db: database(&permit)?,
             permit,
             row,
             silence: self.limits.feed_idle,
         })
     }
+}
+
+async fn diff(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
+    let older = matches!(
+        asker.permit.route().call,
+        Call::Database {
+            call: DatabaseCall::MissingRevs,
+            ..
+        }
+    );
+    let kind = if older {
+        Diff::MissingRevs
+    } else {
+        Diff::RevsDiff
+    };
+    missing(asker, lens, kind, body).await
 }
 
 fn view_of(permit: &Permit) -> Option<(DesignName, FunctionName)> {

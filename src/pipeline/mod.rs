@@ -28,6 +28,7 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Arriving, Body, Sound, empty, keeping};
+use crate::budget::Budget;
 use crate::caller::Caller;
 use crate::config::{Limits, Listen};
 use crate::cors::Cors;
@@ -88,6 +89,7 @@ struct Conditions {
     if_none_match: Option<String>,
     last_event_id: Option<String>,
     accept: Option<String>,
+    budget: Arc<Budget>,
 }
 
 impl Pipeline {
@@ -196,7 +198,9 @@ impl Pipeline {
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
         let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
-        let (permit, judged) = self.decide(&policy, &caller, route, record).await?;
+        let couch = self.couch.counted(&intake.budget);
+        let asked = Box::pin(self.decide(&policy, (&caller, &couch), route, record));
+        let (permit, judged) = asked.await?;
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
         let endless = permit.route().is_feed();
@@ -256,7 +260,7 @@ impl Pipeline {
     async fn decide(
         &self,
         policy: &Policy,
-        caller: &Caller,
+        (caller, couch): (&Caller, &Couch),
         route: Route,
         record: &mut Record,
     ) -> Result<(Permit, Option<String>), Refusal> {
@@ -273,14 +277,14 @@ impl Pipeline {
                 let stored = match &named {
                     Some(rev) => {
                         let wanted = [(id.as_str(), Some(rev.as_str()))];
-                        let found = self.couch.read_revisions(&db, &wanted).await?;
+                        let found = couch.read_revisions(&db, &wanted).await?;
                         found.into_iter().flatten().next()
                     }
-                    None => self.couch.read(&db, &id).await?,
+                    None => couch.read_one(&db, &id).await?,
                 };
                 let rev = stored.as_ref().and_then(|stored| stored.get("_rev"));
                 judged = rev.and_then(Value::as_str).map(str::to_owned);
-                question.settle(stored.as_ref())
+                question.settle(stored.as_deref())
             }
         };
         match decided {

@@ -80,7 +80,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
-        let asker = self.asker(permit)?;
+        let asker = self.asker(permit, &intake.budget)?;
         let with = (&self.turns, &self.limits);
         let answer = match several {
             Several::Related => unjudged::related(&asker, fields, with, intake).await?,

@@ -50,7 +50,7 @@ impl Pipeline {
             let rules = rules.clone();
             let if_match = if_match(&intake, &rules)?;
             return copy(
-                self.asker(permit)?,
+                self.asker(permit, &intake.budget)?,
                 &rules,
                 &self.turns,
                 if_match.as_deref(),
@@ -72,9 +72,14 @@ impl Pipeline {
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
             accept: text(&intake, &ACCEPT),
+            budget: Arc::clone(&intake.budget),
         };
         let body = intake.body.collect(self.limits.body).await?;
-        Box::pin(self.filtered(permit, lease, body, &conditions)).await
+        // What it is parsed to stays counted until the answer is made.
+        let counted = body.clone();
+        let answer = Box::pin(self.filtered(permit, lease, body, &conditions)).await;
+        drop(counted);
+        answer
     }
 
     /// An attachment: judged by its document, then its bytes pass as they come.
@@ -84,7 +89,7 @@ impl Pipeline {
         rules: &WriteRules,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit)?;
+        let asker = self.asker(permit, &intake.budget)?;
         storable(asker.permit.route())?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
@@ -101,7 +106,7 @@ impl Pipeline {
         rules: &WriteRules,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit)?;
+        let asker = self.asker(permit, &intake.budget)?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         // What CouchDB does not check keeps its turn while it is sent, so it must all be here.
         let body = match asker.permit.route().query.document()?.new_edits {
@@ -121,7 +126,7 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         is_from_here(intake.header(&REFERER), &intake.host)?;
         let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
-        let asker = self.asker(permit)?;
+        let asker = self.asker(permit, &intake.budget)?;
         let body = intake.body.collect(self.limits.body).await?;
         form(asker, rules, &self.turns, &kind, body).await
     }
@@ -138,7 +143,7 @@ impl Pipeline {
         }
         let (intake, body) = self.whole(intake).await?;
         check_unread(&body)?;
-        let asker = self.asker(permit)?;
+        let asker = self.asker(permit, &intake.budget)?;
         tombstones(&asker, fields, &self.turns, (intake, body), &self.limits).await
     }
 

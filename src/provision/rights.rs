@@ -13,7 +13,7 @@ use crate::json::Value;
 use crate::node::endow;
 use crate::policy::{Permit, Plan, Verdict};
 use crate::refusal::Refusal;
-use crate::route::{Call, DatabaseCall, DbName, DocId, List, Method, Query, Route};
+use crate::route::{Call, DatabaseCall, DbName, DocId, History, List, Method, Query, Route};
 
 /// How many documents are looked at in one go.
 const PAGE: usize = 200;
@@ -158,15 +158,7 @@ pub(super) fn shows(permit: Option<&Permit>, id: &str, document: &Value) -> bool
 
 /// `3-c`, `2-b`, `1-a`: a leaf and what it grew from.
 fn revisions(leaf: &Value) -> Vec<String> {
-    let start = leaf.at(&["_revisions", "start"]);
-    let start = start
-        .and_then(Value::as_number)
-        .and_then(|start| start.as_u64());
-    let ids = leaf.at(&["_revisions", "ids"]).and_then(Value::as_array);
-    let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
-    let numbers = (0..=start.unwrap_or_default()).rev();
-    numbers
-        .zip(ids)
-        .map(|(number, id)| format!("{number}-{id}"))
-        .collect()
+    let history = History::of(leaf);
+    let revs = history.iter().flat_map(History::iter);
+    revs.map(|rev| rev.as_str().to_owned()).collect()
 }

@@ -17,12 +17,14 @@ mod call;
 mod copy;
 mod database;
 mod design;
+mod history;
 mod maintenance;
 mod method;
 mod path;
 mod render;
 mod server;
 
+pub use history::History;
 pub use method::Method;
 pub use name::{
     AttachmentName, DbName, DesignName, DocId, FunctionName, LocalId, NodeId, Rev, Text,

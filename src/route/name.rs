@@ -288,7 +288,7 @@ impl Text {
 /// A revision: `N-text`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rev {
-    generation: u64,
+    generation: u128,
     whole: Box<str>,
 }
 
@@ -302,7 +302,8 @@ impl Rev {
         if !digits || (number.len() > 1 && number.starts_with('0')) || plain(suffix).is_err() {
             return Err(INVALID);
         }
-        let generation: u64 = number.parse().map_err(|_| INVALID)?;
+        // CouchDB's has no end. One of forty digits was written to break something.
+        let generation: u128 = number.parse().map_err(|_| INVALID)?;
         let digest = generation != 0 && suffix.len() == 32;
         if digest && !suffix.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(INVALID);
@@ -315,8 +316,13 @@ impl Rev {
         Ok(Self { generation, whole })
     }
 
+    /// The revision of this generation with this digest.
+    pub(super) fn of(generation: u128, digest: &str) -> Result<Self, RouteError> {
+        Self::parse(&format!("{generation}-{digest}"))
+    }
+
     /// The number before the dash.
-    pub fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u128 {
         self.generation
     }
 

@@ -72,6 +72,54 @@ async fn many_revisions_of_one_document_are_written_soon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_leaves_of_a_document_are_read_once_for_all_its_rows() {
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, RULES, "").await;
+    world
+        .database("notes", json!([{ "_id": "other", "owner": "walt" }]))
+        .await;
+    let walt = world.as_("walt");
+    let row = |n: usize| {
+        let id = if n % 7 == 3 { "other" } else { "many" };
+        json!({ "_id": id, "_rev": format!("1-{n:032x}"), "owner": "walt" })
+    };
+    let rows: Vec<Value> = (0..1000).map(row).collect();
+    let batch = json!({ "new_edits": false, "docs": rows });
+    tap.take();
+    let written = timeout(SOON, walt.post("/@notes/_bulk_docs", batch)).await;
+    assert_eq!(written.expect("in time").yes(), json!([]));
+    let log = tap.take();
+    let asked = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+    // Before their turn and in it.
+    assert_eq!(asked("_bulk_get"), 2, "{log:?}");
+    assert_eq!(asked("_bulk_docs"), 1, "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_named_many_times_is_read_once() {
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let limits = "[limits]\nbody = \"1MiB\"\n";
+    let world = World::behind(tap.address, RULES, limits).await;
+    let long = json!({ "_id": "long", "owner": "walt", "text": "x".repeat(200_000) });
+    world.database("notes", json!([long])).await;
+    let walt = world.as_("walt");
+    let row =
+        json!({ "_id": "long", "_rev": "1-0123456789abcdef0123456789abcdef", "owner": "walt" });
+    tap.take();
+    let batch = json!({ "docs": vec![row; 200] });
+    let told = walt.post("/@notes/_bulk_docs", batch).await.yes();
+    assert!(
+        told.as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["error"] == "conflict")
+    );
+    let log = tap.take();
+    let asked = |what: &str| log.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((asked("_all_docs"), asked("_bulk_get")), (1, 1), "{log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revisions_are_read_in_parts_where_together_they_are_too_long() {
     let world = World::with(RULES, "[limits]\nbody = \"1MiB\"\n").await;
     let text = "x".repeat(30_000);

@@ -1,8 +1,9 @@
 //! Single writes against what is stored, forced ones against every leaf.
 
 use super::{Written, judge};
+use crate::budget::Counted;
 use crate::caller::{Caller, User, UserName};
-use crate::inspect::forced::{Leaf, judge_forced};
+use crate::inspect::forced::{Leaves, judge_forced};
 use crate::inspect::stored::Replaced;
 use crate::json::Value;
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
@@ -48,7 +49,7 @@ fn written(text: &str) -> Written {
 /// What is sent on, or the word for the error.
 fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
     let replaced = Replaced {
-        document: stored.map(json),
+        document: stored.map(|stored| Counted::free(json(stored))),
         ..Default::default()
     };
     let judged = judge(&rules(), written(sent), &replaced, None);
@@ -58,8 +59,9 @@ fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
 }
 
 fn check_forced(sent: &str, leaves: &[&str]) -> Result<String, &'static str> {
-    let leaves: Vec<Leaf> = leaves.iter().map(|leaf| Leaf::stored(json(leaf))).collect();
-    let judged = judge_forced(&rules(), written(sent), &leaves, None);
+    let stored = leaves.iter().map(|leaf| Counted::free(json(leaf)));
+    let mut leaves = Leaves::stored(stored).unwrap();
+    let judged = judge_forced(&rules(), written(sent), &mut leaves, None);
     judged
         .map(|passed| passed.document.to_string())
         .map_err(|refused| refused.error)
@@ -162,8 +164,8 @@ fn a_history_names_no_other_revision_than_the_one_judged() {
 fn a_losing_leaf_wins_only_over_what_its_writer_may_write() {
     let check = |sent: &str, winner: &str| {
         let replaced = Replaced {
-            document: Some(json(MINE)),
-            winner: Some(json(winner)),
+            document: Some(Counted::free(json(MINE))),
+            winner: Some(Counted::free(json(winner))),
             next: None,
         };
         let judged = judge(&rules(), written(sent), &replaced, None);

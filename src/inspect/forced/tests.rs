@@ -1,56 +1,22 @@
 //! Forged histories: what they extend, and what they are compared with.
 
-use super::{Leaf, base, grow, history};
+use super::{HIGHEST, Leaves};
+use crate::budget::Counted;
 use crate::json::Value;
 
 fn json(text: &str) -> Value {
     Value::parse(text.as_bytes()).unwrap()
 }
 
-fn leaves(list: &[&str]) -> Vec<Leaf> {
-    list.iter().map(|leaf| Leaf::stored(json(leaf))).collect()
+fn leaves(list: &[&str]) -> Leaves {
+    Leaves::stored(list.iter().map(|leaf| Counted::free(json(leaf)))).unwrap()
 }
 
 /// The revision that a document with this history is compared with.
 fn compared(document: &str, list: &[&str]) -> Option<String> {
     let leaves = leaves(list);
-    let base = base(&json(document), &leaves)?;
+    let base = leaves.base(&json(document))?;
     Some(base.document.get("_rev")?.as_str()?.to_owned())
-}
-
-#[test]
-fn a_history_has_one_meaning() {
-    let good = [
-        r#"{"_rev":"1-a"}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c","b","a"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c"]}}"#,
-        r#"{"_revisions":{"start":3,"ids":["c","b"]}}"#,
-        r#"{"_rev":"18446744073709551615-z","_revisions":{"start":18446744073709551615,"ids":["z"]}}"#,
-        r#"{"_rev":"1-0123456789ABCDEF0123456789abcdef","_revisions":{"start":1,"ids":["0123456789abcdef0123456789ABCDEF"]}}"#,
-    ];
-    for document in good {
-        assert!(history(&json(document)).is_some(), "{document}");
-    }
-    let bad = [
-        r"{}",
-        r#"{"_rev":"0-a"}"#,
-        r#"{"_rev":1}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":["x","b"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":2,"ids":["c"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":"3","ids":["c"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3.0,"ids":["c"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":-3,"ids":["c"]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":[]}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":"c"}}"#,
-        r#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c",2]}}"#,
-        // More revisions than generations.
-        r#"{"_rev":"2-c","_revisions":{"start":2,"ids":["c","b","a"]}}"#,
-        r#"{"_rev":"1-c","_revisions":{"start":18446744073709551616,"ids":["c"]}}"#,
-        r#"{"_rev":"1-c","_revisions":null}"#,
-    ];
-    for document in bad {
-        assert!(history(&json(document)).is_none(), "{document}");
-    }
 }
 
 #[test]
@@ -105,22 +71,55 @@ fn the_winner_is_the_one_that_couchdb_chooses() {
 #[test]
 fn rows_of_one_batch_build_on_each_other() {
     let mut tree = leaves(&[r#"{"_rev":"1-a","n":1}"#]);
-    grow(
-        &mut tree,
-        json(r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"n":2}"#),
-    );
+    tree.grow(json(
+        r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"n":2}"#,
+    ));
     let third = r#"{"_rev":"3-c","_revisions":{"start":3,"ids":["c","b","a"]}}"#;
-    let base = base(&json(third), &tree).unwrap();
+    let base = tree.base(&json(third)).unwrap();
     assert_eq!(base.document.get("n"), Some(&json("2")));
     assert!(!base.stored);
-    assert_eq!(tree.len(), 1, "the first leaf is none any more");
-    grow(
-        &mut tree,
-        json(r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"n":9}"#),
-    );
+    assert_eq!(tree.iter().count(), 1, "the first leaf is none any more");
+    tree.grow(json(
+        r#"{"_rev":"2-b","_revisions":{"start":2,"ids":["b","a"]},"n":9}"#,
+    ));
     assert_eq!(
-        tree.len(),
+        tree.iter().count(),
         1,
         "a revision that is there already is not stored again"
     );
+}
+
+#[test]
+fn a_leaf_is_the_one_that_couchdb_takes_it_for() {
+    // Sixteen bytes and the digits that stand for them are one digest to CouchDB.
+    let stored = [
+        r#"{"_rev":"1-61616161616161616161616161616161"}"#,
+        r#"{"_rev":"2-b"}"#,
+    ];
+    let spelt =
+        r#"{"_rev":"2-x","_revisions":{"start":2,"ids":["x","aaaaaaaaaaaaaaaa"]},"_deleted":true}"#;
+    let expected = Some("1-61616161616161616161616161616161".to_owned());
+    assert_eq!(compared(spelt, &stored), expected);
+}
+
+#[test]
+fn a_generation_is_reached_from_what_is_stored() {
+    let room = |stored: &[&str], document: &str| {
+        let history = crate::route::History::of(&json(document)).unwrap();
+        leaves(stored).has_room_for(&history, false)
+    };
+    let of = |generation: u128| format!(r#"{{"_rev":"{generation}-x"}}"#);
+    assert!(room(&[], &of(HIGHEST)), "stemmed long ago");
+    assert!(!room(&[], &of(HIGHEST + 1)));
+    let far = u128::from(u64::MAX);
+    let there = format!(r#"{{"_rev":"{far}-a"}}"#);
+    assert!(room(&[&there], &of(far + 1)), "what is there can be mended");
+    assert!(!room(&[&there], &of(far + 2)));
+    let named = format!(
+        r#"{{"_revisions":{{"start":{},"ids":["c","b"]}}}}"#,
+        far + 2
+    );
+    assert!(room(&[&there], &named));
+    let last = format!(r#"{{"_rev":"{}-a"}}"#, u128::MAX);
+    assert!(room(&[&last], &of(u128::MAX)));
 }

@@ -1,0 +1,110 @@
+//! Generations that nobody has reached by writing: refused where they are forged, and no trap where they stand already.
+
+use serde_json::json;
+
+use crate::support::{World, backend};
+
+const RULES: &str = r#"
+[[rule]]
+name = "own"
+databases = ["@notes"]
+callers = { names = ["$walt"] }
+permit = ["replicate"]
+documents = { owner = "walt" }
+"#;
+
+/// More than writing comes to, and as far as this backend counts without mistakes: the embedded one by doubles.
+fn far() -> u128 {
+    match backend().is_couchdb() {
+        true => u128::from(u64::MAX),
+        false => 1 << 44,
+    }
+}
+
+fn revision(generation: u128, digit: char) -> String {
+    format!("{generation}-{}", digit.to_string().repeat(32))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_generation_leaves_room_for_those_after_it() {
+    let world = World::start(RULES).await;
+    world
+        .database("notes", json!([{ "_id": "a", "owner": "walt" }]))
+        .await;
+    let walt = world.as_("walt");
+    for id in ["a", "new"] {
+        for generation in [
+            (1 << 40) + 1,
+            u128::from(i64::MAX as u64),
+            u128::from(u64::MAX),
+        ] {
+            let forged = json!({ "_id": id, "_rev": revision(generation, 'f'), "owner": "walt" });
+            let path = format!("/@notes/{id}?new_edits=false");
+            walt.put(&path, forged.clone()).await.no(403, "forbidden");
+            let batch = json!({ "docs": [forged], "new_edits": false });
+            let told = walt.post("/@notes/_bulk_docs", batch).await.yes();
+            assert_eq!(told[0]["error"], "forbidden", "{told}");
+        }
+    }
+    // One that was stemmed long ago is none.
+    let old = json!({ "_rev": revision(1 << 40, 'a'), "owner": "walt" });
+    walt.put("/@notes/old?new_edits=false", old).await.yes();
+    let rev = walt.get("/@notes/old").await.yes()["_rev"].clone();
+    assert_eq!(rev, revision(1 << 40, 'a'));
+    let next = walt
+        .put("/@notes/old", json!({ "_rev": rev, "owner": "walt" }))
+        .await;
+    let next = next.yes()["rev"].as_str().unwrap().to_owned();
+    assert!(next.starts_with("1099511627777-"), "{next}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_stands_there_is_written_over() {
+    let world = World::start(RULES).await;
+    world.database("notes", json!([])).await;
+    let path = format!("/{}/_bulk_docs", world.db("notes"));
+    for id in ["a", "b", "c"] {
+        let stored = json!({ "_id": id, "_rev": revision(far(), 'a'), "owner": "walt", "n": 0 });
+        let batch = json!({ "docs": [stored], "new_edits": false });
+        assert_eq!(world.backend().post(&path, batch).await.yes(), json!([]));
+    }
+    let walt = world.as_("walt");
+    let read = walt.get("/@notes/a?revs=true").await.yes();
+    assert_eq!(read["_rev"], revision(far(), 'a'));
+    // As any document.
+    let written = walt
+        .put(
+            "/@notes/a",
+            json!({ "_rev": read["_rev"], "owner": "walt", "n": 1 }),
+        )
+        .await
+        .yes();
+    let generation = (far() + 1).to_string();
+    let rev = written["rev"].as_str().unwrap().to_owned();
+    assert_eq!(rev.split_once('-').unwrap().0, generation);
+    let told = walt
+        .post(
+            "/@notes/_revs_diff",
+            json!({ "a": [rev, revision(far(), 'a'), "1-b"] }),
+        )
+        .await;
+    assert_eq!(told.yes(), json!({ "a": { "missing": ["1-b"] } }));
+    // By a device that has it.
+    let ids = ["b", "a"].map(|digit| digit.repeat(32));
+    let device = format!(
+        r#"{{"docs":[{{"_id":"b","_revisions":{{"start":{generation},"ids":{}}},"owner":"walt","n":2}}],"new_edits":false}}"#,
+        json!(ids)
+    );
+    let json = [("content-type", "application/json")];
+    let told = walt.ask("POST", "/@notes/_bulk_docs", &json, device).await;
+    assert_eq!(told.yes(), json!([]));
+    assert_eq!(walt.get("/@notes/b").await.yes()["n"], 2);
+    // But not beyond what the history names.
+    let jump = json!({ "_id": "b", "_rev": revision(far() + 1000, 'c'), "owner": "walt" });
+    let batch = json!({ "docs": [jump], "new_edits": false });
+    let told = walt.post("/@notes/_bulk_docs", batch).await.yes();
+    assert_eq!(told[0]["error"], "forbidden", "{told}");
+    let rev = revision(far(), 'a');
+    walt.delete(&format!("/@notes/c?rev={rev}")).await.yes();
+    walt.get("/@notes/c").await.no(404, "not_found");
+}
