@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use std::sync::Arc;
-
 use crate::budget::{Budget, Counted};
 use crate::caller::{Caller, User, UserName};
 use crate::filter::known::{Known, Lookup, Wanted};
