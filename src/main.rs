@@ -1,7 +1,7 @@
 //! The program: arguments in, exit code out. Everything else is the library's.
 
 use couchwarden::cli::{self, Invocation};
-use couchwarden::config::Config;
+use couchwarden::config::{Config, Signing};
 use couchwarden::{Deployed, Wish, check, check_ddocs, check_ends, deploy, observe, serve, server};
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -22,11 +22,12 @@ const USAGE: &str = "couchwarden stands before CouchDB and judges every request.
                                        put the design documents of ddocs/ into CouchDB, where they differ;
                                        --dry-run only tells, --prune deletes those that have no folder any more
   couchwarden cert [--directory DIR] [--host NAME]...    make certificates for development
+  couchwarden key [--file FILE] [--hmac]    make the key of `present = \"jwt\"`, and print what CouchDB must know of it
   couchwarden user add|password|remove NAME [--password-file F] [--parent ID]... [--config FILE]
   couchwarden node get|put|remove ID [--single-level] [--raw] [--config FILE]    put reads standard input
   couchwarden node list [--users] [--domains] [--in-domain ID] [--config FILE]
 
-FILE is couchwarden.toml and DIR is certs if not given; a password is asked for if no file is.
+FILE is couchwarden.toml (of key: secrets/couchdb.key) and DIR is certs if not given; a password is asked for if no file is.
 Exit codes: 0 all is well, 1 something went wrong, 2 the arguments are not understood.
 Of deploy: 0 CouchDB is as ddocs/ says, 1 --dry-run found differences, 2 something went wrong.";
 
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
             certify(directory, hosts)
         }
         ["cert", hosts @ ..] if are_hosts(hosts) => certify("certs", hosts),
+        ["key", options @ ..] => match key(options) {
+            Some(done) => done,
+            None => return end(io::stderr(), USAGE, 2),
+        },
         ["user" | "node", ..] => match Invocation::parse(&arguments, FILE) {
             Some(said) => administer(&said),
             None => return end(io::stderr(), USAGE, 2),
@@ -98,6 +103,24 @@ fn certify(directory: &str, options: &[&str]) -> Result<String, String> {
     let made = server::cert::make(Path::new(directory), &hosts);
     made.map(|paths| lines(paths.iter().map(|path| path.display())))
         .map_err(|error| error.to_string())
+}
+
+/// Nothing, if the options are not understood.
+fn key(options: &[&str]) -> Option<Result<String, String>> {
+    let (mut file, mut signing) = ("secrets/couchdb.key", Signing::Es256);
+    let mut rest = options;
+    while let Some((first, others)) = rest.split_first() {
+        rest = others;
+        match (*first, others.split_first()) {
+            ("--hmac", _) => signing = Signing::Hs256,
+            ("--file", Some((named, others))) => {
+                file = named;
+                rest = others;
+            }
+            _ => return None,
+        }
+    }
+    Some(cli::key(Path::new(file), signing).map_err(|error| error.to_string()))
 }
 
 /// Nodes and their users.

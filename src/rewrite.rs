@@ -360,7 +360,10 @@ impl Rewrite {
 
     fn begin(&self, permit: &Permit, route: &Route) -> Result<Request<Body>, Refusal> {
         let mut headers = HeaderMap::new();
-        for (name, value) in self.present.headers(permit.caller(), route.db())? {
+        for (name, value) in
+            self.present
+                .headers(permit.caller(), permit.sent_roles(), route.db())?
+        {
             headers.insert(name, value);
         }
         let mut request = Request::builder()

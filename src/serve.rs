@@ -1,4 +1,7 @@
-//! From a configuration to a running couchwarden: every part is put together here.
+//! From a configuration to a running couchwarden: every part is put together here; `warnings` says what is wrong with the
+//! CouchDB behind it.
+
+mod warnings;
 
 use std::fs;
 use std::future::Future;
@@ -10,13 +13,13 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
 use crate::client::{Client, ClientError};
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, SentRoles};
 use crate::cors::Cors;
-use crate::couch::{Couch, CouchError};
+use crate::couch::{Couch, CouchError, ServiceAccount};
 use crate::ddocs::{Target, read};
 use crate::filter::design::Designs;
 use crate::identity::present::Presenter;
-use crate::identity::{Identity, IdentityError, Jar, SameSite};
+use crate::identity::{AskedRoles, Identity, IdentityError, Jar, SameSite};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
 use crate::intake::Door;
@@ -94,7 +97,7 @@ pub async fn check_ends(config: &Config) -> Option<String> {
     let own = DbName::own();
     let ask = async {
         let client = Client::new(couchdb, &config.limits)?;
-        let couch = Couch::new(client, &couchdb.user, &couchdb.password, config.limits.body)?;
+        let couch = Couch::new(client, ServiceAccount::new(couchdb)?, config.limits.body);
         couch.info(&own).await
     };
     let why = match tokio::time::timeout(PATIENCE, ask).await {
@@ -168,7 +171,8 @@ pub async fn serve(
             None => std::future::pending().await,
         }
     };
-    let couch = pipeline.couch.clone();
+    let (couch, couchdb) = (pipeline.couch.clone(), config.couchdb.clone());
+    let policy = pipeline.policy.load_full();
     let reloading = reload(Arc::clone(&pipeline), config);
     let handle = move |request, peer| {
         let pipeline = Arc::clone(&pipeline);
@@ -180,28 +184,11 @@ pub async fn serve(
         _ = server.run(listener, stop, handle) => {}
         () = identity.watch() => {}
         () = looking_after => {}
-        () = Box::pin(warn_of_an_open_couchdb(&couch)) => {}
+        () = Box::pin(warnings::tell(&couch, &couchdb, &policy)) => {}
         () = reloading => {}
         () = nodes => {}
     }
     Ok(())
-}
-
-/// Tells the operator that all this is in vain while others reach a CouchDB that believes whoever names himself, and
-/// that a CouchDB with virtual hosts may serve another path than it is asked for.
-async fn warn_of_an_open_couchdb(couch: &Couch) {
-    if couch.believes_anybody().await == Ok(true) {
-        tracing::warn!(
-            "CouchDB believes whoever names himself: set `proxy_use_secret = true` in its [chttpd_auth]"
-        );
-    }
-    if couch.has_virtual_hosts().await == Ok(true) {
-        tracing::warn!(
-            "CouchDB has virtual hosts, which nobody reaches through couchwarden; one that stands for every host would \
-             answer other requests than those that were judged: take them out of its [vhosts]"
-        );
-    }
-    std::future::pending().await
 }
 
 /// On `SIGHUP` the policies are read again; with mistakes the rules in force stay.
@@ -268,6 +255,7 @@ fn provisioning(
 struct Ground {
     client: Client,
     couch: Couch,
+    presenter: Presenter,
     identity: Arc<Identity>,
     nodes: Option<Nodes>,
 }
@@ -275,12 +263,9 @@ struct Ground {
 fn ground(config: &Config) -> Result<Ground, StartError> {
     let client = Client::new(&config.couchdb, &config.limits)?;
     let couchdb = &config.couchdb;
-    let couch = Couch::new(
-        client.clone(),
-        &couchdb.user,
-        &couchdb.password,
-        config.limits.body,
-    )?;
+    let account = ServiceAccount::new(couchdb)?;
+    let couch = Couch::new(client.clone(), account.clone(), config.limits.body);
+    let presenter = Presenter::new(couchdb, account);
     let database = config
         .nodes
         .database
@@ -299,6 +284,7 @@ fn ground(config: &Config) -> Result<Ground, StartError> {
         &config.identity,
         database.clone(),
         couch.clone(),
+        (couchdb.roles == SentRoles::All).then(|| presenter.clone()),
         jar,
         config.limits.feed_lease / 2,
     )?);
@@ -306,6 +292,7 @@ fn ground(config: &Config) -> Result<Ground, StartError> {
     Ok(Ground {
         client,
         couch,
+        presenter,
         identity,
         nodes: nodes.transpose()?,
     })
@@ -321,10 +308,11 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let Ground {
         client,
         couch,
+        presenter,
         identity,
         nodes,
     } = ground(config)?;
-    let couchdb = &config.couchdb;
+    let asked = config.couchdb.roles == SentRoles::Asked;
     let secret = &config.identity.session.secret;
     let policy = Arc::new(ArcSwap::from_pointee(policy));
     let nodes = nodes.map(Arc::new);
@@ -344,9 +332,10 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         nodes,
         provisioning,
         own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
+        asked: asked.then(|| AskedRoles::new(couch.clone())),
         couch,
         upstream: Upstream::new(client),
-        rewrite: Rewrite::new(Presenter::new(couchdb)?),
+        rewrite: Rewrite::new(presenter),
         designs: Designs::new(),
         turns: Turns::default(),
         locals: Locals::new(secret.derive("checkpoints")),

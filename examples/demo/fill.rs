@@ -188,8 +188,9 @@ fn put(backend: &Backend, wanted: &Wanted) -> Result<(), String> {
         &format!("/{name}/{MARKER}"),
         &json!({ "complete": false, "edition": EDITION }),
     )?;
-    // couchwarden presents each caller with the role `warden`; nobody gets in past it.
-    let security = json!({ "members": { "names": [], "roles": ["warden"] }, "admins": { "names": [], "roles": ["_admin"] } });
+    // couchwarden presents each caller with this role; nobody gets in past it.
+    let role = backend.role(name);
+    let security = json!({ "members": { "names": [], "roles": [role] }, "admins": { "names": [], "roles": ["_admin"] } });
     expect(backend, "PUT", &format!("/{name}/_security"), &security)?;
     for (index, batch) in documents.chunks(BATCH).enumerate() {
         let path = format!("/{name}/_bulk_docs");

@@ -1,4 +1,4 @@
-//! Nodes and their users from the command line: `couchwarden user …` and `couchwarden node …`.
+//! Nodes and their users from the command line: `couchwarden user …` and `couchwarden node …`; and `couchwarden key`.
 //!
 //! It is the node service itself, with an administrator's rights, before the configured CouchDB: what is
 //! written is judged as everywhere else, and couchwardens that run see it at once.
@@ -6,6 +6,7 @@
 //! Invariant: nothing is written here but through the node service.
 
 mod arguments;
+mod key;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::secret::Secret;
 use crate::serve::{StartError, check, nodes};
 
 pub use arguments::Invocation;
+pub use key::key;
 
 /// What is to be done.
 #[derive(Debug)]

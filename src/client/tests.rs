@@ -2,7 +2,7 @@
 
 use super::{Client, ClientError, Kind, Reuse};
 use crate::body::{self, Body, Cut};
-use crate::config::{CouchDb, Limits, Origin, Present};
+use crate::config::{CouchDb, Limits, MemberRole, Origin, Present, SentRoles};
 use crate::secret::Secret;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
@@ -52,9 +52,11 @@ fn client_within(address: SocketAddr, limits: &Limits) -> Client {
             port: address.port(),
         }],
         user: "warden".to_owned(),
-        password: Secret::new("x"),
-        present: Present::Service,
-        role: "warden".to_owned(),
+        present: Present::Service {
+            password: Secret::new("x"),
+        },
+        role: MemberRole::parse("warden").unwrap(),
+        roles: SentRoles::All,
         ca: None,
     };
     Client::new(&couchdb, limits).unwrap()

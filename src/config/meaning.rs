@@ -1,16 +1,14 @@
 //! From what the file says to what it means: defaults, and what can't be meant together.
 //!
-//! Invariant: every default of the configuration stands in this file, in `limits` or in `tokens`.
+//! Invariant: every default of the configuration stands in this file, in `couchdb`, in `limits` or in `tokens`.
 
+use super::couchdb::couchdb;
 use super::limits::{count, limits, networks};
 use super::provisioning::provisioning;
 use super::raw::{At, Environment, Reader, Section};
 use super::tokens::tokens;
-use super::words::{is_host, is_role, is_web_origin, keeps_hsts, parse_origin, unusable_database};
-use super::{
-    Bcrypt, Config, CouchDb, Identity, Listen, Login, Mistake, Network, Nodes, Origin, Present,
-    Session, Voucher,
-};
+use super::words::{is_host, is_web_origin, keeps_hsts, unusable_database};
+use super::{Bcrypt, Config, Identity, Listen, Login, Mistake, Network, Nodes, Session, Voucher};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -140,79 +138,6 @@ fn operators(mut section: Section<'_>) -> Option<SocketAddr> {
     let address = section.address("address");
     section.finish();
     address.map(|address| address.value)
-}
-
-fn couchdb(mut section: Section<'_>, reader: &Reader<'_>) -> Option<CouchDb> {
-    let nodes = section.texts("nodes");
-    let user = section.text("user");
-    let password = section.secret("password");
-    let present = section.text("present");
-    let proxy_secret = section.secret("proxy_secret");
-    let role = section.text("role");
-    let ca = section.path("ca");
-    for (key, absent) in [
-        ("nodes", nodes.as_ref().is_none_or(Vec::is_empty)),
-        ("user", user.is_none()),
-    ] {
-        if absent {
-            section.missing(key);
-        }
-    }
-    if password.is_none() {
-        section.missing("password");
-    }
-    let present = match present.as_ref().map_or("proxy", |said| said.value.as_str()) {
-        "proxy" => {
-            if proxy_secret.is_none() {
-                section.missing("proxy_secret");
-            }
-            proxy_secret.map(|secret| Present::Proxy {
-                secret: secret.value,
-            })
-        }
-        "service" => Some(Present::Service),
-        other => {
-            let place = present.as_ref().map_or(0, |said| said.place);
-            let message = format!("`{other}` is neither `proxy` nor `service`");
-            reader.mistake(place, message);
-            None
-        }
-    };
-    section.finish();
-    let origins = origins(nodes.unwrap_or_default(), ca.is_some(), reader);
-    if let Some(role) = &role
-        && !is_role(&role.value)
-    {
-        reader.mistake(role.place, format!("`{}` is not a role", role.value));
-    }
-    Some(CouchDb {
-        nodes: origins,
-        user: user?.value,
-        password: password?.value,
-        present: present?,
-        role: role.map_or_else(|| "warden".to_owned(), |role| role.value),
-        ca: ca.map(|ca| ca.value),
-    })
-}
-
-fn origins(nodes: Vec<At<String>>, verifiable: bool, reader: &Reader<'_>) -> Vec<Origin> {
-    let mut origins = Vec::new();
-    for node in nodes {
-        match parse_origin(&node.value) {
-            Some(origin) => {
-                if origin.tls && !verifiable {
-                    let message = "an https node is verified by `couchdb.ca`, which is missing";
-                    reader.mistake(node.place, message);
-                }
-                origins.push(origin);
-            }
-            None => reader.mistake(
-                node.place,
-                "a node is `http://host:port` or `https://host:port`, without user and path",
-            ),
-        }
-    }
-    origins
 }
 
 type PlacedVoucher = Option<(Voucher, usize)>;

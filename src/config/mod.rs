@@ -6,17 +6,22 @@
 //! Invariant: a `Config` that exists can be run: nothing in it is checked again later. Only this module
 //! reads the environment.
 
+mod couchdb;
 mod jwk;
 mod limits;
 mod meaning;
+mod member_role;
 mod provisioning;
 mod raw;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod words;
 
 pub use jwk::{Algorithm, TokenKey};
+pub use member_role::MemberRole;
+pub use signing::{Signing, SigningKey};
 
 use crate::secret::Secret;
 use std::fmt;
@@ -73,28 +78,47 @@ pub struct Listen {
 pub struct CouchDb {
     /// Its nodes; the first is used.
     pub nodes: Vec<Origin>,
-    /// The service account for our own errands.
+    /// The name of our own errands.
     pub user: String,
-    /// Its password.
-    pub password: Secret,
     /// As whom a caller's request arrives at CouchDB.
     pub present: Present,
     /// The role that every caller has in addition, for `_security.members`.
-    pub role: String,
+    pub role: MemberRole,
+    /// Which of a caller's own roles CouchDB is told.
+    pub roles: SentRoles,
     /// The authority (PEM) that an https node is verified by.
     pub ca: Option<PathBuf>,
 }
 
-/// As whom a caller's request arrives at CouchDB.
+/// As whom a request arrives at CouchDB: a caller's, and those of our own errands.
 #[derive(Debug, Clone)]
 pub enum Present {
-    /// As himself, by proxy authentication with this shared secret.
+    /// As the caller, by a token that we sign; our errands by one with `_admin`. There is no password.
+    Jwt {
+        /// What signs them.
+        key: SigningKey,
+    },
+    /// As the caller, by proxy authentication; our errands as the service account.
     Proxy {
+        /// The service account's.
+        password: Secret,
         /// CouchDB's `[chttpd_auth] secret`.
         secret: Secret,
     },
-    /// As the service account.
-    Service,
+    /// Everything as the service account.
+    Service {
+        /// Its password.
+        password: Secret,
+    },
+}
+
+/// Which of a caller's own roles CouchDB is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentRoles {
+    /// All.
+    All,
+    /// Those that a rule about the database, or its `_security`, asks about.
+    Asked,
 }
 
 /// A server's address as a URL without path.

@@ -1,7 +1,7 @@
 //! What a configuration means, and that all its mistakes are told at once.
 
 use super::raw::Reader;
-use super::{Config, Network, Present, Voucher, meaning};
+use super::{Config, Network, Present, SentRoles, Signing, SigningKey, Voucher, meaning};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -46,9 +46,10 @@ fn the_smallest_configuration_has_safe_defaults() {
     assert!(!config.listen.insecure);
     assert_eq!(config.listen.certificates, Path::new("/etc/warden/certs"));
     assert_eq!(config.policies, Path::new("/etc/warden/policies"));
-    assert_eq!(config.couchdb.role, "warden");
+    assert_eq!(config.couchdb.role.of(None).unwrap(), "warden");
+    assert_eq!(config.couchdb.roles, SentRoles::All);
     assert!(
-        matches!(config.couchdb.present, Present::Proxy { ref secret } if secret.matches(b"shared"))
+        matches!(config.couchdb.present, Present::Proxy { ref secret, .. } if secret.matches(b"shared"))
     );
     assert_eq!(config.identity.vouchers, [Voucher::CouchDb]);
     assert_eq!(config.identity.session.lifetime, Duration::from_secs(600));
@@ -129,7 +130,7 @@ listing = "yes"
     7: an https node is verified by `couchdb.ca`, which is missing
     8: `couchdb.user` must be a text
     9: `couchdb.password`: `ABSENT` is not set in the environment
-    10: `magic` is neither `proxy` nor `service`
+    10: `magic` is none of `jwt`, `proxy` and `service`
     12: `moon` is neither `nodes` nor `couchdb`
     12: the voucher `nodes` needs `nodes.database`
     13: `identity.session.lifetime` must be a time such as "30s", "10m" or "500ms", not `10 minutes`
@@ -340,4 +341,50 @@ fn provisioning_has_its_own_section_and_its_own_mistakes() {
     assert!(told.contains("plain HTTP on this machine only"), "{told}");
     let told = mistakes(&with("end_on_logout = true\n"));
     assert!(told.contains("url"), "{told}");
+}
+
+/// The smallest configuration with these keys of `[couchdb]` in place of its own.
+fn with_couchdb(keys: &str) -> String {
+    let (before, rest) = SMALLEST.split_once("user =").unwrap();
+    let (_, after) = rest.split_once("[identity").unwrap();
+    format!("{before}{keys}\n[identity{after}")
+}
+
+#[test]
+fn with_tokens_nothing_is_a_password() {
+    let made = SigningKey::made(Signing::Es256).unwrap();
+    let key = serde_json::to_string(std::str::from_utf8(made.expose()).unwrap()).unwrap();
+    let keys =
+        format!("present = \"jwt\"\njwt_key = {key}\nrole = \"warden:{{db}}\"\nroles = \"asked\"");
+    let config = read(&with_couchdb(&keys)).unwrap();
+    assert_eq!(config.couchdb.user, "couchwarden");
+    assert_eq!(config.couchdb.roles, SentRoles::Asked);
+    assert!(
+        matches!(config.couchdb.present, Present::Jwt { ref key } if key.signing() == Signing::Es256)
+    );
+    // Its line of a mistake holds nothing of it.
+    let told = mistakes(&with_couchdb(&keys.replace("PRIVATE", "SECRET")));
+    assert_eq!(
+        told,
+        "7: `couchdb.jwt_key` can't be used: it has no `PRIVATE KEY` (PKCS#8)"
+    );
+}
+
+#[test]
+fn what_a_way_of_presenting_does_not_use_is_a_mistake() {
+    let keys = "present = \"jwt\"\npassword = \"x\"\nproxy_secret = \"x\"\nrole = \"warden:{database}\"\nroles = \"few\"";
+    insta::assert_snapshot!(mistakes(&with_couchdb(keys)), @r#"
+    4: `couchdb.jwt_key` is missing
+    7: `couchdb.password` is of no use with `present = "jwt"`
+    8: `couchdb.proxy_secret` is of no use with `present = "jwt"`
+    9: `warden:{database}` is not a role
+    10: `few` is neither `all` nor `asked`
+    "#);
+    let keys = "user = \"warden\"\npassword = \"x\"\nproxy_secret = \"x\"\njwt_key = \"x\"";
+    insta::assert_snapshot!(mistakes(&with_couchdb(keys)), @r#"9: `couchdb.jwt_key` is of no use with `present = "proxy"`"#);
+    insta::assert_snapshot!(mistakes(&with_couchdb("present = \"proxy\"")), @"
+    4: `couchdb.proxy_secret` is missing
+    4: `couchdb.user` is missing
+    4: `couchdb.password` is missing
+    ");
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use super::{Couch, CouchError, Errand, basic, pairs};
+use super::jwt_signer::ADMIN;
+use super::{Couch, CouchError, Errand, Goes, basic, pairs};
 use crate::caller::UserName;
 use crate::client::Kind;
 use crate::json::Value;
@@ -68,7 +69,10 @@ impl Couch {
         let Ok(account) = basic(name.as_str(), password) else {
             return Ok(None);
         };
-        let Some(session) = self.session((AUTHORIZATION, &account), Some(peer)).await? else {
+        let Some(session) = self
+            .session(Goes::Shown(AUTHORIZATION, account), Some(peer))
+            .await?
+        else {
             return Ok(None);
         };
         // Security: `name` is null for whoever CouchDB did not log in.
@@ -83,7 +87,10 @@ impl Couch {
             return Ok(None);
         };
         account.set_sensitive(true);
-        let Some(session) = self.session((AUTHORIZATION, &account), None).await? else {
+        let Some(session) = self
+            .session(Goes::Shown(AUTHORIZATION, account), None)
+            .await?
+        else {
             return Ok(None);
         };
         // Security: a CouchDB that reads no tokens passes over them, and may log us in by something else.
@@ -98,24 +105,33 @@ impl Couch {
     pub(crate) async fn believes_anybody(&self) -> Result<bool, CouchError> {
         let header = HeaderName::from_static("x-auth-couchdb-username");
         let name = HeaderValue::from_static(IMPOSTOR);
-        let session = self.session((header, &name), None).await?;
+        let session = self.session(Goes::Shown(header, name), None).await?;
         let context = session.as_ref().and_then(context);
         Ok(context.is_some_and(|context| context.name == IMPOSTOR))
     }
 
-    /// What CouchDB's `_session` says to whoever shows this; `None` if it takes him for nobody.
-    async fn session(
-        &self,
-        account: (HeaderName, &HeaderValue),
-        peer: Option<IpAddr>,
-    ) -> Result<Option<Value>, CouchError> {
+    /// Whether CouchDB takes our own token for that of an administrator; yes, where there is none.
+    pub(crate) async fn believes_us(&self) -> Result<bool, CouchError> {
+        if self.account.signer().is_none() {
+            return Ok(true);
+        }
+        let session = self.session(Goes::Administrator, None).await?;
+        let context = session.as_ref().and_then(context);
+        Ok(context.is_some_and(|context| {
+            context.name == self.account.name() && context.roles.iter().any(|role| role == ADMIN)
+        }))
+    }
+
+    /// What CouchDB's `_session` says to whoever shows this, or to the service account; `None` if it takes them for
+    /// nobody.
+    async fn session(&self, goes: Goes, peer: Option<IpAddr>) -> Result<Option<Value>, CouchError> {
         let errand = Errand {
             route: Route {
                 call: Call::Server(ServerCall::Session),
                 method: Method::Get,
                 query: pairs(&[]),
             },
-            account,
+            goes,
             body: None,
             kind: Kind::Request,
             forwarded_for: peer.and_then(|peer| HeaderValue::from_str(&peer.to_string()).ok()),

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use super::{Couch, basic};
+use super::{Couch, ServiceAccount, basic};
 use crate::client::Client;
 use crate::config;
 use crate::json::{Object, Value};
@@ -88,13 +88,13 @@ impl Fake {
                 port: self.port,
             }],
             user: "warden".into(),
-            password: password.clone(),
-            present: config::Present::Service,
-            role: "warden".into(),
+            present: config::Present::Service { password },
+            role: config::MemberRole::parse("warden").unwrap(),
+            roles: config::SentRoles::All,
             ca: None,
         };
         let client = Client::new(&settings, &config::Limits::default()).unwrap();
-        Couch::new(client, "warden", &password, limit).unwrap()
+        Couch::new(client, ServiceAccount::new(&settings).unwrap(), limit)
     }
 
     /// Puts a document, whose revision counts up.

@@ -1,7 +1,8 @@
 //! Our own few calls to CouchDB, as the service account.
 //!
-//! `documents` reads and writes documents, `designs` design documents and their indexes, `databases` databases as a whole, `accounts` asks about
-//! users and follows changes.
+//! `service_account` says who that is, `jwt_signer` signs what is shown for it and for callers; `documents` reads and
+//! writes documents, `designs` design documents and their indexes, `databases` databases as a whole, `accounts` asks
+//! about users and follows changes.
 //! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
 //!
 //! Invariant: every answer is read under a limit, and what CouchDB says about an error goes to the log
@@ -12,39 +13,50 @@ mod accounts;
 mod databases;
 mod designs;
 mod documents;
+pub(crate) mod jwt_signer;
 mod replications;
 mod server;
+mod service_account;
 
 pub(crate) use accounts::{Changes, UserCtx};
 pub(crate) use documents::{Pace, Revisions};
+pub(crate) use service_account::ServiceAccount;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
+use moka::sync::Cache;
 
 use crate::body;
 use crate::body::Cut;
 use crate::budget::{Budget, NoRoom, Share};
-use crate::caller::UserName;
 use crate::client::{Carries, Client, ClientError, Kind, Manner, Reuse};
 use crate::json::{JsonError, Value};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, Method, Query, Route};
 use crate::secret::Secret;
 
+/// Before each role that lets a replication into its user's database; the time of its making follows, and what nobody
+/// can guess. `validate_doc_update` may know a replication by it, and no caller is presented with such a role.
+pub(crate) const REPLICATION: &str = "couchwarden:replication:";
+
+/// Of how many databases it is remembered, and for how long, that they do not let our account in as a member.
+const CLOSED: u64 = 100_000;
+const CLOSED_FOR: Duration = Duration::from_secs(60);
+
 /// CouchDB, as our own errands see it.
 #[derive(Clone)]
 pub(crate) struct Couch {
     client: Client,
-    /// The name of the service account.
-    user: Arc<str>,
-    /// What it logs in with.
-    account: HeaderValue,
+    account: ServiceAccount,
+    /// Databases that lately did not let our account in as a member.
+    closed: Cache<DbName, ()>,
     /// The longest answer that is read.
     limit: usize,
     /// Of the request on whose behalf it is asked: what answers take is counted there. None for our own sake.
@@ -87,6 +99,9 @@ pub enum CouchError {
     /// A name, or the account, that no request can carry.
     #[error("not a name that CouchDB can be asked about")]
     Name,
+    /// A token could not be signed.
+    #[error("a token for CouchDB could not be signed")]
+    Unsigned,
 }
 
 impl From<ClientError> for CouchError {
@@ -121,7 +136,7 @@ impl From<CouchError> for Refusal {
             CouchError::Cut(cut) => cut.refusal(),
             CouchError::Conflict => Self::Conflict,
             CouchError::LockedOut => Self::TooMany(60),
-            CouchError::Name => Self::Internal,
+            CouchError::Name | CouchError::Unsigned => Self::Internal,
             CouchError::NoRoom => Self::Unavailable(1),
             CouchError::Status(_)
             | CouchError::Refused(_)
@@ -133,10 +148,9 @@ impl From<CouchError> for Refusal {
 }
 
 /// One call: what is asked, and as whom.
-struct Errand<'a> {
+struct Errand {
     route: Route,
-    /// The header that says so.
-    account: (HeaderName, &'a HeaderValue),
+    goes: Goes,
     body: Option<Value>,
     kind: Kind,
     forwarded_for: Option<HeaderValue>,
@@ -144,7 +158,7 @@ struct Errand<'a> {
     most: usize,
 }
 
-impl Errand<'_> {
+impl Errand {
     /// May others come by the same connection?
     fn reuse(&self) -> Reuse {
         let route = &self.route;
@@ -174,6 +188,16 @@ impl Errand<'_> {
 /// JSON and its share.
 type Parsed = (Value, Option<Arc<Share>>);
 
+/// As whom an errand goes.
+enum Goes {
+    /// The service account, with all its power.
+    Administrator,
+    /// The service account, as a member of this database if it may, else with all its power.
+    Member(DbName),
+    /// Whoever shows this.
+    Shown(HeaderName, HeaderValue),
+}
+
 /// A whole answer.
 struct Answer {
     status: u16,
@@ -184,21 +208,17 @@ struct Answer {
 
 impl Couch {
     /// As this account; answers longer than `limit` bytes are errors.
-    pub(crate) fn new(
-        client: Client,
-        user: &str,
-        password: &Secret,
-        limit: usize,
-    ) -> Result<Self, CouchError> {
-        Ok(Self {
+    pub(crate) fn new(client: Client, account: ServiceAccount, limit: usize) -> Self {
+        let closed = Cache::builder().max_capacity(CLOSED);
+        Self {
             // Security: what a client leaves behind on a connection must never be read as ours, who are administrators.
             // (`the_service_account_and_callers_share_no_connection`)
             client: client.apart(),
-            user: user.into(),
-            account: basic(user, password)?,
+            account,
+            closed: closed.time_to_live(CLOSED_FOR).build(),
             limit,
             budget: None,
-        })
+        }
     }
 
     /// CouchDB, asked on behalf of a request that has this budget.
@@ -214,19 +234,23 @@ impl Couch {
         self.budget.as_ref().map(Share::of)
     }
 
-    /// Is this the service account?
-    pub(crate) fn is_account(&self, name: &UserName) -> bool {
-        *self.user == *name.as_str()
+    /// Who runs our errands.
+    pub(crate) fn account(&self) -> &ServiceAccount {
+        &self.account
     }
 
-    /// An errand of the service account.
+    /// An errand of the service account. What only reads goes as a member.
     fn errand(
         &self,
         db: &DbName,
         method: Method,
         call: DatabaseCall,
         query: &[(&str, &str)],
-    ) -> Errand<'_> {
+    ) -> Errand {
+        let goes = match reads(method, &call) && !db.is_system() {
+            true => Goes::Member(db.clone()),
+            false => Goes::Administrator,
+        };
         let call = Call::Database {
             db: db.clone(),
             call,
@@ -237,7 +261,7 @@ impl Couch {
                 method,
                 query: pairs(query),
             },
-            account: (AUTHORIZATION, &self.account),
+            goes,
             body: None,
             kind: Kind::Request,
             forwarded_for: None,
@@ -245,18 +269,62 @@ impl Couch {
         }
     }
 
-    async fn run(&self, errand: Errand<'_>) -> Result<Answer, CouchError> {
+    async fn run(&self, errand: Errand) -> Result<Answer, CouchError> {
+        // Boxed, for it is awaited deep inside of larger futures.
+        Box::pin(self.carry_out(errand)).await
+    }
+
+    async fn carry_out(&self, errand: Errand) -> Result<Answer, CouchError> {
+        match &errand.goes {
+            Goes::Administrator => {}
+            Goes::Shown(name, value) => {
+                return self.send(&errand, (name.clone(), value.clone())).await;
+            }
+            Goes::Member(db) => {
+                if let Some(answer) = self.run_as_member(&errand, db).await? {
+                    return Ok(answer);
+                }
+            }
+        }
+        let administrator = (AUTHORIZATION, self.account.authorization()?);
+        self.send(&errand, administrator).await
+    }
+
+    /// Nothing, if the database does not let our account in as a member.
+    async fn run_as_member(
+        &self,
+        errand: &Errand,
+        db: &DbName,
+    ) -> Result<Option<Answer>, CouchError> {
+        if self.closed.contains_key(db) {
+            return Ok(None);
+        }
+        let Some(member) = self.account.as_member(db)? else {
+            return Ok(None);
+        };
+        let answer = self.send(errand, (AUTHORIZATION, member)).await?;
+        if matches!(answer.status, 401 | 403) {
+            self.closed.insert(db.clone(), ());
+            return Ok(None);
+        }
+        Ok(Some(answer))
+    }
+
+    async fn send(
+        &self,
+        errand: &Errand,
+        (header, account): (HeaderName, HeaderValue),
+    ) -> Result<Answer, CouchError> {
         let reuse = errand.reuse();
-        let (header, account) = errand.account;
         let mut request = http::Request::builder()
             .method(verb(errand.route.method))
             .uri(errand.route.render())
             .header(ACCEPT, "application/json")
             .header(header, account);
-        if let Some(peer) = errand.forwarded_for {
+        if let Some(peer) = &errand.forwarded_for {
             request = request.header("x-forwarded-for", peer);
         }
-        let request = match errand.body {
+        let request = match &errand.body {
             Some(value) => request
                 .header(CONTENT_TYPE, "application/json")
                 .body(body::full(value.to_bytes())),
@@ -330,6 +398,19 @@ pub(crate) fn basic(user: &str, password: &Secret) -> Result<HeaderValue, CouchE
     let mut value = HeaderValue::from_bytes(text.expose()).map_err(|_| CouchError::Name)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Does this only read? What CouchDB asks to be an administrator for is not among it.
+fn reads(method: Method, call: &DatabaseCall) -> bool {
+    let by_post = matches!(
+        call,
+        DatabaseCall::List(_) | DatabaseCall::BulkGet | DatabaseCall::MissingRevs
+    );
+    match method {
+        Method::Get | Method::Head => true,
+        Method::Post => by_post,
+        Method::Put | Method::Delete | Method::Copy => false,
+    }
 }
 
 fn pairs(list: &[(&str, &str)]) -> Query {

@@ -1,8 +1,6 @@
 //! What we ask of the server as a whole, and of a database as a whole.
 
-use http::header::AUTHORIZATION;
-
-use super::{Couch, CouchError, Errand, pairs};
+use super::{Couch, CouchError, Errand, Goes, pairs};
 use crate::client::Kind;
 use crate::json::{Object, Value};
 use crate::route::{Call, ClusterNodeCall, DatabaseCall, DbName, Method, Route, ServerCall, Text};
@@ -72,14 +70,14 @@ impl Couch {
             .found()
     }
 
-    pub(super) fn server(&self, call: ServerCall) -> Errand<'_> {
+    pub(super) fn server(&self, call: ServerCall) -> Errand {
         Errand {
             route: Route {
                 call: Call::Server(call),
                 method: Method::Get,
                 query: pairs(&[]),
             },
-            account: (AUTHORIZATION, &self.account),
+            goes: Goes::Administrator,
             body: None,
             kind: Kind::Request,
             forwarded_for: None,

@@ -24,7 +24,7 @@ pub(crate) use folder::{Folder, Target, read};
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::couch::{Couch, CouchError};
+use crate::couch::{Couch, CouchError, ServiceAccount};
 use crate::json::{Object, Value};
 use crate::route::{DbName, DesignName, DocId, FunctionName};
 
@@ -99,8 +99,8 @@ pub async fn deploy(
     let couch = Client::new(&config.couchdb, &config.limits)
         .map_err(CouchError::from)
         .and_then(|client| {
-            let (user, password) = (&config.couchdb.user, &config.couchdb.password);
-            Couch::new(client, user, password, config.limits.body)
+            let account = ServiceAccount::new(&config.couchdb)?;
+            Ok(Couch::new(client, account, config.limits.body))
         })
         .map_err(at("CouchDB"))?;
     let mut deploy = Deploy {

@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::budget::Budget;
 use crate::client::Client;
 use crate::config::Config;
-use crate::couch::Couch;
+use crate::couch::{Couch, ServiceAccount};
 use crate::filter::accept::Kind;
 use crate::filter::ask::Asker;
 use crate::filter::multipart::{Asked, Mixed, related};
@@ -56,15 +56,11 @@ pub async fn in_parts(
 pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
     let couchdb = &config.couchdb;
     let client = Client::new(couchdb, &config.limits)?;
-    let couch = Couch::new(
-        client.clone(),
-        &couchdb.user,
-        &couchdb.password,
-        config.limits.body,
-    )?;
+    let account = ServiceAccount::new(couchdb)?;
+    let couch = Couch::new(client.clone(), account.clone(), config.limits.body);
     Ok(Asker {
         upstream: Upstream::new(client),
-        rewrite: Rewrite::new(Presenter::new(couchdb)?),
+        rewrite: Rewrite::new(Presenter::new(couchdb, account)),
         couch,
         db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
         permit,

@@ -57,6 +57,12 @@ impl Identity {
         if token::is_ours(token) {
             return self.by_own_token(token).await;
         }
+        // Security: what we show CouchDB opens nothing here, though CouchDB itself may vouch for tokens
+        // (`what_couchdb_is_shown_opens_nothing_here`).
+        let signer = self.couch.account().signer();
+        if signer.is_some_and(|signer| signer.is_ours(token)) {
+            return Err(Refusal::WrongCredentials);
+        }
         let rules = self.token_rules.as_ref().ok_or(Refusal::WrongCredentials)?;
         let bearer = match &rules.voucher {
             TokenVoucher::Keys(keys) => jwt::read(rules, keys, token, now()),
@@ -69,7 +75,8 @@ impl Identity {
             // Security: whoever signs tokens must not be able to make himself an administrator by name
             // (`no_token_makes_an_administrator`).
             let taken = self.administrators.contains(bearer.name.as_str());
-            if taken || bearer.name.as_str() == ANONYMOUS {
+            let own = self.couch.account().reserves(&bearer.name);
+            if taken || own || bearer.name.as_str() == ANONYMOUS {
                 return Err("its name is not one for tokens");
             }
             Ok(bearer)

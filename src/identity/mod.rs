@@ -9,11 +9,12 @@
 //! signs what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
 //! `cache` remembers verified passwords, `sessions` says what a session is and what its end, `ended` tells every
 //! couchwarden which have been ended, `follow` follows the databases that both look at, `confirm` asks about a caller
-//! again, `throttle` slows down guessing, `present` says to CouchDB who asks.
+//! again, `throttle` slows down guessing, `present` says to CouchDB who asks, `asked` with which roles.
 //!
 //! Invariant: a caller has proved his name at the voucher that the name belongs to, with the record
 //! of him that is in force now.
 
+mod asked;
 mod basic;
 mod bearer;
 mod cache;
@@ -51,10 +52,12 @@ use cookie::{Claim, Cookies};
 use ended::Ended;
 use follow::Follow;
 use hash::Hasher;
+use present::Presenter;
 use throttle::Throttle;
 use token::Tokens;
 use users::{Standing, Users};
 
+pub(crate) use asked::AskedRoles;
 pub(crate) use confirm::Proof;
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
 
@@ -67,6 +70,8 @@ pub(crate) struct Identity {
     administrators: HashSet<String>,
     users: Users,
     couch: Couch,
+    /// How whoever is recognised will be presented, with all their roles; nothing, where CouchDB is told only some.
+    presenter: Option<Presenter>,
     cookies: Cookies,
     tokens: Tokens,
     /// How the tokens of others are believed; not at all, if there is nothing.
@@ -164,6 +169,7 @@ impl Identity {
         settings: &config::Identity,
         nodes: Option<DbName>,
         couch: Couch,
+        presenter: Option<Presenter>,
         jar: Jar,
         fresh: Duration,
     ) -> Result<Self, IdentityError> {
@@ -179,6 +185,7 @@ impl Identity {
             users: Users::new(&settings.vouchers, nodes, couch.clone(), follow.clone()),
             ended: Ended::new(couch.clone(), follow),
             couch,
+            presenter,
             cookies,
             changed,
             tokens: Tokens::new(&settings.session),
@@ -192,6 +199,34 @@ impl Identity {
 
     /// Who asks, by the headers of a request. `peer` is the client's own address.
     pub(crate) async fn recognise(
+        &self,
+        authorization: Option<&[u8]>,
+        cookie: Option<&[u8]>,
+        peer: IpAddr,
+    ) -> Result<Recognised, Failed> {
+        let recognised = self.attempt(authorization, cookie, peer).await?;
+        match self.can_present(&recognised.caller) {
+            Ok(()) => Ok(recognised),
+            Err(refusal) => Err(Failed {
+                refusal,
+                scheme: recognised.scheme,
+                clear: None,
+            }),
+        }
+    }
+
+    /// Whoever can't be presented to CouchDB is told so at their login, and the operator with them, instead of a `400`
+    /// of CouchDB's to every request.
+    fn can_present(&self, caller: &Caller) -> Result<(), Refusal> {
+        let fits = self.presenter.as_ref().map(|it| it.can_present(caller));
+        fits.unwrap_or(Ok(())).map_err(|error| {
+            let (user, roles) = (caller.name().unwrap_or_default(), caller.roles().len());
+            tracing::warn!(user, roles, %error, "a login is refused: see `[couchdb] roles` in the README");
+            error.into()
+        })
+    }
+
+    async fn attempt(
         &self,
         authorization: Option<&[u8]>,
         cookie: Option<&[u8]>,
@@ -260,6 +295,7 @@ impl Identity {
         peer: IpAddr,
     ) -> Result<(Caller, SetCookie), Refusal> {
         let (caller, standing) = self.prove(name, password, peer).await?;
+        self.can_present(&caller)?;
         let Some(user) = caller.user() else {
             return Err(Refusal::WrongCredentials);
         };
@@ -295,7 +331,8 @@ impl Identity {
     /// May somebody sign up by this name? Not by one that is or was another's: an administrator's, an account's,
     /// a node's, or that of our own errands.
     pub(crate) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
-        let reserved = self.administrators.contains(name.as_str()) || self.couch.is_account(name);
+        let reserved =
+            self.administrators.contains(name.as_str()) || self.couch.account().is_named(name);
         Ok(!reserved && self.users.is_free(name).await?)
     }
 

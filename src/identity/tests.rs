@@ -51,8 +51,15 @@ fn with_times(fake: &Fake, lifetime: Duration, longest: Duration) -> Identity {
         same_site: SameSite::Lax,
     };
     let nodes = DbName::parse("catconf").ok();
-    let mut identity =
-        Identity::new(&settings, nodes, fake.couch(), jar, Duration::from_secs(5)).unwrap();
+    let mut identity = Identity::new(
+        &settings,
+        nodes,
+        fake.couch(),
+        None,
+        jar,
+        Duration::from_secs(5),
+    )
+    .unwrap();
     identity.failure_floor = Duration::ZERO;
     identity
 }

@@ -180,8 +180,8 @@ impl Users {
     }
 
     async fn read(&self, name: &UserName) -> Result<Standing, CouchError> {
-        if name.as_str() == ANONYMOUS {
-            tracing::warn!(user = %name, "the name is what anonymous callers are presented by");
+        if name.as_str() == ANONYMOUS || self.couch.account().reserves(name) {
+            tracing::warn!(user = %name, "the name is one that couchwarden itself uses before CouchDB");
             return Ok(Standing::Unusable);
         }
         let (node, document) = tokio::try_join!(self.read_node(name), self.read_document(name))?;

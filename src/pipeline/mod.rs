@@ -38,7 +38,7 @@ use crate::filter::design::Designs;
 use crate::filter::errors::NOT_ALLOWED;
 use crate::filter::head::place;
 use crate::filter::lease::Lease;
-use crate::identity::{Failed, Identity, Recognised, Scheme};
+use crate::identity::{AskedRoles, Failed, Identity, Recognised, Scheme};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
 use crate::intake::{Door, Intake, Peer};
@@ -76,6 +76,8 @@ pub(crate) struct Pipeline {
     pub(crate) couch: Couch,
     pub(crate) upstream: Upstream,
     pub(crate) rewrite: Rewrite,
+    /// Where CouchDB is told only those roles that are asked about.
+    pub(crate) asked: Option<AskedRoles>,
     pub(crate) designs: Designs,
     pub(crate) turns: Turns,
     pub(crate) locals: Locals,
@@ -200,7 +202,11 @@ impl Pipeline {
         let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
         let couch = self.couch.counted(&intake.budget);
         let asked = Box::pin(self.decide(&policy, (&caller, &couch), route, record));
-        let (permit, judged) = asked.await?;
+        let (mut permit, judged) = asked.await?;
+        if let Some(asked) = &self.asked {
+            let roles = asked.of(&policy, &caller, permit.route().db()).await?;
+            permit = permit.sending(roles);
+        }
         self.used(&caller, permit.route().db()).await;
         let lease = self.lease(&permit, proof);
         let endless = permit.route().is_feed();

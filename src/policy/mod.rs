@@ -9,6 +9,7 @@
 
 mod account;
 mod action;
+mod asked_roles;
 mod binding;
 mod callers;
 mod case;
@@ -119,6 +120,11 @@ impl Policy {
     /// May the caller do anything at all in this database? If not, it does not exist for him.
     pub fn may_do_something(&self, caller: &Caller, db: &str) -> bool {
         self.grants(caller, db, &Interest::ANYTHING).anything()
+    }
+
+    /// The databases that rules name in full.
+    pub(crate) fn named_databases(&self) -> impl Iterator<Item = &str> {
+        self.index.named()
     }
 
     /// Does any rule ask for a value of the caller's own node (`{node:…}`)?

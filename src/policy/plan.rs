@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::caller::Caller;
+use crate::caller::Role;
 use crate::caller::UserName;
 use crate::json::FieldPath;
 use crate::json::Value;
@@ -41,7 +42,7 @@ pub enum Verdict {
 ///
 /// ```compile_fail,E0451
 /// # use couchwarden::policy::{Permit, Plan};
-/// let forged = Permit { route: todo!(), caller: todo!(), plan: Plan::Verbatim, rules: Vec::new() };
+/// let forged = Permit { route: todo!(), caller: todo!(), plan: Plan::Verbatim, rules: Vec::new(), sent: None };
 /// ```
 ///
 /// The passing twin, so that a rename can't make the above fail for the wrong reason:
@@ -58,6 +59,8 @@ pub struct Permit {
     caller: Caller,
     plan: Plan,
     rules: Vec<Arc<str>>,
+    /// The roles that CouchDB is told, where they are not all of the caller's.
+    sent: Option<Vec<Role>>,
 }
 
 /// What must happen to request and response.
@@ -131,7 +134,22 @@ impl Permit {
             caller,
             plan,
             rules,
+            sent: None,
         }
+    }
+
+    /// The same permit, of whose caller CouchDB is told these roles only.
+    #[must_use]
+    pub(crate) fn sending(self, roles: Vec<Role>) -> Self {
+        Self {
+            sent: Some(roles),
+            ..self
+        }
+    }
+
+    /// The caller's roles that CouchDB is told.
+    pub(crate) fn sent_roles(&self) -> &[Role] {
+        self.sent.as_deref().unwrap_or(self.caller.roles())
     }
 
     /// The route that was judged.

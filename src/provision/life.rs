@@ -6,6 +6,7 @@
 //! Invariant: a token is good as long as the document that holds it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::caller::{Caller, User};
@@ -16,7 +17,7 @@ use crate::route::DbName;
 use crate::secret::Secret;
 
 use super::register::{Entry, State};
-use super::replication::{self, Direction, Mark};
+use super::replication::{self, Direction, Mark, Shown};
 use super::{Provisioning, now, plan};
 
 /// How long a token lasts that nobody ends. It is replaced, and the replication begins anew, at half of that.
@@ -24,6 +25,32 @@ const TOKEN: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// How often ending is tried where CouchDB writes its own state into the document in between.
 const TRIES: usize = 5;
+
+/// What is to become of one replication.
+#[derive(Debug)]
+struct Run {
+    direction: Direction,
+    /// Its document.
+    found: Option<Value>,
+    /// It runs as it should.
+    known: Option<Known>,
+    mark: Mark,
+    /// The role that it had, if it is to have another.
+    replaces: Option<String>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Its use has been written down a short while ago.
+    fresh: bool,
+}
+
+impl Run {
+    /// The role that lets it in.
+    fn role(&self) -> Option<&str> {
+        self.mark.role.as_deref()
+    }
+}
 
 impl Provisioning {
     /// Sees to it that both replications of this user run, and that they know of his use. True: they did already.
@@ -43,9 +70,18 @@ impl Provisioning {
             self.take_away(user, db).await?;
             self.bring_back(user, db).await?;
         }
-        let mut running = true;
+        let mut runs = Vec::new();
         for (direction, document) in found {
-            running &= self.run(user, db, direction, &rights, document).await?;
+            runs.push(self.look_at(user, db, direction, &rights, document).await?);
+        }
+        // Before the replicator comes.
+        self.let_in(db, runs.iter().filter_map(Run::role)).await?;
+        let mut running = true;
+        for run in &runs {
+            running &= self.run(user, db, run).await?;
+        }
+        if runs.iter().any(|run| run.replaces.is_some()) {
+            self.settle(db).await?;
         }
         if marks.iter().any(|mark| others(mark) == Some(true)) {
             // What the old replication had in its hands while the first look went on.
@@ -54,16 +90,16 @@ impl Provisioning {
         Ok(running)
     }
 
-    /// Writes one document, if the one that is there is not as it should be. A replication whose owner sees
-    /// other things now begins anew, from the first change.
-    async fn run(
+    /// What is to become of one document. A replication whose owner sees other things now begins anew, from the first
+    /// change.
+    async fn look_at(
         &self,
         user: &User,
         db: &DbName,
         direction: Direction,
         rights: &str,
         found: Option<Value>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Run, Refusal> {
         let now = now();
         let mut mark = Mark {
             owner: user.name.as_str().to_owned(),
@@ -72,42 +108,81 @@ impl Provisioning {
             used: now,
             expires: now.saturating_add(TOKEN.as_secs()),
             rights: rights.to_owned(),
+            role: None,
         };
-        let wanted = replication::document(direction, &self.ends, &mark, &Secret::new(""));
+        let sample = Shown {
+            shared: &Secret::new(""),
+            own: &self.way.sample(),
+        };
+        let wanted = replication::document(direction, &self.ends, &mark, &sample);
         let half = now.saturating_add(TOKEN.as_secs() / 2);
-        let held = found.as_ref().and_then(replication::authorization);
+        let held = found
+            .as_ref()
+            .and_then(|document| replication::authorization(direction, document));
         let alive = self.is_alive(held.map(str::as_bytes)).await;
-        let kept = found.as_ref().filter(|document| {
-            let fits = |known: Mark| {
-                known.owner == mark.owner && known.rights == mark.rights && known.expires > half
-            };
+        let known = found.as_ref().filter(|document| {
             alive
-                && Mark::read(document).is_some_and(fits)
                 && !replication::has_failed(document)
-                && replication::is_same_way(document, &wanted)
+                && replication::is_same_way(direction, document, &wanted)
         });
-        let mut document = match kept.and_then(|document| Some((document, Mark::read(document)?))) {
-            Some((_, known)) if now < known.used.saturating_add(self.fresh()) => return Ok(true),
-            Some((document, known)) => {
-                mark.expires = known.expires;
-                replication::marked(document, &mark)
+        let known = known.and_then(Mark::read).filter(|known| {
+            known.owner == mark.owner
+                && known.rights == mark.rights
+                && known.expires > half
+                && self.way.fits(known)
+        });
+        let known = known.map(|known| {
+            mark.expires = known.expires;
+            mark.role.clone_from(&known.role);
+            Known {
+                fresh: now < known.used.saturating_add(self.fresh()),
             }
+        });
+        if known.is_none() {
+            mark.role = self.way.new_role(now)?;
+        }
+        let replaces = found.as_ref().and_then(Mark::read);
+        Ok(Run {
+            direction,
+            found,
+            known,
+            replaces: replaces
+                .and_then(|old| old.role)
+                .filter(|old| mark.role.as_ref() != Some(old)),
+            mark,
+        })
+    }
+
+    /// Writes one document, if the one that is there is not as it should be. True: it was.
+    async fn run(&self, user: &User, db: &DbName, run: &Run) -> Result<bool, Refusal> {
+        let mut document = match run.known.as_ref().zip(run.found.as_ref()) {
+            Some((known, _)) if known.fresh => return Ok(true),
+            Some((_, found)) => replication::marked(found, &run.mark),
             None => {
-                let token = self
-                    .identity
-                    .issue_token(&user.name, &self.ends.shared, TOKEN);
-                replication::document(direction, &self.ends, &mark, &token.await?)
+                let shared = &self.ends.shared;
+                let token = self.identity.issue_token(&user.name, shared, TOKEN).await?;
+                let shown = Shown {
+                    shared: &token,
+                    own: &self.way.shown(&run.mark)?,
+                };
+                replication::document(run.direction, &self.ends, &run.mark, &shown)
             }
         };
         if let (Some(rev), Some(document)) = (
-            found.as_ref().and_then(|found| found.get("_rev")),
+            run.found.as_ref().and_then(|found| found.get("_rev")),
             document.as_object_mut(),
         ) {
             document.insert("_rev", rev.clone());
         }
-        let id = direction.id(db).ok_or(Refusal::Internal)?;
-        self.couch.put(&self.replicator, &id, &document).await?;
-        Ok(kept.is_some())
+        let id = run.direction.id(db).ok_or(Refusal::Internal)?;
+        match self.couch.put(&self.replicator, &id, &document).await {
+            Ok(_) => Ok(run.known.is_some()),
+            Err(error) => {
+                // Whoever has written in between is let in too.
+                self.settle(db).await?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Is a replication let in that holds this? Not when its user has another password by now, or the secret has
@@ -152,7 +227,9 @@ impl Provisioning {
         for direction in Direction::ALL {
             let id = direction.id(&db).ok_or(Refusal::Internal)?;
             let document = self.couch.read(&self.replicator, &id).await?;
-            let held = document.as_ref().and_then(replication::authorization);
+            let held = document
+                .as_ref()
+                .and_then(|document| replication::authorization(direction, document));
             if held.is_some_and(|held| Secret::new(held).matches(header.as_bytes())) {
                 self.admitted.insert(header.to_owned(), db);
                 return Ok(());
@@ -192,6 +269,9 @@ impl Provisioning {
                 }
             }
         }
+        // Security: what a replication has shown there opens the user's database no longer than it lives
+        // (`a_token_of_a_replication_ends_with_it`).
+        self.shut_out(db).await?;
         // Entries of others may go too: they are asked for again.
         self.admitted.invalidate_all();
         self.recent.invalidate(db);
@@ -219,7 +299,7 @@ impl Provisioning {
                 Err(refusal) => tracing::warn!(?refusal, %db, "a replication is not looked after"),
             }
         }
-        Ok(())
+        self.settle_all().await
     }
 
     async fn look_after(&self, entry: Entry) -> Result<(), Refusal> {
@@ -228,6 +308,7 @@ impl Provisioning {
             state,
             user,
             authorization,
+            own_key,
         } = entry;
         let db = &mark.database;
         let Some(user) = user.filter(|user| plan::provisioned(user).as_ref() == Some(db)) else {
@@ -240,6 +321,11 @@ impl Provisioning {
         let running = state == State::Running && self.is_alive(authorization).await;
         match state {
             State::Running | State::Failed if idle => Ok(self.end(db, true).await?),
+            // Of another key, or from when it held a password: the design documents are then of that time too.
+            State::Running | State::Failed if own_key != self.way.key() => {
+                let caller = Caller::User(Arc::new(user));
+                self.provision(&caller).await.map(|_| ())
+            }
             State::Running if same && running => Ok(()),
             State::Parked if same => Ok(()),
             State::Running | State::Failed | State::Parked => {

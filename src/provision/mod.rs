@@ -4,12 +4,14 @@
 //! `plan` says what is missing; this file looks, asks it, does the steps, and looks again until nothing is
 //! missing. So whatever an earlier call has left half done is finished by the next one. `replication` knows
 //! the documents of `_replicator`, `register` keeps the list of them, `life` says when they begin and end, `wake`
-//! starts those that are parked, `rights` knows what a user sees, `events` tells him.
+//! starts those that are parked, `entry` lets them into the user's database, `rights` knows what a user sees, `events`
+//! tells them.
 //!
 //! Invariant: the name of the database is claimed on the user's document, at the revision that was read,
 //! before anything is made of it: of two calls at once one is told of a conflict, and goes on with the
 //! name of the other.
 
+mod entry;
 mod events;
 mod life;
 mod plan;
@@ -39,6 +41,7 @@ use crate::node::Nodes;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
+use entry::OwnWay;
 use plan::{Found, Step};
 use register::Register;
 use replication::Ends;
@@ -65,6 +68,8 @@ pub(crate) struct Provisioning {
     /// What belongs into each user database.
     designs: Vec<Design>,
     ends: Ends,
+    /// How replications get into a user's database.
+    way: OwnWay,
     timeout: Duration,
     end_on_logout: bool,
     /// Databases whose use need not be written down again yet.
@@ -96,7 +101,6 @@ impl Provisioning {
         let db = |name: &str| DbName::parse(name).map_err(|_| CouchError::Name);
         let fresh = settings.replication_timeout / 6;
         Ok(Self {
-            couch,
             identity,
             policy,
             nodes,
@@ -107,9 +111,9 @@ impl Provisioning {
                 warden: settings.url.clone(),
                 shared: db(&settings.database)?,
                 couchdb: settings.couchdb.clone(),
-                user: config.couchdb.user.clone(),
-                password: config.couchdb.password.clone(),
             },
+            way: OwnWay::new(&config.couchdb, &couch),
+            couch,
             timeout: settings.replication_timeout,
             end_on_logout: settings.end_on_logout,
             recent: Cache::builder()

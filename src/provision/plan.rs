@@ -7,6 +7,7 @@
 //! before its `_security`.
 
 use crate::caller::{Role, User};
+use crate::couch::REPLICATION;
 use crate::ddocs::{Change, Design, compare};
 use crate::json::{Object, Value};
 use crate::route::DbName;
@@ -166,7 +167,50 @@ fn is_foreign(name: &str, security: &Value) -> bool {
     others
         || texts(&["members", "roles"])
             .iter()
-            .any(|role| *role != "_admin")
+            .any(|role| *role != "_admin" && !role.starts_with(REPLICATION))
+}
+
+/// `_security` that lets replications in by these roles, and of the others that are there by those that are `kept`;
+/// nothing, if that is so.
+pub(super) fn replicating(
+    security: &Value,
+    wanted: &[&str],
+    kept: impl Fn(&str) -> bool,
+) -> Option<Value> {
+    let mut security = security.as_object().cloned().unwrap_or_default();
+    let members = security.get("members").and_then(Value::as_object);
+    let mut members = members.cloned().unwrap_or_default();
+    let found = members.get("roles").and_then(Value::as_array);
+    let found = found.unwrap_or_default();
+    let goes_on = |role: &&Value| {
+        let replication = role.as_str().filter(|role| role.starts_with(REPLICATION));
+        replication.is_none_or(|role| wanted.contains(&role) || kept(role))
+    };
+    let mut roles: Vec<Value> = found.iter().filter(goes_on).cloned().collect();
+    let mut changed = roles.len() != found.len();
+    for role in wanted {
+        if !roles.iter().any(|known| known.as_str() == Some(*role)) {
+            roles.push((*role).into());
+            changed = true;
+        }
+    }
+    members.insert("roles", roles);
+    security.insert("members", members);
+    changed.then(|| security.into())
+}
+
+/// The roles of replications that a `_security` lets in.
+pub(super) fn replications(security: &Value) -> impl Iterator<Item = &str> {
+    let roles = security.at(&["members", "roles"]).and_then(Value::as_array);
+    let roles = roles.unwrap_or_default().iter().filter_map(Value::as_str);
+    roles.filter(|role| role.starts_with(REPLICATION))
+}
+
+/// When a role of a replication was made, in seconds since 1970; long ago, if it does not say.
+pub(super) fn made(role: &str) -> u64 {
+    let rest = role.strip_prefix(REPLICATION).unwrap_or_default();
+    let time = rest.split(':').next().unwrap_or_default();
+    time.parse().unwrap_or_default()
 }
 
 /// `_security` with the roles that open a voicemail database to its owners; nothing if they are there.

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::replication::{self, Mark, PREFIX};
+use super::replication::{self, Direction, Mark};
 use super::{Provisioning, user_id, user_of};
 use crate::caller::{User, UserName};
 use crate::couch::CouchError;
@@ -25,6 +25,8 @@ pub(super) struct Register {
     /// Up to where the changes of `_replicator` have been read.
     since: String,
     entries: HashMap<String, Entry>,
+    /// The databases of which a replication has begun, changed or ended since `_security` was last looked at.
+    pub(super) unsettled: HashSet<DbName>,
 }
 
 /// One replication.
@@ -36,6 +38,8 @@ pub(super) struct Entry {
     pub(super) user: Option<User>,
     /// What it comes to us with.
     pub(super) authorization: Option<Secret>,
+    /// By what key it comes into the user's database ([`replication::own_key`]).
+    pub(super) own_key: Option<String>,
 }
 
 /// What becomes of it.
@@ -52,6 +56,7 @@ impl Default for Register {
         Self {
             since: "0".to_owned(),
             entries: HashMap::new(),
+            unsettled: HashSet::new(),
         }
     }
 }
@@ -64,9 +69,10 @@ impl Register {
 
     fn note(&mut self, document: &Value, shared: &DbName) {
         let id = document.get("_id").and_then(Value::as_str);
-        let Some(id) = id.filter(|id| id.starts_with(PREFIX)) else {
+        let Some((id, (db, direction))) = id.and_then(|id| Some((id, Direction::read(id)?))) else {
             return;
         };
+        self.unsettled.insert(db);
         let (deleted, parked) = (
             replication::is_deleted(document),
             replication::is_parked(document),
@@ -81,12 +87,13 @@ impl Register {
         match state.zip(mark) {
             Some((state, mark)) => {
                 let user = self.entries.remove(id).and_then(|entry| entry.user);
-                let authorization = replication::authorization(document).map(Secret::new);
+                let authorization = replication::authorization(direction, document);
                 let entry = Entry {
                     mark,
                     state,
                     user,
-                    authorization,
+                    authorization: authorization.map(Secret::new),
+                    own_key: replication::own_key(direction, document).map(str::to_owned),
                 };
                 self.entries.insert(id.to_owned(), entry);
             }

@@ -1,16 +1,20 @@
 //! The two replications of a user, as documents of `_replicator`.
 //!
 //! ```text
-//! down   provisioning, by couchwarden's own URL, as the user ──▶ his database, by CouchDB's, as the service account
-//! up     his database ──▶ provisioning, the same way
+//! down   provisioning, by couchwarden's own URL, as the user ──▶ their database, by CouchDB's, as its replication
+//! up     their database ──▶ provisioning, the same way
 //! ```
 //!
-//! CouchDB's replicator is a client like others: what it gets and what it may bring back, policy decides.
+//! CouchDB's replicator is a client like others: what it gets and what it may bring back, policy decides. Into the user's
+//! database it is let by a token with one role, which `_security` of that database names for as long as the replication
+//! lives; with `proxy` and `service`, by the service account's password.
 //!
-//! Invariant: a document of ours is marked, and says whose it is; a token stands in one of them only.
+//! Invariant: a document of ours is marked, and says whose it is; a token stands in one of them only, and with `jwt` no
+//! document holds a password.
 
 use super::plan::object;
 use crate::config::Origin;
+use crate::couch::REPLICATION;
 use crate::json::Value;
 use crate::route::{Call, DatabaseCall, DbName, DocId, Method, Query, Route};
 use crate::secret::Secret;
@@ -39,10 +43,23 @@ pub(super) struct Ends {
     pub(super) shared: DbName,
     /// CouchDB, as its own replicator reaches it.
     pub(super) couchdb: Origin,
-    /// The service account.
-    pub(super) user: String,
-    /// Its password.
-    pub(super) password: Secret,
+}
+
+/// What a replication shows at its two ends.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    /// The user's token, for the shared database.
+    pub(super) shared: &'a Secret,
+    pub(super) own: &'a Own,
+}
+
+/// What it shows in the user's database.
+#[derive(Debug, Clone)]
+pub(super) enum Own {
+    /// The service account's name and password.
+    Password(String, Secret),
+    /// The `Authorization` of a role of its own.
+    Token(Secret),
 }
 
 /// What a document of ours says about itself. Times are seconds since 1970.
@@ -58,6 +75,8 @@ pub(super) struct Mark {
     pub(super) expires: u64,
     /// The fingerprint of what he may see.
     pub(super) rights: String,
+    /// The role that lets it into the user's database; none, where that is the service account's.
+    pub(super) role: Option<String>,
 }
 
 impl Direction {
@@ -69,6 +88,29 @@ impl Direction {
             Self::Down => "down",
             Self::Up => "up",
         }
+    }
+
+    /// The end that is the user's database.
+    fn own_end(self) -> &'static str {
+        match self {
+            Self::Down => "target",
+            Self::Up => "source",
+        }
+    }
+
+    /// The end that is the shared database.
+    fn shared_end(self) -> &'static str {
+        match self {
+            Self::Down => "source",
+            Self::Up => "target",
+        }
+    }
+
+    /// The user's database and the way, as the id of a document of ours has them.
+    pub(super) fn read(id: &str) -> Option<(DbName, Self)> {
+        let (db, name) = id.strip_prefix(PREFIX)?.rsplit_once(':')?;
+        let direction = Self::ALL.into_iter().find(|one| one.name() == name)?;
+        Some((DbName::parse(db).ok()?, direction))
     }
 
     /// The document's id.
@@ -90,42 +132,48 @@ impl Mark {
             used: number("used")?,
             expires: number("expires")?,
             rights: text("rights")?.to_owned(),
+            // Security: any other role, named in `_security`, would open the database to all who have it
+            // (`a_security_lets_in_no_role_but_those_of_replications`).
+            role: text("role")
+                .filter(|role| role.starts_with(REPLICATION))
+                .map(str::to_owned),
         })
     }
 
     fn write(&self) -> Value {
-        object([
+        let role = self.role.as_deref().map(|role| ("role", role.into()));
+        let members = [
             ("owner", self.owner.as_str().into()),
             ("database", self.database.as_str().into()),
             ("shared", self.shared.as_str().into()),
             ("used", self.used.into()),
             ("expires", self.expires.into()),
             ("rights", self.rights.as_str().into()),
-        ])
+        ];
+        object(members.into_iter().chain(role))
     }
 }
 
 /// A document of `_replicator`, without a revision.
-pub(super) fn document(direction: Direction, ends: &Ends, mark: &Mark, token: &Secret) -> Value {
-    let bearer = [b"Bearer ", token.expose()].concat();
-    let bearer = String::from_utf8_lossy(&bearer).into_owned();
+pub(super) fn document(direction: Direction, ends: &Ends, mark: &Mark, shown: &Shown<'_>) -> Value {
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.expose()).into_owned();
+    let headers = |authorization: String| object([("Authorization", authorization.into())]);
+    let bearer = format!("Bearer {}", text(shown.shared));
     let shared = object([
         ("url", url(&ends.warden, &ends.shared).into()),
-        ("headers", object([("Authorization", bearer.into())])),
+        ("headers", headers(bearer)),
     ]);
-    let basic = object([
-        ("username", ends.user.as_str().into()),
-        (
-            "password",
-            String::from_utf8_lossy(ends.password.expose())
-                .into_owned()
-                .into(),
-        ),
-    ]);
-    let own = object([
-        ("url", url(&ends.couchdb, &mark.database).into()),
-        ("auth", object([("basic", basic)])),
-    ]);
+    let proof = match shown.own {
+        Own::Token(authorization) => ("headers", headers(text(authorization))),
+        Own::Password(user, password) => {
+            let basic = [
+                ("username", user.as_str().into()),
+                ("password", text(password).into()),
+            ];
+            ("auth", object([("basic", object(basic))]))
+        }
+    };
+    let own = object([("url", url(&ends.couchdb, &mark.database).into()), proof]);
     let (source, target) = match direction {
         Direction::Down => (shared, own),
         Direction::Up => (own, shared),
@@ -166,6 +214,7 @@ pub(super) fn tombstone(document: &Value, parked: bool) -> Value {
         let mut mark = of(MARK);
         if let Some(mark) = mark.as_object_mut() {
             mark.insert("parked", true);
+            mark.remove("role");
         }
         members.push((MARK, mark));
     }
@@ -207,20 +256,32 @@ pub(super) fn taken_away(id: &str, rev: &str) -> Value {
     ])
 }
 
-/// Does this document name the same ends, with whatever token?
-pub(super) fn is_same_way(stored: &Value, wanted: &Value) -> bool {
+/// Does this document name the same ends, with whatever token of the same key?
+pub(super) fn is_same_way(direction: Direction, stored: &Value, wanted: &Value) -> bool {
     ["source", "target"].iter().all(|end| {
         let url = |document: &Value| document.at(&[end, "url"]).cloned();
         let auth = |document: &Value| document.at(&[end, "auth"]).cloned();
         url(stored) == url(wanted) && auth(stored) == auth(wanted)
-    }) && stored.get("selector") == wanted.get("selector")
+    }) && own_key(direction, stored) == own_key(direction, wanted)
+        && stored.get("selector") == wanted.get("selector")
         && stored.get("continuous") == wanted.get("continuous")
 }
 
 /// The `Authorization` by which a document's replication comes to us.
-pub(super) fn authorization(document: &Value) -> Option<&str> {
-    let of = |end: &str| document.at(&[end, "headers", "Authorization"]);
-    of("source").or_else(|| of("target"))?.as_str()
+pub(super) fn authorization(direction: Direction, document: &Value) -> Option<&str> {
+    shown_at(direction.shared_end(), document)
+}
+
+/// What of the `Authorization` in the user's database is the same in all tokens of one key; none, where it comes with a
+/// password.
+pub(super) fn own_key(direction: Direction, document: &Value) -> Option<&str> {
+    let shown = shown_at(direction.own_end(), document)?;
+    shown.split('.').next()
+}
+
+fn shown_at<'a>(end: &str, document: &'a Value) -> Option<&'a str> {
+    let shown = document.at(&[end, "headers", "Authorization"]);
+    shown.and_then(Value::as_str)
 }
 
 /// Has CouchDB given the replication up?

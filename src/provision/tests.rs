@@ -1,7 +1,15 @@
-use super::plan::{Foreign, Found, Step, remember, remembered, steps, voicemail};
+use super::plan::{
+    Foreign, Found, Step, made, remember, remembered, replicating, replications, steps, voicemail,
+};
+use super::replication::{
+    Direction, Ends, Mark, Own, Shown, authorization, document, is_same_way, own_key, tombstone,
+};
+use crate::config::Origin;
+use crate::couch::REPLICATION;
 use crate::couch::fake::json;
 use crate::json::Value;
 use crate::route::DbName;
+use crate::secret::Secret;
 
 const UUID: &str = "u0123456789abcdef0123456789abcdef";
 
@@ -99,4 +107,102 @@ fn a_voicemail_database_gets_its_roles_once_and_loses_nothing() {
     );
     assert_eq!(voicemail(&db(), &opened), None);
     assert!(voicemail(&db(), &json("{}")).is_some());
+}
+
+#[test]
+fn a_security_lets_in_the_replications_that_are_wanted_and_no_others() {
+    let role = |time: u64| format!("{REPLICATION}{time}:x");
+    let (old, young, new) = (role(100), role(200), role(300));
+    let found = secured(&format!(r#"["a","{old}","{young}"]"#));
+    let keeps = |text: &str| made(text) > 150;
+    let changed = replicating(&found, &[&new], keeps).unwrap();
+    assert_eq!(changed, secured(&format!(r#"["a","{young}","{new}"]"#)));
+    assert_eq!(replicating(&changed, &[&new], keeps), None);
+    assert_eq!(replications(&changed).collect::<Vec<_>>(), [&young, &new]);
+    assert_eq!(
+        replicating(&changed, &[], |_| false),
+        Some(secured(r#"["a"]"#))
+    );
+    // They make a database nobody else's, and are left where it is repaired.
+    let half = format!(r#"{{"members":{{"names":["rita"],"roles":["{new}"]}}}}"#);
+    let repaired = secured(&format!(r#"["{new}"]"#));
+    assert_eq!(planned(Some(&half)).unwrap(), [Step::Secure(repaired)]);
+}
+
+#[test]
+fn a_security_lets_in_no_role_but_those_of_replications() {
+    let read = |role: &str| {
+        let mark = format!(
+            r#"{{"couchwarden":{{"owner":"rita","database":"{UUID}","shared":"p","used":1,"expires":2,"rights":"r","role":"{role}"}}}}"#
+        );
+        Mark::read(&json(&mark)).unwrap().role
+    };
+    assert_eq!(
+        read("couchwarden:replication:1:x").as_deref(),
+        Some("couchwarden:replication:1:x")
+    );
+    for role in ["reader", "_admin", "", "couchwarden:"] {
+        assert_eq!(read(role), None, "{role}");
+    }
+}
+
+#[test]
+fn a_replication_shows_no_password_where_there_are_tokens() {
+    let origin = Origin {
+        tls: false,
+        host: "h".into(),
+        port: 1,
+    };
+    let ends = Ends {
+        warden: origin.clone(),
+        shared: db(),
+        couchdb: origin,
+    };
+    let mark = Mark {
+        owner: "rita".into(),
+        database: db(),
+        shared: db(),
+        used: 1,
+        expires: 2,
+        rights: "r".into(),
+        role: Some(format!("{REPLICATION}1:x")),
+    };
+    let token = Secret::new("cw1.t");
+    let made = |direction, own: Own| {
+        document(
+            direction,
+            &ends,
+            &mark,
+            &Shown {
+                shared: &token,
+                own: &own,
+            },
+        )
+    };
+    for direction in Direction::ALL {
+        let by_token = made(direction, Own::Token(Secret::new("Bearer head.claims.tag")));
+        let by_password = made(
+            direction,
+            Own::Password("warden".into(), Secret::new("errands")),
+        );
+        assert!(!by_token.to_string().contains("auth\""), "{by_token}");
+        assert_eq!(authorization(direction, &by_token), Some("Bearer cw1.t"));
+        assert_eq!(authorization(direction, &by_password), Some("Bearer cw1.t"));
+        assert_eq!(own_key(direction, &by_token), Some("Bearer head"));
+        assert_eq!(own_key(direction, &by_password), None);
+        let sample = made(direction, Own::Token(Secret::new("Bearer head")));
+        assert!(is_same_way(direction, &by_token, &sample));
+        for other in [
+            by_password,
+            made(direction, Own::Token(Secret::new("Bearer other.c.t"))),
+        ] {
+            assert!(!is_same_way(direction, &other, &sample), "{other}");
+        }
+        assert_eq!(Mark::read(&by_token).as_ref(), Some(&mark));
+        let parked = Mark::read(&tombstone(&by_token, true)).unwrap();
+        assert_eq!(parked.role, None);
+        let id = direction.id(&db()).unwrap();
+        assert_eq!(Direction::read(id.as_str()), Some((db(), direction)));
+    }
+    assert_eq!(Direction::read("couchwarden:x"), None);
 }

@@ -1,6 +1,7 @@
 //! The shortest HTTP client that can talk to CouchDB, blocking, one connection for each request.
 //!
-//! Invariant: for tests and the demo's own set-up only, towards a server on this machine.
+//! Invariant: for tests and the demo's own set-up only, towards a server on this machine; what a CouchDB is told of its
+//! configuration it forgets when it is started again.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -41,7 +42,7 @@ pub(super) fn ask(
     let body = body.unwrap_or_default();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Basic {login}\r\nAccept: application/json\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+         Content-Type: application/json\r\nX-Couch-Persist: false\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let mut stream = TcpStream::connect(authority).map_err(failed)?;

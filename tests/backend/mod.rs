@@ -13,12 +13,27 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use couchwarden::config::{Signing, SigningKey};
 use serde_json::Value;
 
 pub(crate) use http::Reply;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/backend");
 const OLDEST_NODE: u32 = 20;
+
+/// How callers are presented.
+#[derive(Debug, Clone)]
+pub(crate) enum Present {
+    /// By tokens of this key, as a file holds it.
+    Jwt(String),
+    /// By proxy authentication, with this secret.
+    Proxy(String),
+    /// As the administrator.
+    Service,
+}
+
+/// The role of whoever comes through couchwarden, where callers are presented by tokens.
+const ROLE: &str = "warden:{db}";
 
 /// A running CouchDB, or what answers like one.
 #[derive(Debug)]
@@ -29,8 +44,8 @@ pub(crate) struct Backend {
     pub(crate) user: String,
     /// His password.
     pub(crate) password: String,
-    /// The secret of its proxy authentication; without one callers are presented as the service account.
-    pub(crate) secret: Option<String>,
+    /// How callers are presented to it.
+    pub(crate) present: Present,
     child: Option<Child>,
 }
 
@@ -67,20 +82,35 @@ impl Backend {
 
     /// The section `[couchdb]` of a couchwarden's configuration.
     pub(crate) fn section(&self) -> String {
-        let Self {
-            authority,
-            user,
-            password,
-            ..
-        } = self;
-        let present = match &self.secret {
-            Some(secret) => format!("present = \"proxy\"\nproxy_secret = {}", toml_text(secret)),
-            None => "present = \"service\"".to_owned(),
+        let (user, password) = (toml_text(&self.user), toml_text(&self.password));
+        let account = format!("user = {user}\npassword = {password}");
+        let present = match &self.present {
+            Present::Jwt(key) => {
+                format!(
+                    "present = \"jwt\"\njwt_key = {}\nrole = \"{ROLE}\"",
+                    toml_text(key)
+                )
+            }
+            Present::Proxy(secret) => {
+                format!(
+                    "{account}\npresent = \"proxy\"\nproxy_secret = {}",
+                    toml_text(secret)
+                )
+            }
+            Present::Service => format!("{account}\npresent = \"service\""),
         };
-        let (user, password) = (toml_text(user), toml_text(password));
         format!(
-            "[couchdb]\nnodes = [\"http://{authority}\"]\nuser = {user}\npassword = {password}\n{present}\n"
+            "[couchdb]\nnodes = [\"http://{}\"]\n{present}\n",
+            self.authority
         )
+    }
+
+    /// The role by which `_security` of this database lets in whoever comes through couchwarden.
+    pub(crate) fn role(&self, db: &str) -> String {
+        match self.present {
+            Present::Jwt(_) => ROLE.replace("{db}", db),
+            Present::Proxy(_) | Present::Service => "warden".to_owned(),
+        }
     }
 
     fn given(url: &str) -> Result<Self, String> {
@@ -92,7 +122,7 @@ impl Backend {
             authority: authority.trim_end_matches('/').to_owned(),
             user: http::decode(user),
             password: http::decode(password),
-            secret: None,
+            present: Present::Service,
             child: None,
         };
         let session = backend.ask("GET", "/_session", None)?;
@@ -103,12 +133,12 @@ impl Backend {
                 session.status
             ));
         }
-        backend.secret = backend.find_secret();
+        backend.present = backend.find_way();
         Ok(backend)
     }
 
-    /// Proxy authentication needs a shared secret, and has to be switched on.
-    fn find_secret(&self) -> Option<String> {
+    /// Tokens need our key there, proxy authentication a shared secret; and either has to be switched on.
+    fn find_way(&self) -> Present {
         let setting = |path: &str| {
             let reply = self
                 .ask("GET", &format!("/_node/_local/_config/{path}"), None)
@@ -117,24 +147,43 @@ impl Backend {
             text.filter(|_| reply.status == 200)
         };
         let handlers = setting("chttpd/authentication_handlers").unwrap_or_default();
-        if !handlers.contains("proxy_authentication_handler") {
-            note(
-                "proxy authentication is off in that CouchDB: callers are presented as the service account",
-            );
-            return None;
+        let wanted = variable("COUCHDB_PRESENT").unwrap_or_else(|| "jwt".to_owned());
+        if wanted == "jwt" && handlers.contains("jwt_authentication_handler") {
+            match self.tell_key() {
+                Ok(key) => return Present::Jwt(key),
+                Err(why) => note(&format!("that CouchDB can't be told a key: {why}")),
+            }
         }
-        let secret = variable("COUCHDB_SECRET").or_else(|| setting("chttpd_auth/secret"));
-        if secret.is_none() {
-            note(
-                "the secret of that CouchDB can't be read (set COUCHDB_SECRET): callers are presented as the service account",
-            );
+        if wanted == "service" || !handlers.contains("proxy_authentication_handler") {
+            note("callers are presented to that CouchDB as the service account");
+            return Present::Service;
         }
-        secret
+        match variable("COUCHDB_SECRET").or_else(|| setting("chttpd_auth/secret")) {
+            Some(secret) => Present::Proxy(secret),
+            None => {
+                note(
+                    "the secret of that CouchDB can't be read (set COUCHDB_SECRET): callers are presented as the service account",
+                );
+                Present::Service
+            }
+        }
+    }
+
+    /// Makes a key and tells CouchDB its public half, which it forgets when it is started again.
+    fn tell_key(&self) -> Result<String, String> {
+        let (key, name, value) = new_key()?;
+        let path = format!("/_node/_local/_config/jwt_keys/{name}");
+        match self.ask("PUT", &path, Some(&Value::from(value)))?.status {
+            200 => Ok(key),
+            status => Err(format!("status {status}")),
+        }
     }
 
     fn embedded() -> Result<Self, String> {
+        let present = embedded_way()?;
         let mut child = node()?
             .arg("server.mjs")
+            .args(present.1)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -148,12 +197,12 @@ impl Backend {
         let authority = text("url").and_then(|url| Some(url.strip_prefix("http://")?.to_owned()));
         match (authority, text("admin"), text("password")) {
             (Some(authority), Some(user), Some(password)) => {
-                let secret = text("proxySecret");
+                let proxy = text("proxySecret").map_or(Present::Service, Present::Proxy);
                 Ok(Self {
                     authority,
                     user,
                     password,
-                    secret,
+                    present: present.0.unwrap_or(proxy),
                     child: Some(child),
                 })
             }
@@ -172,6 +221,26 @@ impl Drop for Backend {
             let _ = child.wait();
         }
     }
+}
+
+/// Tokens and the key for them, unless `COUCHDB_PRESENT=proxy` says otherwise; and what the server is told.
+fn embedded_way() -> Result<(Option<Present>, Vec<String>), String> {
+    if variable("COUCHDB_PRESENT").is_some_and(|way| way == "proxy") {
+        return Ok((None, Vec::new()));
+    }
+    let (key, name, value) = new_key()?;
+    let told = vec!["--jwt-key".to_owned(), name, value];
+    Ok((Some(Present::Jwt(key)), told))
+}
+
+/// A key as a file holds it, and the name and value of CouchDB's `[jwt_keys]`.
+fn new_key() -> Result<(String, String, String), String> {
+    let made = SigningKey::made(Signing::Es256).ok_or("this machine has no random numbers")?;
+    let (name, value) = SigningKey::parse(&made)?
+        .ini()
+        .ok_or("the key has no public half")?;
+    let key = String::from_utf8(made.expose().to_vec()).map_err(|error| error.to_string())?;
+    Ok((key, name, value))
 }
 
 /// Node in this folder, with the packages installed.

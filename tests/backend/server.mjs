@@ -1,6 +1,6 @@
 // The test backend: a CouchDB-protocol server in memory, for couchwarden's tests where no real CouchDB is at hand.
 //
-//   node server.mjs [--port N]
+//   node server.mjs [--port N] [--jwt-key NAME VALUE]...
 //
 // listens on 127.0.0.1 (a free port unless told), prints one line of JSON when ready, and ends when its standard input is
 // closed or on SIGTERM. It writes no files.
@@ -15,7 +15,7 @@
 import { createServer } from 'node:http';
 
 import { Exchange } from './lib/exchange.mjs';
-import { ADMIN, PROXY_SECRET } from './lib/identity.mjs';
+import { ADMIN, PROXY_SECRET, jwtKeys } from './lib/identity.mjs';
 import { Replicator } from './lib/replicator.mjs';
 import { serve } from './lib/routes.mjs';
 import { Databases } from './lib/store.mjs';
@@ -37,10 +37,17 @@ const server = createServer(async (request, response) => {
 
 server.keepAliveTimeout = 0; // a proxy's idle connections stay open, as CouchDB leaves them
 
-function portWanted([flag, value]) {
+function portWanted([flag, value, ...rest]) {
   if (flag === undefined) return 0;
-  if (flag === '--port' && /^\d+$/.test(value)) return Number(value);
-  console.error('usage: node server.mjs [--port N]');
+  if (flag === '--port' && /^\d+$/.test(value)) {
+    portWanted(rest);
+    return Number(value);
+  }
+  if (flag === '--jwt-key' && rest.length > 0) {
+    jwtKeys.set(value, rest[0]);
+    return portWanted(rest.slice(1));
+  }
+  console.error('usage: node server.mjs [--port N] [--jwt-key NAME VALUE]...');
   process.exit(2);
 }
 

@@ -48,7 +48,8 @@ async fn main() {
         201
     );
     let docs: Vec<Value> = (0..=DEPTH).map(node).collect();
-    let open = json!({ "members": {}, "admins": { "roles": ["_admin"] } });
+    let open =
+        json!({ "members": { "roles": [backend.role(DB)] }, "admins": { "roles": ["_admin"] } });
     let opened = backend.ask("PUT", &format!("/{DB}/_security"), Some(&open));
     assert_eq!(opened.unwrap().status, 200);
     let stored = backend.ask(

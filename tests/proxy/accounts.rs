@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, World, backend};
+use crate::support::{Client, World};
 
 /// The password of everybody in the cast.
 const PASSWORD: &str = "correct horse";
@@ -141,7 +141,7 @@ async fn nobody_signs_up_under_a_name_that_is_or_was_anothers() {
     let gone = gone.login.unwrap().0;
     let account = user.login.unwrap().0;
     // The cast's administrator has an account; this name has none, and would be one all the same.
-    let errands = backend().user.clone();
+    let errands = world.config.couchdb.user.clone();
     for name in [
         world.name("ops"),
         account,

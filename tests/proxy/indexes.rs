@@ -26,8 +26,7 @@ async fn filled() -> World {
         { "_id": "b", "n": 2, "secret": 20 },
     ]);
     world.database("notes", notes).await;
-    let security =
-        json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin", "writer"] } });
+    let security = json!({ "members": { "roles": [world.role("notes")] }, "admins": { "roles": ["_admin", "writer"] } });
     world
         .backend()
         .put("/@notes/_security", security)

@@ -62,6 +62,7 @@ mod oracle;
 mod parked;
 mod parts;
 mod passing;
+mod presented;
 mod provision;
 mod queries;
 mod races;

@@ -1,6 +1,6 @@
-// Who asks: session cookie, proxy authentication, Basic, in CouchDB's order; and the passwords of `_users`.
+// Who asks: session cookie, signed token, proxy authentication, Basic, in CouchDB's order; and the passwords of `_users`.
 
-import { createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, createPublicKey, pbkdf2Sync, randomBytes, timingSafeEqual, verify } from 'node:crypto';
 
 import { Refusal } from './exchange.mjs';
 
@@ -10,12 +10,46 @@ export const PROXY_SECRET = 'couchwarden-test-secret';
 const COOKIE_SECRET = randomBytes(16);
 const COOKIE_SECONDS = 600;
 const ITERATIONS = 10;
-const HANDLERS = ['cookie', 'proxy', 'default'];
+const HANDLERS = ['cookie', 'jwt', 'proxy', 'default'];
 const ANONYMOUS = { name: null, roles: [] };
+const KEY_TYPES = { HS: 'hmac', ES: 'ec' };
+
+/** CouchDB's `[jwt_keys]`: `ec:KID` and a public key as PEM, its newlines written as `\\n`; `hmac:KID` and a secret in base64. */
+export const jwtKeys = new Map();
 
 /** The caller, `{name, roles, by}`; `by` names the scheme. */
 export async function authenticate(exchange, databases) {
-  return await byCookie(exchange, databases) ?? byProxy(exchange) ?? await byBasic(exchange, databases) ?? ANONYMOUS;
+  return await byCookie(exchange, databases) ?? byToken(exchange) ?? byProxy(exchange) ?? await byBasic(exchange, databases) ?? ANONYMOUS;
+}
+
+function byToken({ request }) {
+  const [scheme, token] = (request.headers.authorization ?? '').split(' ');
+  if (scheme !== 'Bearer') return undefined;
+  const bad = (reason) => new Refusal(400, 'bad_request', reason);
+  const parts = token.split('.');
+  if (parts.length !== 3) throw bad('Malformed authentication token');
+  const [head, claims] = parts.slice(0, 2).map((part) => {
+    try {
+      return JSON.parse(Buffer.from(part, 'base64url').toString());
+    } catch {
+      throw bad('Malformed authentication token');
+    }
+  });
+  if (!/^(HS|ES)256$/.test(head.alg)) throw bad('Invalid alg header parameter');
+  if (claims.exp === undefined) throw bad('Missing exp claim');
+  if (!(claims.exp > Math.floor(Date.now() / 1000))) throw new Refusal(401, 'unauthorized', 'exp not in future');
+  const key = jwtKeys.get(`${KEY_TYPES[head.alg.slice(0, 2)]}:${head.kid ?? '_default'}`);
+  if (key === undefined) throw bad('Unknown kid');
+  if (!isSigned(head.alg, key, `${parts[0]}.${parts[1]}`, Buffer.from(parts[2], 'base64url'))) throw bad('Bad signature in authentication token');
+  if (claims.sub === undefined) throw new Refusal(401, 'unauthorized', 'Token missing sub claim.');
+  const roles = claims['_couchdb.roles'] ?? [];
+  return { name: claims.sub, roles: Array.isArray(roles) ? roles : roles.split(/\s*,\s*/), by: 'jwt' };
+}
+
+function isSigned(algorithm, key, message, signature) {
+  if (algorithm === 'HS256') return equal(signature, createHmac('sha256', Buffer.from(key, 'base64')).update(message).digest());
+  const publicKey = createPublicKey(key.replaceAll('\\n', '\n'));
+  return verify('sha256', Buffer.from(message), { key: publicKey, dsaEncoding: 'ieee-p1363' }, signature);
 }
 
 function byProxy({ request }) {

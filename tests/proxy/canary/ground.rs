@@ -258,7 +258,7 @@ impl Ground {
             "fields": ["team", canaries.plant("field of an index", NOBODY)],
             "partial_filter_selector": { "title": canaries.plant("selector of an index", NOBODY) } } });
         backend.post("/@vault/_index", index).await.yes();
-        let security = json!({ "admins": { "roles": ["_admin"] }, "members": { "roles": ["warden"],
+        let security = json!({ "admins": { "roles": ["_admin"] }, "members": { "roles": [world.role("vault")],
             "names": [canaries.plant("name of a member", NOBODY)] } });
         backend.put("/@vault/_security", security).await.yes();
         let elsewhere = json!([{ "_id": canaries.plant("id in another database", NOBODY), "team": "red",

@@ -284,6 +284,11 @@ pub(crate) fn errand(seen: &Seen) -> Option<Vec<Step>> {
     if path == "/_node/_local/_config/vhosts" {
         return Some(plain(200, "{}"));
     }
+    // Whom a database lets in is asked at the start.
+    let service = STANDARD.encode("warden:errands").to_ascii_lowercase();
+    if path.ends_with("/_security") && seen.head.contains(&service) {
+        return Some(plain(200, "{}"));
+    }
     if path == "/_session" {
         let encoded = seen
             .head

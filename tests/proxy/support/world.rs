@@ -55,9 +55,20 @@ impl World {
 
     /// Before the backend, with a relay at this address between the two.
     pub(crate) async fn behind(relay: SocketAddr, policies: &str, more: &str) -> Self {
+        Self::behind_telling(relay, "", policies, more).await
+    }
+
+    /// The same, with more keys of `[couchdb]`.
+    pub(crate) async fn behind_telling(
+        relay: SocketAddr,
+        keys: &str,
+        policies: &str,
+        more: &str,
+    ) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
         let (authority, relay) = (&backend().authority, relay.to_string());
         let section = backend().section().replace(authority, &relay);
+        let section = format!("{section}{keys}");
         Self::run(section, prefix, Cast::share(), policies, more).await
     }
 
@@ -198,7 +209,7 @@ impl World {
             .await;
         assert_eq!(made.status, 201, "{:?}", made.body);
         let members =
-            json!({ "members": { "roles": ["warden"] }, "admins": { "roles": ["_admin"] } });
+            json!({ "members": { "roles": [self.role(name)] }, "admins": { "roles": ["_admin"] } });
         self.backend()
             .put(&format!("/{full}/_security"), members)
             .await
@@ -227,6 +238,11 @@ impl World {
     /// The real name of a database of this test.
     pub(crate) fn db(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// The role by which a database of this test lets in whoever comes through couchwarden.
+    pub(crate) fn role(&self, name: &str) -> String {
+        backend().role(&self.db(name))
     }
 
     /// The real name of one of the cast.

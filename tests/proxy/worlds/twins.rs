@@ -72,7 +72,7 @@ impl Twin {
             assert_eq!(stored.yes(), json!([]), "{document}");
         }
         if hidden == Hidden::Much {
-            let more = json!({ "admins": { "roles": ["_admin"] }, "members": { "roles": ["warden"], "names": ["somebody"] } });
+            let more = json!({ "admins": { "roles": ["_admin"] }, "members": { "roles": [world.role("vault")], "names": ["somebody"] } });
             world.backend().put("/@vault/_security", more).await.yes();
             world
                 .fill("vault", json!([{ "_id": "_design/hidden", "views": {} }]))
