@@ -138,7 +138,6 @@ fn named(value: impl Fn(usize) -> Value) -> Map<String, Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stderr, reason = "figures for those who ask for them")]
 async fn memory_is_bounded_whatever_is_read_to_judge() {
     let world = filled().await;
     let watched = Watched::start(&world).await;
