@@ -14,7 +14,7 @@ use crate::budget::Counted;
 use crate::inspect::attachments::{Beside, Passed, lay};
 use crate::inspect::document::{Refused, Written, create, refused};
 use crate::json::Value;
-use crate::policy::{Denied, WriteRules, keep_fields};
+use crate::policy::{Denied, Edited, WriteRules, keep_fields};
 use crate::route::{History, Rev};
 
 /// The highest generation that is taken where nothing near it is stored: a thousand writes a second for more than
@@ -250,7 +250,11 @@ pub(crate) fn judge_forced(
         bytes,
     };
     let laid = lay(&mut written.document, beside, written.follows).map_err(Refused::in_batch)?;
-    let document = rules.judge(stored, written.document);
+    let edited = match base.is_some_and(|base| base.rev() == extended) {
+        true => Edited::AtSomeTime,
+        false => Edited::Unknown,
+    };
+    let document = rules.judge_edit(stored, written.document, edited);
     let mut document = document.map_err(|denied| refused(denied, false).in_batch())?;
     if deletes
         && base.is_none()

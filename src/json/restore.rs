@@ -28,6 +28,12 @@ impl Fields {
         restore(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
     }
 
+    /// Puts what these hide of the stored document back into a document from which it is missing: of a writer who saw
+    /// no more than these show nobody can tell whether they took it away. What was sent stays as it is.
+    pub fn put_back(&self, stored: &Value, sent: Value) -> Result<Value, HiddenFieldSent> {
+        put_back(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
+    }
+
     /// Is something hidden that differs from the stored document, in the new one to which these fields belong?
     pub fn refuse_altered(&self, stored: &Value, new: &Value) -> Result<(), HiddenFieldSent> {
         for path in self.changed(stored, new) {
@@ -261,6 +267,74 @@ fn restore_array(
         });
     }
     Ok(whole)
+}
+
+fn put_back(
+    spot: &Spot<'_>,
+    stored: &Value,
+    sent: Value,
+    trail: &mut Vec<String>,
+) -> Result<Value, HiddenFieldSent> {
+    if extent(spot, stored) == Visibility::Visible {
+        return Ok(sent);
+    }
+    match (stored, sent) {
+        (Value::Object(stored), Value::Object(sent)) => {
+            put_back_members(spot, stored, sent, trail).map(Value::Object)
+        }
+        (Value::Array(stored), Value::Array(sent)) if stored.len() == sent.len() => {
+            let elements = stored.iter().zip(sent).enumerate();
+            let elements = elements.map(|(index, (stored, sent))| {
+                put_back_below(spot, &index.to_string(), stored, sent, trail)
+            });
+            elements.collect::<Result<_, _>>().map(Value::Array)
+        }
+        // Shorter by what was hidden, or refused.
+        (Value::Array(stored), Value::Array(sent)) => {
+            restore_array(spot, stored, sent, trail).map(Value::Array)
+        }
+        _ => Err(HiddenFieldSent::Destroyed(place(trail))),
+    }
+}
+
+fn put_back_members(
+    spot: &Spot<'_>,
+    stored: &Object,
+    mut sent: Object,
+    trail: &mut Vec<String>,
+) -> Result<Object, HiddenFieldSent> {
+    for (key, value) in stored.iter() {
+        match (sent.get_mut(key), extent_of(spot, key, value)) {
+            (Some(new), _) => {
+                let own = std::mem::replace(new, Value::Null);
+                *new = put_back_below(spot, key, value, own, trail)?;
+            }
+            (None, Visibility::Hidden) => sent.append(key, value.clone()),
+            (None, Visibility::Visible) => (),
+            (None, Visibility::Partly) => {
+                return Err(within(trail, key, |trail| {
+                    HiddenFieldSent::Destroyed(place(trail))
+                }));
+            }
+        }
+    }
+    Ok(sent)
+}
+
+/// What was sent for one stored member or element is put back into where only a part of it is shown.
+fn put_back_below(
+    spot: &Spot<'_>,
+    step: &str,
+    stored: &Value,
+    sent: Value,
+    trail: &mut Vec<String>,
+) -> Result<Value, HiddenFieldSent> {
+    match extent_of(spot, step, stored) {
+        Visibility::Hidden | Visibility::Visible => Ok(sent),
+        Visibility::Partly => within(trail, step, |trail| {
+            put_back(&spot.below(step), stored, sent, trail)
+        }),
+    }
 }
 
 /// What is new or gone is named by its leaves, so that adding `{"a":{"b":1}}` counts as a change of `a.b` alone.

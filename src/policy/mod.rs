@@ -61,7 +61,7 @@ pub use normal::field as field_steps;
 pub use plan::{Denial, Permit, Plan, Question, Verdict};
 pub use selector::{Selector, SelectorError};
 pub use view::{Row, Source, ViewLens};
-pub use write::{Denied, WriteRules};
+pub use write::{Denied, Edited, WriteRules};
 
 use fingerprint::Part;
 use grants::{Grants, Interest};

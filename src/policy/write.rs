@@ -34,6 +34,8 @@ pub struct WriteRules {
     reads: Lens,
     finds: Lens,
     pub(super) hides: Vec<Applied>,
+    /// Every rule that lets the caller read, those too that add nothing to the others.
+    pub(super) readers: Vec<Applied>,
     decision_fields: Arc<[FieldPath]>,
     pub(super) everything: bool,
     /// Are these the rules of `_users`, for somebody who is no administrator?
@@ -54,10 +56,22 @@ pub enum Denied {
     Forbidden(String),
 }
 
+/// What the writer had before them when they made the new document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edited {
+    /// The stored revision, as the rules show it now.
+    AsItIs,
+    /// The stored revision, read at some time, when other rules may have been the caller's.
+    AtSomeTime,
+    /// Some revision of the document, read at some time.
+    Unknown,
+}
+
 /// A write of one document, taken apart.
 struct Step<'w> {
     action: Simple,
     stored: Option<&'w Value>,
+    edited: Edited,
 }
 
 impl WriteRules {
@@ -71,12 +85,17 @@ impl WriteRules {
             .forbids
             .iter()
             .filter(|applied| applied.rule.forbid.simple.touches(writes));
+        let readers = grants.permits.iter().filter(|applied| {
+            let reading = Mask::of(Simple::Read).and(Simple::Design);
+            applied.rule.permit.simple.touches(reading)
+        });
         Self {
             permits: permits.cloned().collect(),
             forbids: forbids.cloned().collect(),
             reads: Lens::new(grants, Simple::Read, Mask::of(Simple::Read)),
             finds: Lens::new(grants, Simple::Find, Mask::of(Simple::Read)),
             hides: grants.hides.clone(),
+            readers: readers.cloned().collect(),
             decision_fields,
             everything: grants.administrator,
             accounts: false,
@@ -142,13 +161,27 @@ impl WriteRules {
             });
             !forbidden && (permitted || self.everything)
         };
-        !self.accounts && sees_whole && self.decision_fields.is_empty() && actions.iter().all(free)
+        !self.accounts
+            && sees_whole
+            && self.always_saw_whole(design)
+            && self.decision_fields.is_empty()
+            && actions.iter().all(free)
     }
 
     /// Judges one write. `stored`: the revision that is replaced; `None` where there is none, or where a
     /// tombstone is written over by a new document. `new`: the document as sent, with its `_id`, and with
     /// `_deleted` for a delete. Gives the document to send on.
     pub fn judge(&self, stored: Option<&Value>, new: Value) -> Result<Value, Denied> {
+        self.judge_edit(stored, new, Edited::AsItIs)
+    }
+
+    /// The same where the writer may have made it of another revision than the stored one, or under other rules.
+    pub fn judge_edit(
+        &self,
+        stored: Option<&Value>,
+        new: Value,
+        edited: Edited,
+    ) -> Result<Value, Denied> {
         let id = new.get("_id").and_then(Value::as_str).unwrap_or_default();
         let design = id.starts_with("_design/");
         if id.starts_with('_') && !design {
@@ -170,6 +203,7 @@ impl WriteRules {
         let step = Step {
             action: if design { Simple::DesignWrite } else { action },
             stored,
+            edited,
         };
         let whole = match (stored, deletes) {
             (Some(stored), true) => self.delete(&step, stored, new),
@@ -228,6 +262,10 @@ impl WriteRules {
         };
         let whole = fields
             .restore(stored, new)
+            .and_then(|whole| match self.saw_at_least(step, stored) {
+                None => Ok(whole),
+                Some(seen) => seen.put_back(stored, whole),
+            })
             .map_err(|error| forbidden(&error.to_string()))?;
         self.permit(step, &whole, |applied, _| match &applied.rule.change {
             Some(change) => may_change(change, stored, &whole),

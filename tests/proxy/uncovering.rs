@@ -15,7 +15,7 @@ permit = ["read", "write"]
 name = "secrets"
 databases = ["@notes"]
 callers = { names = ["$walt"] }
-hide = ["pin"]
+hide = ["pin", "_attachments.scan"]
 documents = { kind = "secret" }
 
 [[rule]]
@@ -135,4 +135,53 @@ async fn nobody_sets_a_field_by_the_write_that_hides_it() {
     sent["pin"] = "1".into();
     walt.put("/@notes/e", sent).await.yes();
     assert!(walt.get("/@notes/e").await.yes()["pin"].is_null());
+}
+
+/// A device pushes its edit of what it was given: the administrator has opened the document in between, or the rule
+/// was about it then and is not any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_destroys_by_a_replica_what_may_have_been_hidden_from_them() {
+    let world = world().await;
+    let walt = world.as_("walt");
+    let scan = json!({ "content_type": "text/plain", "data": "c2Nhbg==" });
+    let moved = |rev: &str, parent: &Value| {
+        let (start, hash) = rev.split_once('-').unwrap();
+        let (_, before) = parent.as_str().unwrap().split_once('-').unwrap();
+        json!({ "start": start.parse::<u64>().unwrap(), "ids": [hash, before] })
+    };
+    for (id, rev, opened) in [
+        ("wins", "2-ffffffffffffffffffffffffffffffff", true),
+        ("loses", "2-00000000000000000000000000000000", true),
+        ("extends", "2-ffffffffffffffffffffffffffffffff", false),
+    ] {
+        let path = format!("/@notes/{id}");
+        let kind = if opened { "secret" } else { "open" };
+        let document =
+            json!({ "kind": kind, "pin": 4711, "t": 1, "_attachments": { "scan": scan } });
+        let first = world.backend().put(&path, document).await.yes()["rev"].clone();
+        if opened {
+            let mut open = world.backend().get(&path).await.yes();
+            open["kind"] = "open".into();
+            world.backend().put(&path, open).await.yes();
+        }
+        let edited = json!({ "_id": id, "_rev": rev, "_revisions": moved(rev, &first), "kind": kind, "t": 2 });
+        let batch = json!({ "new_edits": false, "docs": [edited] });
+        let rows = walt.post("/@notes/_bulk_docs", batch).await.yes();
+        let stored = world.backend().get(&format!("{path}?rev={rev}")).await;
+        match stored.status {
+            200 => {
+                let stored = stored.yes();
+                assert_eq!(
+                    (&stored["pin"], &stored["t"]),
+                    (&json!(4711), &json!(2)),
+                    "{id}"
+                );
+                assert!(stored["_attachments"]["scan"].is_object(), "{id}: {stored}");
+            }
+            // Told.
+            _ => assert_eq!(rows[0]["error"], "forbidden", "{id}"),
+        }
+        let bytes = world.backend().get(&format!("{path}/scan")).await;
+        assert_eq!(bytes.body.as_ref(), b"scan", "{id}");
+    }
 }

@@ -12,7 +12,7 @@ use super::super::binding::Truth;
 use super::super::change::may_change;
 use super::super::grants::Applied;
 use super::super::matching::Target;
-use super::{Denied, Step, WriteRules, forbidden};
+use super::{Denied, Edited, Step, WriteRules, forbidden};
 
 impl WriteRules {
     /// Is this stored document there for the caller, as a reader or as a writer?
@@ -40,6 +40,7 @@ impl WriteRules {
             let step = Step {
                 action: *action,
                 stored: Some(stored),
+                edited: Edited::AsItIs,
             };
             self.fields(&step, stored)
         })
@@ -100,7 +101,55 @@ impl WriteRules {
         Step {
             action,
             stored: Some(stored),
+            edited: Edited::AsItIs,
         }
+    }
+
+    /// What the writer has seen for sure of the revision that they edited; `None`: what they see of the stored one.
+    ///
+    /// Security: a device edits what it was given, whatever has happened to the document and to the rules since. Of
+    /// the stored revision each rule that shows it may have been the only one; of any other one nothing is known
+    /// but the rules. A rule that hides may have been about any document.
+    /// (`nobody_destroys_by_a_replica_what_may_have_been_hidden_from_them`)
+    pub(super) fn saw_at_least(&self, step: &Step<'_>, stored: &Value) -> Option<Fields> {
+        let shows = |applied: &&Applied| match step.edited {
+            Edited::AsItIs | Edited::Unknown => true,
+            Edited::AtSomeTime => {
+                let documents = applied.rule.documents.as_ref();
+                applied.truth(documents, Target::Value(stored)) != Truth::No
+            }
+        };
+        match step.edited {
+            Edited::AsItIs => None,
+            Edited::AtSomeTime | Edited::Unknown => {
+                let design = step.action == Simple::DesignWrite;
+                Some(self.shown_by_each(design, shows))
+            }
+        }
+    }
+
+    /// Has any document been shown whole, whichever rule has shown it?
+    pub(super) fn always_saw_whole(&self, design: bool) -> bool {
+        self.shown_by_each(design, |_| true).is_all()
+    }
+
+    /// What each of the chosen rules shows, less all that is ever hidden.
+    fn shown_by_each(&self, design: bool, chosen: impl Fn(&&Applied) -> bool) -> Fields {
+        let action = if design { Simple::Design } else { Simple::Read };
+        let readers = self
+            .readers
+            .iter()
+            .filter(|applied| applied.rule.permit.simple.has(action))
+            .filter(chosen);
+        let shown = readers.fold(Fields::all(), |shown, applied| {
+            let own = &applied.rule.fields;
+            match shown.is_within(own) {
+                true => shown,
+                false => shown.and(own),
+            }
+        });
+        let hides = self.hides.iter();
+        shown.hiding(hides.flat_map(|applied| applied.rule.hides.iter().cloned()))
     }
 
     /// Would he see more of the new document than of the stored one, of which he sees `before`? Whether there is

@@ -6,7 +6,7 @@
 mod uncovering;
 
 use crate::policy::tests::{plan, policy, user, value};
-use crate::policy::{Denied, Plan, WriteRules};
+use crate::policy::{Denied, Edited, Plan, WriteRules};
 
 fn rules(rules: &[&str]) -> WriteRules {
     let rule = |(index, text): (usize, &&str)| {
@@ -168,6 +168,47 @@ fn hidden_fields_come_back_and_may_not_be_sent() {
         Some(stored),
         r#"{"_id":"x","_deleted":true,"secret":2}"#,
     );
+}
+
+#[track_caller]
+fn becomes(rules: &WriteRules, edited: Edited, stored: &str, new: &str, expected: Option<&str>) {
+    let judged = rules.judge_edit(Some(&value(stored)), value(new), edited);
+    assert_eq!(judged.ok(), expected.map(value), "{new}");
+}
+
+#[test]
+fn what_may_have_been_hidden_from_its_editor_is_put_back() {
+    let rules = rules(&[
+        "permit=['replicate']\ndocuments={owner='u'}",
+        "permit=['replicate']\nhide=['price', 'list.*.cost']\ndocuments={members='u'}",
+        "hide=['draft']\ndocuments={state='draft'}",
+    ]);
+    let own = r#"{"_id":"x","owner":"u","price":1,"draft":2,"note":3}"#;
+    let edit = r#"{"_id":"x","owner":"u","note":4}"#;
+    // As it is today, all of it is seen.
+    becomes(&rules, Edited::AsItIs, own, edit, Some(edit));
+    // Another rule hid one field while the document was another, and another rule shows no price.
+    let whole = r#"{"_id":"x","owner":"u","note":4,"price":1,"draft":2}"#;
+    becomes(&rules, Edited::Unknown, own, edit, Some(whole));
+    // No other rule has ever shown this one, but the rule that hides may have been about it.
+    let hidden = r#"{"_id":"x","owner":"u","note":4,"draft":2}"#;
+    becomes(&rules, Edited::AtSomeTime, own, edit, Some(hidden));
+    let both = own.replace(r#""owner""#, r#""members":"u","owner""#);
+    let edit = r#"{"_id":"x","members":"u","owner":"u","note":4}"#;
+    let whole = r#"{"_id":"x","members":"u","owner":"u","note":4,"price":1,"draft":2}"#;
+    becomes(&rules, Edited::AtSomeTime, &both, edit, Some(whole));
+    // What is sent has been seen, and what nothing hides may go.
+    let seen = r#"{"_id":"x","owner":"u","price":null,"draft":7}"#;
+    becomes(&rules, Edited::Unknown, own, seen, Some(seen));
+    // Elements of lists have no names.
+    let list = r#"{"_id":"x","owner":"u","draft":1,"list":[{"n":1,"cost":1},{"n":2,"cost":2}]}"#;
+    let edit = r#"{"_id":"x","owner":"u","draft":1,"list":[{"n":1},{"n":3,"cost":5}]}"#;
+    let whole = r#"{"_id":"x","owner":"u","draft":1,"list":[{"n":1,"cost":1},{"n":3,"cost":5}]}"#;
+    becomes(&rules, Edited::Unknown, list, edit, Some(whole));
+    let shorter = r#"{"_id":"x","owner":"u","draft":1,"list":[{"n":1}]}"#;
+    becomes(&rules, Edited::Unknown, list, shorter, None);
+    let without = r#"{"_id":"x","owner":"u","draft":1}"#;
+    becomes(&rules, Edited::Unknown, list, without, None);
 }
 
 #[test]
