@@ -7,7 +7,7 @@
 //
 // PouchDB (in memory) keeps documents, revisions, attachments and answers Mango queries; `lib/` puts CouchDB's HTTP API,
 // access control and views on top. Where it differs from CouchDB, CouchDB is right:
-// - no shows, lists, updates, rewrites, search, `_purge`, `_node`, `_scheduler/jobs`, `_db_updates`;
+// - no shows, lists, updates, rewrites, search, `_purge`, `_scheduler/jobs`, `_db_updates`;
 // - a document with attachments is always answered as JSON, never as `multipart/…` (which it does accept);
 // - `_find` sorts and compares strings by code unit, its bookmarks only count, indexes other than PouchDB's are not known;
 // - `sizes` are 0, `_revs_limit` is remembered but has no effect, failed logins do not lock anybody out.

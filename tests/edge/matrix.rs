@@ -135,14 +135,11 @@ fn compare(case: &Case, told: &str, seen: &[Captured]) -> Result<(), String> {
                 return Err(format!("upstream did not see `{text}` in {whole:?}"));
             }
         }
-        let hidden = [
-            "connection",
-            "upgrade",
-            "expect",
-            "te",
-            "trailer",
-            "x-forwarded-for",
-        ];
+        // Our own says at most that nothing follows.
+        if field(&captured.head, "connection").is_some_and(|said| said != "close") {
+            return Err("upstream saw the client's `connection`".to_owned());
+        }
+        let hidden = ["upgrade", "expect", "te", "trailer", "x-forwarded-for"];
         if let Some(name) = hidden
             .iter()
             .find(|name| field(&captured.head, name).is_some())

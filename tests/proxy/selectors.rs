@@ -269,7 +269,7 @@ fn a_selector_means_here_what_it_means_to_couchdb() {
         if LOOKED_FOR_NOWHERE.contains(&text.as_str()) {
             continue;
         }
-        let ours = match Selector::client(&Json::parse(text.as_bytes()).unwrap()) {
+        let ours = match Selector::parse(&Json::parse(text.as_bytes()).unwrap()) {
             Ok(ours) => sorted(
                 stored
                     .iter()
@@ -308,8 +308,7 @@ async fn the_backend_understands_simple_selectors() {
         json!({ "x.y.z": 1 }),
         json!({ "a": { "$size": 2 } }),
     ] {
-        let ours =
-            Selector::client(&Json::parse(selector.to_string().as_bytes()).unwrap()).unwrap();
+        let ours = Selector::parse(&Json::parse(selector.to_string().as_bytes()).unwrap()).unwrap();
         let documents = documents();
         let stored = documents.iter().filter(|document| {
             ours.matches(&Json::parse(document.to_string().as_bytes()).unwrap())

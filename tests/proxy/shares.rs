@@ -55,6 +55,13 @@ async fn silent() -> Fake {
     .await
 }
 
+/// How many feeds have been asked for that wait.
+fn waiting(fake: &Fake) -> usize {
+    let waits =
+        |seen: &&Seen| seen.target.contains("feed=") && !seen.target.contains("feed=normal");
+    fake.seen().iter().filter(waits).count()
+}
+
 /// Waits for what must come; nothing but a failure waits long.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let waiting = async {
@@ -82,6 +89,8 @@ async fn a_client_that_leaves_a_quiet_feed_is_noticed() {
                 let feed = client.feed(&path).await;
                 assert_eq!(feed.status, 200, "{path}");
                 assert_eq!(fake.given_up(), left);
+                // A long poll is asked for behind what is there already.
+                until(&path, || waiting(&fake) > left).await;
                 drop(feed);
                 left += 1;
                 until(&path, || fake.given_up() == left).await;

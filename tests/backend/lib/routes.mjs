@@ -8,7 +8,7 @@ import { changes, lastSequence, sequence } from './changes.mjs';
 import { attachment, create, document } from './documents.mjs';
 import { Refusal } from './exchange.mjs';
 import { explain, find, indexes } from './find.mjs';
-import { authenticate, session } from './identity.mjs';
+import { ADMIN, authenticate, session } from './identity.mjs';
 import { replicate } from './replicate.mjs';
 import { allDocs, designDocs, localDocs, view } from './rows.mjs';
 
@@ -22,6 +22,7 @@ const SERVER = {
   _dbs_info: databasesInfo,
   _replicate: replicate,
   _active_tasks: activeTasks,
+  _node: configuration,
   _scheduler: (exchange, databases) => databases.replicator.scheduler(exchange),
 };
 
@@ -60,6 +61,14 @@ export async function serve(exchange, databases) {
   if (rest.length === 0) return exchange.method === 'POST' ? create(exchange, database) : databaseInfo(exchange, database);
   if (DATABASE[rest[0]]) return DATABASE[rest[0]](exchange, database, rest);
   return documentOrBelow(exchange, database, rest);
+}
+
+/** Of the configuration only who its administrators are. */
+function configuration(exchange) {
+  exchange.allow('GET');
+  requireServerAdmin(exchange.user);
+  const admins = exchange.segments.slice(1).join('/') === '_local/_config/admins';
+  exchange.answer(200, admins ? { [ADMIN.name]: '-pbkdf2-' } : {});
 }
 
 /** Indexes are made while they are asked for, so no task ever runs. */

@@ -316,7 +316,10 @@ async fn hidden_and_absent_are_the_same_answer_and_the_same_work() {
                 .zip([(hidden, "hidden-1"), (absent, "absent-1")])
             {
                 let answer = kept.ask(ask, Duration::from_secs(60)).await;
-                let asked = tap.take().join("\n");
+                // What couchwarden follows by itself comes at its own time.
+                let mut asked = tap.take();
+                asked.retain(|asked| !asked.contains(" /couchwarden/_changes"));
+                let asked = asked.join("\n");
                 *side = format!("{}\n{asked}", told(&answer, &world.db("vault")))
                     .replace(id, "--------");
             }
