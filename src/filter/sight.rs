@@ -78,12 +78,15 @@ enum Told {
 
 impl Told {
     fn by(lens: &Lens, id: &str, document: &Value) -> Self {
-        if let Some(fields) = lens.judge(id, Some(document)) {
+        let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
+        let bare = deleted && is_bare(document);
+        // Security: a rule that forbids, or that asks for the absence of a field, says of an empty body nothing about
+        // what it has ended. (`a_bare_tombstone_of_what_was_forbidden_tells_nothing`)
+        if let Some(fields) = lens.judge(id, (!bare).then_some(document)) {
             return Self::Visible(fields.into_owned());
         }
-        let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
         let rev = document.get("_rev").and_then(Value::as_str);
-        match rev.filter(|_| deleted && is_bare(document)) {
+        match rev.filter(|_| bare) {
             Some(rev) => Self::Nothing(rev.to_owned()),
             None => Self::Invisible,
         }
@@ -199,6 +202,8 @@ impl<'a> Outline<'a> {
         let mut cut = Vec::with_capacity(self.piece.bytes().len());
         self.piece.cut(fields, Kind::Document, &mut cut)?;
         let mark = out.len();
+        // All that is missing is noted, so that it is read at once.
+        let mut later = false;
         out.push(b'{');
         for member in members(&cut) {
             let member = member?;
@@ -213,21 +218,19 @@ impl<'a> Outline<'a> {
                     match self.leaves(lens, member.value, known)? {
                         Some(leaves) if leaves.is_empty() => out.truncate(start),
                         Some(leaves) => Value::Array(leaves).write(out),
-                        None => {
-                            out.truncate(mark);
-                            return Ok(Seen::Later);
-                        }
+                        None => later = true,
                     }
                 }
                 "_revs_info" => match self.history(lens, member.value, known)? {
                     Some(history) => history.write(out),
-                    None => {
-                        out.truncate(mark);
-                        return Ok(Seen::Later);
-                    }
+                    None => later = true,
                 },
                 _ => out.extend_from_slice(member.value),
             }
+        }
+        if later {
+            out.truncate(mark);
+            return Ok(Seen::Later);
         }
         out.push(b'}');
         Ok(Seen::Shown)

@@ -265,3 +265,42 @@ async fn a_bare_tombstone_is_judged_by_what_it_ended() {
         Vec::<Value>::new()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_tombstone_of_what_was_forbidden_tells_nothing() {
+    let rules = r#"
+        [[rule]]
+        name = "all"
+        databases = ["@notes"]
+        callers = { names = ["$rita"] }
+        permit = ["read", "changes"]
+
+        [[rule]]
+        name = "but-these"
+        databases = ["@notes"]
+        callers = { names = ["$rita"] }
+        forbid = ["read", "changes"]
+        documents = { kind = "secret" }
+    "#;
+    let world = World::plain(rules).await;
+    world
+        .database(
+            "notes",
+            json!([{ "_id": "secret", "kind": "secret" }, { "_id": "open", "kind": "open" }]),
+        )
+        .await;
+    let (rita, backend) = (world.as_("rita"), world.backend());
+    for id in ["secret", "open"] {
+        let path = format!("/@notes/{id}");
+        let document = backend.get(&path).await.yes();
+        let rev = document["_rev"].as_str().unwrap();
+        backend.delete(&format!("{path}?rev={rev}")).await.yes();
+    }
+    let feed = rita.get("/@notes/_changes").await.yes();
+    assert_eq!(feed["results"].as_array().unwrap().len(), 1, "{feed}");
+    assert_eq!(feed["results"][0]["id"], "open", "{feed}");
+    for (id, status) in [("secret", 404), ("open", 200)] {
+        let leaves = rita.get(&format!("/@notes/{id}?open_revs=all")).await;
+        assert_eq!(leaves.status, status, "{id}");
+    }
+}
