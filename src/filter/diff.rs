@@ -81,11 +81,16 @@ fn named(revs: &Value) -> Result<Vec<(&str, Rev)>, Refusal> {
         .as_array()
         .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
     let mut named = Vec::with_capacity(revs.len());
+    let mut seen = HashSet::new();
     for rev in revs {
         let known = rev
             .as_str()
             .and_then(|text| Some((text, Rev::parse(text).ok()?)));
-        named.push(known.ok_or(Refusal::BadRequest("Invalid rev format"))?);
+        let (text, rev) = known.ok_or(Refusal::BadRequest("Invalid rev format"))?;
+        // CouchDB calls a revision missing that is stored and asked for twice.
+        if seen.insert(text) {
+            named.push((text, rev));
+        }
     }
     Ok(named)
 }
