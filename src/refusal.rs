@@ -13,6 +13,8 @@ pub enum Refusal {
     BadRequest(&'static str),
     /// 400 as CouchDB answers a query parameter it can't use (`query_parse_error`).
     BadQuery(String),
+    /// 400 in the word that `_find` has for it.
+    BadFind(&'static str, String),
     /// 400 `bad_request` with a reason made at run time (a path in a node, a member of a body).
     Malformed(String),
     /// 400 `invalid_json`.
@@ -107,6 +109,7 @@ impl Refusal {
         match self {
             Self::BadRequest(_)
             | Self::BadQuery(_)
+            | Self::BadFind(..)
             | Self::Malformed(_)
             | Self::BadJson(_)
             | Self::IllegalDatabase
@@ -143,7 +146,7 @@ impl Refusal {
             Self::IllegalDatabase => "illegal_database_name",
             Self::IllegalDocument => "illegal_docid",
             Self::IllegalPartition => "illegal_partition",
-            Self::NoFunction(word) => word,
+            Self::NoFunction(word) | Self::BadFind(word, _) => word,
             Self::Unauthorized | Self::WrongCredentials | Self::SessionEnded => "unauthorized",
             Self::Forbidden(_) | Self::ForbiddenBecause(_) => "forbidden",
             Self::Missing | Self::NoDatabase | Self::NoEndpoint => "not_found",
@@ -178,6 +181,7 @@ impl Refusal {
             | Self::NotImplemented(reason)
             | Self::BadGateway(reason) => reason,
             Self::BadQuery(reason)
+            | Self::BadFind(_, reason)
             | Self::Malformed(reason)
             | Self::BadJson(reason)
             | Self::ForbiddenBecause(reason) => reason,
@@ -223,6 +227,7 @@ impl Refusal {
             }
             Self::BadRequest(_)
             | Self::BadQuery(_)
+            | Self::BadFind(..)
             | Self::Malformed(_)
             | Self::BadJson(_)
             | Self::IllegalDatabase

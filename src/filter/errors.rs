@@ -58,6 +58,15 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
             Refusal::BadQuery("the database can't use these parameters".to_owned())
         }
         (400, "illegal_database_name") => Refusal::IllegalDatabase,
+        // What indexes there are, and not what is in them.
+        (400, "no_usable_index") => Refusal::BadFind(
+            "no_usable_index",
+            "No index exists for this sort, try indexing by the sort fields.".to_owned(),
+        ),
+        (400, "invalid_index") => Refusal::BadFind(
+            "invalid_index",
+            "the index that `use_index` names can't be used".to_owned(),
+        ),
         (400, _) => Refusal::BadRequest("the database can't use this request"),
         (401, _) => Refusal::Unauthorized,
         // CouchDB's way to say that an index is for administrators of the database.

@@ -47,9 +47,9 @@ pub(crate) async fn find(
     let fingerprint = lens.fingerprint();
     let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
     let (bookmark, consumed) = match bookmark {
-        Some(bookmark) => bookmarks
-            .open(&bookmark)
-            .ok_or(Refusal::BadRequest("Invalid bookmark value."))?,
+        Some(bookmark) => bookmarks.open(&bookmark).ok_or_else(|| {
+            Refusal::BadFind("invalid_bookmark", "Invalid bookmark value.".to_owned())
+        })?,
         None => (Value::Null, 0),
     };
     let window = Window {

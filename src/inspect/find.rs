@@ -1,8 +1,8 @@
 //! A Mango query under a lens.
 
-use crate::inspect::query::{may_name, selector};
+use crate::inspect::query::{client, may_name, may_name_all};
 use crate::json::{Object, Value};
-use crate::policy::{Lens, field_steps};
+use crate::policy::{Lens, SelectorError, combines_nothing, field_steps};
 use crate::refusal::Refusal;
 use crate::route::Query;
 
@@ -40,8 +40,10 @@ impl Find {
         for (name, value) in body.iter() {
             match name {
                 "selector" => {
-                    selector(lens, value)?;
-                    find.query.insert("selector", pushed(lens, value));
+                    let named = client(value).map_err(|error| bad_selector(&error))?;
+                    may_name_all(lens, &named.named_fields())?;
+                    let index = Index::of(body);
+                    find.query.insert("selector", pushed(lens, value, index));
                 }
                 "sort" => {
                     sort(lens, value)?;
@@ -65,12 +67,18 @@ impl Find {
                 "conflicts" if value.as_bool().is_some() => {
                     find.query.insert(name, value.clone());
                 }
-                _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
+                _ => {
+                    let reason = format!("Invalid key {name} for this request.");
+                    return Err(Refusal::BadFind("invalid_key", reason));
+                }
             }
         }
         match find.query.get("selector") {
             Some(_) => Ok(find),
-            None => Err(Refusal::BadRequest("Missing required key: selector")),
+            None => Err(bad(
+                "missing_required_key",
+                "Missing required key: selector",
+            )),
         }
     }
 }
@@ -91,9 +99,55 @@ pub(crate) fn parameters(query: &Query) -> Result<Query, Refusal> {
     Ok(passed)
 }
 
+/// Who chooses the index.
+#[derive(Debug, Clone, Copy)]
+enum Index {
+    /// CouchDB: any that serves.
+    Any,
+    /// The client's own words: whether there is one at all is part of the answer.
+    Asked,
+}
+
+impl Index {
+    fn of(body: &Object) -> Self {
+        let names = ["sort", "use_index", "allow_fallback"];
+        match names.into_iter().any(|name| body.contains(name)) {
+            true => Self::Asked,
+            false => Self::Any,
+        }
+    }
+}
+
+fn bad(word: &'static str, reason: &str) -> Refusal {
+    Refusal::BadFind(word, reason.to_owned())
+}
+
+/// The words of `mango_error`.
+fn bad_selector(error: &SelectorError) -> Refusal {
+    let word = match error {
+        SelectorError::NotAnObject => "invalid_selector_json",
+        SelectorError::MissingField(_) => "invalid_selector",
+        SelectorError::BadArgument(_) | SelectorError::Regex(_) => "bad_arg",
+        SelectorError::InvalidOperator(_) => "invalid_operator",
+        SelectorError::InvalidField(_) => "invalid_field_name",
+        SelectorError::Capture(_) | SelectorError::Pattern(_) | SelectorError::TooLarge => {
+            "bad_request"
+        }
+    };
+    Refusal::BadFind(word, error.to_string())
+}
+
 /// The client's selector and-ed with a selector that no visible document fails.
-fn pushed(lens: &Lens, selector: &Value) -> Value {
-    let Some(ours) = lens.prefilter() else {
+fn pushed(lens: &Lens, selector: &Value, index: Index) -> Value {
+    // To CouchDB it selects nothing, and-ed it would select everything.
+    if combines_nothing(selector) {
+        return selector.clone();
+    }
+    let ours = match index {
+        Index::Any => lens.prefilter(),
+        Index::Asked => lens.prefilter_without_index(),
+    };
+    let Some(ours) = ours else {
         return selector.clone();
     };
     if selector.as_object().is_some_and(Object::is_empty) {
@@ -107,8 +161,8 @@ fn pushed(lens: &Lens, selector: &Value) -> Value {
 
 /// `["a", {"b": "desc"}]`
 fn sort(lens: &Lens, sort: &Value) -> Result<(), Refusal> {
-    const SHAPE: Refusal = Refusal::BadRequest("`sort` must be a list of fields");
-    for entry in sort.as_array().ok_or(SHAPE)? {
+    let shape = || bad("invalid_sort_json", "`sort` must be a list of fields");
+    for entry in sort.as_array().ok_or_else(shape)? {
         match entry {
             Value::String(field) => named(lens, field)?,
             Value::Object(object) => {
@@ -116,20 +170,22 @@ fn sort(lens: &Lens, sort: &Value) -> Result<(), Refusal> {
                     named(lens, field)?;
                 }
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Err(SHAPE),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
+                return Err(bad("invalid_sort_field", "`sort` must be a list of fields"));
+            }
         }
     }
     Ok(())
 }
 
 fn fields(lens: &Lens, fields: &Value) -> Result<Option<Value>, Refusal> {
-    const SHAPE: Refusal = Refusal::BadRequest("`fields` must be a list of texts");
+    let shape = || bad("invalid_fields", "`fields` must be a list of texts");
     if fields.as_str() == Some("all_fields") {
         return Ok(None);
     }
-    let list = fields.as_array().ok_or(SHAPE)?;
+    let list = fields.as_array().ok_or_else(shape)?;
     for field in list {
-        named(lens, field.as_str().ok_or(SHAPE)?)?;
+        named(lens, field.as_str().ok_or_else(shape)?)?;
     }
     // An empty list means all fields.
     Ok(Some(fields.clone()).filter(|_| !list.is_empty()))
@@ -143,7 +199,10 @@ pub(crate) fn named(lens: &Lens, field: &str) -> Result<(), Refusal> {
 
 fn natural(name: &str, value: &Value) -> Result<u64, Refusal> {
     let number = value.as_number().and_then(crate::json::Number::as_u64);
-    number.ok_or_else(|| Refusal::Malformed(format!("invalid value for `{name}`")))
+    number.ok_or_else(|| {
+        let reason = format!("`{name}` is not an integer greater than or equal to zero");
+        Refusal::BadFind("invalid_non_neg_integer", reason)
+    })
 }
 
 fn bookmark(value: &Value) -> Result<Option<String>, Refusal> {
@@ -152,7 +211,7 @@ fn bookmark(value: &Value) -> Result<Option<String>, Refusal> {
         Value::String(text) if text.is_empty() || text == "nil" => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            Err(Refusal::BadRequest("Invalid bookmark value."))
+            Err(bad("invalid_bookmark", "Invalid bookmark value."))
         }
     }
 }

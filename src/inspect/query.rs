@@ -2,7 +2,7 @@
 
 use crate::inspect::view::json;
 use crate::json::{Object, Value};
-use crate::policy::{Lens, Selector};
+use crate::policy::{Lens, Selector, SelectorError};
 use crate::refusal::Refusal;
 use crate::route::Query;
 use crate::route::query::{ChangesQuery, ViewQuery};
@@ -61,7 +61,15 @@ fn inner(shared: &Query, one: &Value) -> Result<ViewQuery, Refusal> {
     for (name, _) in members.iter() {
         shared.remove(ViewQuery::canonical(name));
     }
-    list(&shared, Some(one))
+    let mut view = list(&shared, Some(one))?;
+    // One key alone is a range there: without a row where nothing has it.
+    if let Some(keys) = &view.keys
+        && let Ok(Value::Array(keys)) = Value::parse(keys.as_bytes())
+        && let [key] = keys.as_slice()
+    {
+        (view.key, view.keys) = (Some(key.to_string()), None);
+    }
+    Ok(view)
 }
 
 /// Refuses field paths that may be hidden in some document.
@@ -88,14 +96,23 @@ fn has_one_spelling(step: &str) -> bool {
 
 /// A client's selector: its operators are known, its fields are open to him.
 pub(crate) fn selector(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
-    may_name_all(lens, &client(selector)?.named_fields())
+    may_name_all(
+        lens,
+        &client(selector)
+            .map_err(|error| malformed(&error))?
+            .named_fields(),
+    )
 }
 
-fn client(selector: &Value) -> Result<Selector, Refusal> {
-    Selector::client(selector).map_err(|error| Refusal::Malformed(error.to_string()))
+pub(crate) fn client(selector: &Value) -> Result<Selector, SelectorError> {
+    Selector::client(selector)
 }
 
-fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
+fn malformed(error: &SelectorError) -> Refusal {
+    Refusal::Malformed(error.to_string())
+}
+
+pub(crate) fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
     may_name(
         lens,
         named.iter().map(|path| path.iter().map(String::as_str)),
@@ -165,7 +182,7 @@ pub(crate) fn changes(
 
 /// What a selector of `_changes` chooses by, if all that it names is open to the caller.
 fn chosen_by(docs: &Lens, query: &ChangesQuery, wanted: &Value) -> Result<LooksAt, Refusal> {
-    let wanted = client(wanted)?;
+    let wanted = client(wanted).map_err(|error| malformed(&error))?;
     let named = wanted.named_fields();
     let in_row = |path: &Vec<String>| match path.as_slice() {
         [name] => match name.as_str() {

@@ -274,7 +274,7 @@ impl Lens {
     ///
     /// Security: of leaves that fare each by itself, not even the number is told. (`hidden_leaves_are_not_counted`)
     pub fn may_name(&self, path: &[&str]) -> bool {
-        let leaves = path.first().is_some_and(|first| LEAVES.contains(first));
+        let leaves = path.first().is_none_or(|first| LEAVES.contains(first));
         if self.is_blind() || (leaves && self.tells_leaves_apart()) {
             return false;
         }
@@ -328,6 +328,11 @@ impl Lens {
             true => wider,
             false => super::prefilter::without_index(wider),
         })
+    }
+
+    /// The same, by which no index can be used that the client's own selector does not allow.
+    pub fn prefilter_without_index(&self) -> Option<Value> {
+        self.prefilter().map(super::prefilter::without_index)
     }
 
     /// Two lenses with the same fingerprint show the same.

@@ -62,7 +62,10 @@ impl Node {
 impl<'a> Target<'a> {
     fn field(self, path: &[String]) -> Found<'a> {
         let Some((first, rest)) = path.split_first() else {
-            return Found::Unknown;
+            return match self {
+                Self::Value(value) => Found::Value(value),
+                Self::Id(_) | Self::Row { .. } => Found::Unknown,
+            };
         };
         match self {
             Self::Value(value) => follow(value, path),

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::json::Value;
+use crate::json::{Object, Value};
 
 use super::constant::Constant;
 use super::negation::{Raw, plain, settle};
@@ -52,14 +52,16 @@ struct Place {
 impl Reader<'_> {
     /// A whole selector.
     pub(super) fn normal(&mut self, value: &Value) -> Result<Node, SelectorError> {
-        Ok(settle(self.read(
-            value,
-            Place {
-                path: Path::default(),
-                inside: false,
-                depth: 0,
-            },
-        )?))
+        let whole = Place {
+            path: Path::default(),
+            inside: false,
+            depth: 0,
+        };
+        let root = settle(self.read(value, whole)?);
+        match Root::of(value) {
+            Root::Whole => Err(SelectorError::MissingField("a condition".to_owned())),
+            Root::Nothing | Root::Other => Ok(root),
+        }
     }
 
     /// `norm_ops` and `norm_fields` in one walk.
@@ -82,6 +84,11 @@ impl Reader<'_> {
     }
 
     fn equal(&mut self, value: &Value, place: Place) -> Result<Raw, SelectorError> {
+        let empty = value.as_object().is_some_and(Object::is_empty);
+        if self.named.is_some() && place.path.is_empty() && !place.inside && empty {
+            // Whatever a document holds, it is not empty: this tells nothing of it.
+            return Ok(Raw::And(Vec::new()));
+        }
         let test = Test::Compare(Comparison::Eq, self.constant(value)?);
         self.put(place, test, "$eq")
     }
@@ -268,13 +275,19 @@ impl Reader<'_> {
         Ok(Test::Regex(Some(Box::new(regex))))
     }
 
-    /// Puts a test where the path leads. Without a path only elements can be tested.
+    /// Puts a test where the path leads. Without a path it is about an element, or about the whole document, which no
+    /// rule means.
+    ///
+    /// Security: what is compared with the whole document tells of every field.
+    /// (`a_condition_on_the_whole_document_names_it`)
     fn put(&mut self, place: Place, test: Test, name: &str) -> Result<Raw, SelectorError> {
         match (place.path.is_empty(), place.inside, &mut self.named) {
-            (true, false, _) => Err(SelectorError::MissingField(name.to_owned())),
+            (true, false, _) if self.names.is_some() => {
+                Err(SelectorError::MissingField(name.to_owned()))
+            }
             (true, true, None) => Ok(Raw::Test(test)),
-            (false, _, None) => Ok(Raw::Field(place.path, test)),
-            (false, false, Some(named)) => {
+            (false, _, None) | (true, false, None) => Ok(Raw::Field(place.path, test)),
+            (_, false, Some(named)) => {
                 named.paths.insert(place.path);
                 Ok(Raw::And(Vec::new()))
             }
@@ -299,6 +312,42 @@ impl Reader<'_> {
             .collect::<Result<Vec<_>, SelectorError>>()
             .map(Test::Pattern)
     }
+}
+
+/// What a selector is at its top, in CouchDB's normal form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    /// `$and` or `$or` of nothing.
+    Nothing,
+    /// A test of no field: CouchDB takes none at the top, and below compares whole documents.
+    Whole,
+    Other,
+}
+
+impl Root {
+    /// Of a selector that has been read, so that its depth is known.
+    fn of(value: &Value) -> Self {
+        let mut members = value.as_object().map(Object::iter).into_iter().flatten();
+        match (members.next(), members.next()) {
+            (Some(("$and" | "$or" | "$nor", parts)), None) => match parts.as_array() {
+                Some([]) => Self::Nothing,
+                Some(_) | None => Self::Other,
+            },
+            (Some(("$not", part)), None) => Self::of(part),
+            (Some((name, part)), None) if !name.starts_with('$') => match Self::of(part) {
+                Self::Nothing => Self::Nothing,
+                Self::Whole | Self::Other => Self::Other,
+            },
+            (Some(_), None) | (None, _) => Self::Whole,
+            (Some(_), Some(_)) => Self::Other,
+        }
+    }
+}
+
+/// Does a selector combine nothing? `_find` selects nothing by that, though every document matches it.
+pub fn combines_nothing(selector: &Value) -> bool {
+    let empty = selector.as_object().is_some_and(Object::is_empty);
+    !empty && Root::of(selector) == Root::Nothing
 }
 
 impl Named {

@@ -1,6 +1,7 @@
 use crate::json::Value;
 
 use super::{Selector, SelectorError};
+use crate::policy::combines_nothing;
 
 fn value(text: &str) -> Value {
     Value::parse(text.as_bytes()).unwrap()
@@ -174,8 +175,8 @@ fn what_couchdb_refuses_is_refused() {
         r#"{"$default":{"$text":"x"}}"#,
         r#"{"$where":"x"}"#,
         r#"{"$eq":1}"#,
-        r#"{"$and":[{}]}"#,
-        r#"{"$gt":1,"a":1}"#,
+        r#"{"$not":{}}"#,
+        r#"{"$not":{"$eq":1}}"#,
         r#"{"a..b":1}"#,
         r#"{"":1}"#,
         r#"{"a":{"$pattern":"x*"}}"#,
@@ -192,6 +193,56 @@ fn what_couchdb_refuses_is_refused() {
         Selector::parse(&value(&deep)),
         Err(SelectorError::BadArgument(_))
     ));
+}
+
+/// As CouchDB 3.5.2 answered, a document of `{"n":1}`.
+#[test]
+fn a_condition_without_a_field_is_about_the_whole_document() {
+    for (selector, expected) in [
+        (r#"{"$and":[{}]}"#, false),
+        (r#"{"$or":[{}]}"#, false),
+        (r#"{"$nor":[{}]}"#, true),
+        (r#"{"$and":[{},{"n":1}]}"#, false),
+        (r#"{"$or":[{},{"n":1}]}"#, true),
+        (r#"{"$nor":[{},{"n":1}]}"#, false),
+        (r#"{"$nor":[{"$nor":[{}]}]}"#, false),
+        (r#"{"$or":[1,{"n":1}]}"#, true),
+        (r#"{"$and":[[]]}"#, false),
+        (r#"{"$gt":1,"n":1}"#, true),
+        (r#"{"$and":[{"$eq":{"n":1}}]}"#, true),
+    ] {
+        check(selector, r#"{"n":1}"#, expected);
+    }
+}
+
+#[test]
+fn a_condition_on_the_whole_document_names_it() {
+    let named = |selector| Selector::client(&value(selector)).unwrap().named_fields();
+    let whole = [Vec::<String>::new()];
+    assert_eq!(
+        named(r#"{"$and":[{"$gt":{"secret":5}},{"$gt":null}]}"#),
+        whole
+    );
+    assert_eq!(named(r#"{"$or":[{"$in":[{"secret":5}]}]}"#), whole);
+    // Whatever a document holds, it is not empty.
+    assert!(named(r#"{"$nor":[{},{"$and":[{}]}]}"#).is_empty());
+}
+
+#[test]
+fn what_combines_nothing_is_known() {
+    let nothing = |selector| combines_nothing(&value(selector));
+    for selector in [
+        r#"{"$or":[]}"#,
+        r#"{"$and":[]}"#,
+        r#"{"$nor":[]}"#,
+        r#"{"$not":{"$or":[]}}"#,
+        r#"{"n":{"$or":[]}}"#,
+    ] {
+        assert!(nothing(selector), "{selector}");
+    }
+    for selector in ["{}", r#"{"$nor":[{"$or":[]}]}"#, r#"{"$or":[],"n":1}"#] {
+        assert!(!nothing(selector), "{selector}");
+    }
 }
 
 #[test]
