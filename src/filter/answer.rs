@@ -173,9 +173,18 @@ pub(crate) async fn rows_answer(
 ) -> Result<Answer, Refusal> {
     let events = recipe.layout == Layout::Events;
     let rows = Box::pin(rows(asker, part, recipe)).await?;
+    let answer = streamed(rows);
+    Ok(match events {
+        true => answer.header(CONTENT_TYPE, EVENTS),
+        false => answer,
+    })
+}
+
+/// Rows as JSON, as they come.
+pub(crate) fn streamed(rows: Rows) -> Answer {
     let mut headers = head::filtered();
-    headers.insert(CONTENT_TYPE, if events { EVENTS } else { JSON });
-    Ok(Answer::of(StatusCode::OK, headers, rows.into_body()))
+    headers.insert(CONTENT_TYPE, JSON);
+    Answer::of(StatusCode::OK, headers, rows.into_body())
 }
 
 /// Asks for the first part of rows, and before it, where it matters, of what moment they are.

@@ -15,7 +15,7 @@ use crate::filter::rows::ListRow;
 use crate::json::{Event, Frame, JsonError, Splitter, Value};
 use crate::policy::ViewLens;
 use crate::refusal::Refusal;
-use crate::route::query::ViewQuery;
+use crate::route::query::{Update, ViewQuery};
 
 /// A state of an index, as `update_seq` names it: the sum of the sequences of its shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,11 @@ pub(crate) fn pin_down(query: &mut ViewQuery) {
     query.sorted = None;
 }
 
+/// Asks for the index as it is, which has just been brought up to date: what is written meanwhile would move it on.
+pub(crate) fn as_it_is(query: &mut ViewQuery) {
+    query.update = Some(Update::False);
+}
+
 /// The state of the index in which every row of these ranges is inside the pin; none where there is no range.
 ///
 /// # Errors
@@ -56,7 +61,11 @@ pub(crate) async fn state(
 ) -> Result<Option<State>, Refusal> {
     let mut known = None;
     for range in ranges {
-        let found = look(asker, lens, range).await?;
+        let mut range = range.clone();
+        if known.is_some() {
+            as_it_is(&mut range);
+        }
+        let found = look(asker, lens, &range).await?;
         // Something was written meanwhile.
         if known.as_ref().is_some_and(|known| *known != found) {
             return Err(Refusal::Unavailable(1));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::filter::answer::{Answer, rows_answer};
+use crate::filter::answer::{Answer, rows, rows_answer, streamed};
 use crate::filter::ask::Asker;
 use crate::filter::design::Designs;
 use crate::filter::exact;
@@ -47,7 +47,8 @@ pub(crate) async fn documents_queries(
     let prepared = queries
         .into_iter()
         .map(|query| prepare_documents(&lens, query));
-    several::answer(asker, prepared.collect::<Result<_, _>>()?).await
+    let prepared = prepared.collect::<Result<_, _>>()?;
+    Box::pin(several::answer(asker, prepared)).await
 }
 
 fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refusal> {
@@ -85,9 +86,32 @@ pub(crate) async fn view(
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
     let query = asked(&asker, body)?;
-    let prepared = prepare_view(&asker, &lens, named, query).await?;
-    one(Arc::new(asker), prepared).await
+    let asker = Arc::new(asker);
+    for _ in 0..ATTEMPTS {
+        let prepared = match prepare_view(&asker, &lens, named, query.clone()).await {
+            Err(Refusal::Unavailable(_)) => continue,
+            prepared => prepared?,
+        };
+        let Some((part, recipe)) = prepared else {
+            return one(asker, None).await;
+        };
+        if !recipe.judge.adds_up_what_was_looked_at() {
+            return rows_answer(asker, part, recipe).await;
+        }
+        let mut rows = rows(Arc::clone(&asker), part, recipe).await?;
+        // The head waits until what was looked at is what has been added up.
+        if rows.gather_answer(MOST_HELD).await.is_ok() {
+            return Ok(streamed(rows));
+        }
+    }
+    Err(Refusal::Unavailable(1))
 }
+
+/// How often the rows of a view are looked at again because something was written meanwhile.
+const ATTEMPTS: usize = 10;
+
+/// How much of an answer waits for that.
+const MOST_HELD: usize = 256 * 1024;
 
 /// The same, several times over.
 pub(crate) async fn view_queries(
@@ -168,44 +192,67 @@ async fn reduced(
             return Err(Refusal::BadQuery(format!("`{name}` is invalid for reduce")));
         }
     }
-    let grouping = match (query.group, query.group_level) {
-        (_, Some(0)) => Grouping::None,
-        (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),
-        (Some(true), None) => Grouping::Exact,
-        // Keys that are named are grouped one by one, as CouchDB demands; one alone is a range.
-        (Some(false) | None, None) if query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
-            return Err(Refusal::BadQuery(
-                "Multi-key fetches for reduce views must use `group=true`".to_owned(),
-            ));
-        }
-        (Some(false) | None, None) => Grouping::None,
-    };
+    let grouping = grouping(&query)?;
     if reducer == Reducer::Other && grouping != Grouping::Exact {
         return Err(Refusal::Forbidden(
             "this view is open to you with `group=true` only",
         ));
     }
     query.group_level = None;
+    // Groups stand in their order, whatever is said.
+    query.sorted = None;
     if reducer == Reducer::Other {
         query.group = Some(true);
         exact::pin_down(&mut query);
     } else {
         (query.reduce, query.group) = (Some(false), None);
     }
-    let ranges = inspect::view::narrow(query, lens)?;
+    let by_keys = query.keys.is_some();
+    let mut ranges = inspect::view::narrow(query, lens)?;
     let state = match reducer {
-        Reducer::Other => exact::state(asker, lens, &ranges).await?,
-        Reducer::Sum | Reducer::Count | Reducer::Stats => None,
+        Reducer::Other => {
+            let state = exact::state(asker, lens, &ranges).await?;
+            // What has been looked at is added up, and nothing newer.
+            ranges.iter_mut().for_each(exact::as_it_is);
+            state
+        }
+        Reducer::Sum | Reducer::Count | Reducer::Stats => {
+            if by_keys {
+                ranges = ranges
+                    .into_iter()
+                    .flat_map(inspect::view::once_each)
+                    .collect();
+            }
+            None
+        }
     };
     let judge = Judge::Reduce(Groups {
         lens: lens.clone(),
         reducer,
         grouping,
         open: None,
+        by_keys,
+        begins_anew: false,
         state,
         confirmed: false,
     });
     Ok(prepare(ranges, false, window, judge))
+}
+
+/// How rows are grouped, as CouchDB reads it.
+fn grouping(query: &ViewQuery) -> Result<Grouping, Refusal> {
+    Ok(match (query.group, query.group_level) {
+        (Some(true), None) => Grouping::Exact,
+        // Keys that are named are grouped one by one, as CouchDB demands; one alone is a range.
+        (_, _) if query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
+            return Err(Refusal::BadQuery(
+                "Multi-key fetches for reduce views must use `group=true`".to_owned(),
+            ));
+        }
+        (_, Some(0)) => Grouping::None,
+        (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),
+        (Some(false) | None, None) => Grouping::None,
+    })
 }
 
 fn is_one(keys: &str) -> bool {
@@ -220,6 +267,9 @@ fn agree(query: &ViewQuery, reducer: Option<Reducer>) -> Result<(), Refusal> {
     let reason = match reducer {
         None if query.reduce == Some(true) => "Reduce is invalid for map-only views.",
         None if grouped => "Invalid use of grouping on a map view.",
+        Some(_) if query.group == Some(false) && grouped => {
+            "Can't specify group=false and group_level>0 at the same time"
+        }
         Some(_) if query.include_docs => "`include_docs` is invalid for reduce",
         None | Some(_) => return Ok(()),
     };

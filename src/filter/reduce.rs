@@ -3,10 +3,18 @@
 //! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`, once `exact` has seen that there is
 //! no such row.
 
+use std::mem;
+
 use crate::filter::exact::State;
 use crate::filter::sight::Seen;
 use crate::json::{JsonError, Number, Object, Value, members};
-use crate::policy::ViewLens;
+use crate::policy::{ViewLens, collate};
+
+/// CouchDB's words for what `_sum` can't add.
+const NO_SUM: &str = "builtin_reduce_error";
+const SUMMANDS: &str = "The _sum function requires that map values be numbers, arrays of numbers, or objects. \
+    Objects cannot be mixed with other data structures. Objects can be arbitrarily nested, provided that the values \
+    for all fields are themselves numbers, arrays of numbers, or objects.";
 
 /// The reduce functions whose results can be combined without the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +47,10 @@ pub(crate) struct Groups {
     pub(crate) reducer: Reducer,
     pub(crate) grouping: Grouping,
     pub(crate) open: Option<(Value, Value)>,
+    /// Whether keys are named: each page holds other ones, or the same once more.
+    pub(crate) by_keys: bool,
+    /// Whether the next row can't belong to the group before it.
+    pub(crate) begins_anew: bool,
     /// For other functions: the state of the index in which all rows were seen to be inside the pin.
     pub(crate) state: Option<State>,
     /// Whether the page that is being read is of that state.
@@ -59,19 +71,33 @@ impl Reducer {
     /// The result for one row of the map function.
     fn of_row(self, value: Value) -> Result<Value, JsonError> {
         match self {
-            Self::Sum | Self::Other => Ok(value),
+            Self::Sum => Ok(Self::add(&Value::Number(Number::from(0_u64)), value)),
+            Self::Other => Ok(value),
             Self::Count => Ok(Value::Number(Number::from(1_u64))),
             Self::Stats => stats_of(value),
         }
     }
 
-    fn combine(self, left: &Value, right: &Value) -> Result<Value, JsonError> {
+    /// The result for a group and one more row.
+    fn with_row(self, before: &Value, value: Value) -> Result<Value, JsonError> {
         match self {
-            Self::Sum | Self::Count => add(left, right),
-            Self::Stats => stats(left, right),
+            Self::Sum => Ok(Self::add(before, value)),
+            Self::Count => Ok(Self::add(before, Value::Number(Number::from(1_u64)))),
+            Self::Stats => stats(before, &stats_of(value)?),
             Self::Other => Err(JsonError::Expected(
                 "a reduce function that can be combined",
             )),
+        }
+    }
+
+    /// What can't be added takes the place of the sum, and stays.
+    fn add(before: &Value, value: Value) -> Value {
+        if is_no_sum(before) {
+            return before.clone();
+        }
+        match is_no_sum(&value) {
+            true => value,
+            false => sum(before, &value).unwrap_or_else(no_sum),
         }
     }
 }
@@ -80,6 +106,7 @@ impl Groups {
     /// A page begins.
     pub(crate) fn begin(&mut self) {
         self.confirmed = false;
+        self.begins_anew = self.by_keys;
     }
 
     /// Takes a member that stands in front of the rows.
@@ -120,20 +147,21 @@ impl Groups {
         if !self.lens.key_is_inside(&key) {
             return Ok(Seen::Hidden);
         }
-        let value = self.reducer.of_row(value)?;
         let group = self.group_of(key);
+        // CouchDB has made its own groups: a key that was named twice comes twice.
+        let begins = mem::take(&mut self.begins_anew) || self.reducer == Reducer::Other;
         match self.open.take() {
-            Some((open, sum)) if open == group => {
-                self.open = Some((open, self.reducer.combine(&sum, &value)?));
+            Some((open, sum)) if !begins && collate(&open, &group).is_eq() => {
+                self.open = Some((open, self.reducer.with_row(&sum, value)?));
                 Ok(Seen::Hidden)
             }
             Some((open, sum)) => {
                 write(&open, &sum, out);
-                self.open = Some((group, value));
+                self.open = Some((group, self.reducer.of_row(value)?));
                 Ok(Seen::Shown)
             }
             None => {
-                self.open = Some((group, value));
+                self.open = Some((group, self.reducer.of_row(value)?));
                 Ok(Seen::Hidden)
             }
         }
@@ -170,53 +198,86 @@ fn write(key: &Value, value: &Value, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// CouchDB's `_sum`: numbers add, lists add element by element (the shorter is padded), a number counts as
-/// the first element of a list, objects add member by member.
-fn add(left: &Value, right: &Value) -> Result<Value, JsonError> {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => Ok(Value::Number(plus(left, right))),
-        (Value::Array(left), Value::Array(right)) => {
-            let length = left.len().max(right.len());
-            let zero = Value::Number(Number::from(0_u64));
-            (0..length)
-                .map(|at| {
-                    add(
-                        left.get(at).unwrap_or(&zero),
-                        right.get(at).unwrap_or(&zero),
-                    )
-                })
-                .collect::<Result<_, _>>()
-                .map(Value::Array)
+/// CouchDB's `_sum`, which adds a value to what there is (`couch_query_servers:sum_values`): numbers add, lists add
+/// element by element, objects member by member.
+///
+/// # Errors
+///
+/// What it can't add.
+fn sum(before: &Value, value: &Value) -> Result<Value, Value> {
+    match (value, before) {
+        (Value::Number(value), Value::Number(before)) => Ok(Value::Number(plus(before, value))),
+        (Value::Array(value), Value::Array(before)) => sum_lists(before, value),
+        (Value::Number(_), Value::Array(before)) => sum_lists(before, std::slice::from_ref(value)),
+        (Value::Array(value), Value::Number(_)) => sum_lists(std::slice::from_ref(before), value),
+        (Value::Object(_), Value::Number(before)) if before.as_i64() == Some(0) => {
+            Ok(value.clone())
         }
-        (Value::Array(list), Value::Number(number))
-        | (Value::Number(number), Value::Array(list)) => add(
-            &Value::Array(list.clone()),
-            &Value::Array(vec![Value::Number(number.clone())]),
-        ),
-        (Value::Object(left), Value::Object(right)) => {
-            let mut sum = left.clone();
-            for (key, value) in right.iter() {
-                let total = match left.get(key) {
-                    Some(before) => add(before, value)?,
+        (Value::Object(value), Value::Object(before)) => {
+            let mut both = before.clone();
+            for (name, value) in value.iter() {
+                let total = match before.get(name) {
+                    Some(before) => sum(before, value)?,
                     None => value.clone(),
                 };
-                sum.insert(key, total);
+                both.insert(name, total);
             }
-            Ok(Value::Object(sum))
+            Ok(Value::Object(both))
         }
-        _ => Err(JsonError::Expected("values that `_sum` can add")),
+        (
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_),
+            _,
+        ) => Err(value.clone()),
     }
 }
 
-fn plus(left: &Number, right: &Number) -> Number {
-    let exact = left
-        .as_i64()
-        .zip(right.as_i64())
-        .and_then(|(left, right)| left.checked_add(right));
-    match exact {
-        Some(sum) => Number::from(sum),
-        None => float(left.as_f64() + right.as_f64()),
+/// The longer list goes on where the shorter one has ended, whatever it holds.
+fn sum_lists(before: &[Value], value: &[Value]) -> Result<Value, Value> {
+    let mut sums = Vec::with_capacity(before.len().max(value.len()));
+    for (at, (left, right)) in before.iter().zip(value).enumerate() {
+        let (Value::Number(left), Value::Number(right)) = (left, right) else {
+            return Err(Value::Array(before.iter().skip(at).cloned().collect()));
+        };
+        sums.push(Value::Number(plus(left, right)));
     }
+    let (before, value) = (
+        before.iter().skip(sums.len()),
+        value.iter().skip(sums.len()),
+    );
+    let rest: Vec<Value> = before.chain(value).cloned().collect();
+    sums.extend(rest);
+    Ok(Value::Array(sums))
+}
+
+/// What CouchDB puts in the place of a sum that can't be made.
+fn no_sum(cause: Value) -> Value {
+    let mut error = Object::new();
+    error.insert("error", NO_SUM);
+    error.insert("reason", SUMMANDS);
+    error.insert("caused_by", cause);
+    Value::Object(error)
+}
+
+fn is_no_sum(value: &Value) -> bool {
+    value.get("error").and_then(Value::as_str) == Some(NO_SUM)
+}
+
+/// Whole numbers are added exactly, as in Erlang.
+fn plus(left: &Number, right: &Number) -> Number {
+    let exact = whole(left)
+        .zip(whole(right))
+        .and_then(|(left, right)| left.checked_add(right))
+        .and_then(|sum| Number::parse(&sum.to_string()));
+    exact.unwrap_or_else(|| float(left.as_f64() + right.as_f64()))
+}
+
+fn whole(number: &Number) -> Option<i128> {
+    number.as_str().parse().ok()
 }
 
 fn float(number: f64) -> Number {
@@ -227,10 +288,10 @@ fn float(number: f64) -> Number {
 fn stats_of(value: Value) -> Result<Value, JsonError> {
     match value {
         Value::Number(number) => {
-            let square = match number.as_i64().and_then(|whole| whole.checked_mul(whole)) {
-                Some(square) => Number::from(square),
-                None => float(number.as_f64() * number.as_f64()),
-            };
+            let square = whole(&number)
+                .and_then(|whole| whole.checked_mul(whole))
+                .and_then(|square| Number::parse(&square.to_string()))
+                .unwrap_or_else(|| float(number.as_f64() * number.as_f64()));
             let mut stats = Object::new();
             let one = Number::from(1_u64);
             let members = [
@@ -285,3 +346,6 @@ fn stats(left: &Value, right: &Value) -> Result<Value, JsonError> {
         _ => Err(JsonError::Expected("a result of `_stats`")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,6 +122,20 @@ impl Judge {
         }
     }
 
+    /// Whether CouchDB's sums are shown, of rows that were looked at before.
+    pub(crate) fn adds_up_what_was_looked_at(&self) -> bool {
+        match self {
+            Self::Reduce(groups) => groups.state.is_some(),
+            Self::View(_)
+            | Self::Find(_)
+            | Self::Documents(_)
+            | Self::Locals(_)
+            | Self::Changes(_)
+            | Self::BulkGet(_)
+            | Self::OpenRevs(_) => false,
+        }
+    }
+
     /// The id of the document that such a row is judged by, which is noted as wanted where the row does not hold it.
     pub(crate) fn source(&self, row: Row<'_>, known: &mut Known) -> Result<String, JsonError> {
         let name = match self {

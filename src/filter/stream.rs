@@ -169,6 +169,14 @@ impl Rows {
         Ok(self.shown > 0)
     }
 
+    /// Reads so much of the answer before it is sent, or all of it.
+    pub(crate) async fn gather_answer(&mut self, most: usize) -> Result<(), Cut> {
+        while self.state != State::Done && self.out.len() < most {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
     /// The next chunk of the answer.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
         while self.out.is_empty() && self.state != State::Done {

@@ -2,7 +2,7 @@
 //! the order in which CouchDB would answer.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::json::{Object, Value};
 use crate::policy::{ViewLens, collate};
@@ -49,6 +49,58 @@ pub(crate) fn narrow(query: ViewQuery, lens: &ViewLens) -> Result<VecDeque<ViewQ
     }
     Ok(inside)
 }
+
+/// A query by keys as queries that name each key once: none of them has rows of one key twice.
+pub(crate) fn once_each(query: ViewQuery) -> Vec<ViewQuery> {
+    let keys = query
+        .keys
+        .as_deref()
+        .map(|keys| Value::parse(keys.as_bytes()));
+    let Some(Ok(Value::Array(keys))) = keys else {
+        return vec![query];
+    };
+    let mut runs: Vec<Vec<Value>> = vec![Vec::new()];
+    let mut seen: BTreeSet<Collated> = BTreeSet::new();
+    for key in keys {
+        if !seen.insert(Collated(key.clone())) {
+            seen = BTreeSet::from([Collated(key.clone())]);
+            runs.push(Vec::new());
+        }
+        if let Some(run) = runs.last_mut() {
+            run.push(key);
+        }
+    }
+    let part = |run| {
+        let mut part = query.clone();
+        part.keys = Some(Value::Array(run).to_string());
+        part
+    };
+    runs.into_iter().map(part).collect()
+}
+
+/// A key, compared as CouchDB orders keys.
+#[derive(Debug)]
+struct Collated(Value);
+
+impl Ord for Collated {
+    fn cmp(&self, other: &Self) -> Ordering {
+        collate(&self.0, &other.0)
+    }
+}
+
+impl PartialOrd for Collated {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Collated {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Collated {}
 
 /// Is a range of ids the right way round? CouchDB answers another one without rows. Ids stand in the order of their bytes.
 pub(crate) fn ids_in_order(query: &ViewQuery) -> Result<bool, Refusal> {
