@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::filter::known::{Known, Wanted};
-use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see_id, show};
+use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see, see_id, show};
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Lens, Needs};
 use crate::secret::Seal;
@@ -18,8 +18,12 @@ pub(crate) struct ChangeRows {
     pub(crate) docs: Lens,
     /// Whether the client asked for documents.
     pub(crate) with_docs: bool,
+    /// Whether the client asked for the conflicts of documents.
+    pub(crate) with_conflicts: bool,
     /// Whether he asked for all leaves, or for the winner only.
     pub(crate) all_leaves: bool,
+    /// What the leaves of a row have been chosen by.
+    pub(crate) chosen: Chosen,
     /// Seals sequences.
     pub(crate) sequences: Sequences,
     /// The sequence of the row that was last looked at, as CouchDB wrote it; before, the one that the feed
@@ -27,6 +31,17 @@ pub(crate) struct ChangeRows {
     pub(crate) last: Option<Vec<u8>>,
     /// The sequence of the row that was last shown, sealed: the `id:` of an event.
     pub(crate) shown: String,
+}
+
+/// Which leaves a row of `style=all_docs` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Chosen {
+    /// All of them.
+    All,
+    /// Those whose documents a filter takes; the winner may not be among them.
+    ByDocument,
+    /// The same, by a selector; CouchDB then tells of no conflicts, too.
+    BySelectorWithConflicts,
 }
 
 /// Seals and opens update sequences for one caller in one database.
@@ -128,45 +143,110 @@ impl ChangeRows {
         quote(&sealed, out);
         out.extend_from_slice(b",\"id\":");
         out.extend_from_slice(id);
-        out.extend_from_slice(b",\"changes\":[");
-        for (index, leaf) in leaves.iter().enumerate() {
-            out.extend_from_slice(if index > 0 {
-                b",{\"rev\":"
-            } else {
-                b"{\"rev\":"
-            });
-            quote(&leaf.rev, out);
-            out.push(b'}');
-        }
-        out.push(b']');
-        let winner = leaves.first().is_some_and(|leaf| leaf.winner);
-        // A deleted winner means that every leaf is deleted: a living leaf always wins. Without a hidden one the best
-        // of the others would be the winner.
-        if change.deleted || leaves.iter().all(|leaf| leaf.dead) {
-            out.extend_from_slice(b",\"deleted\":true");
-        }
-        if self.with_docs {
-            out.extend_from_slice(b",\"doc\":");
-            let ended = leaves.first().filter(|leaf| leaf.dead);
-            let ended = ended.and_then(|leaf| tombstone(known.read(&wanted(&name, &leaf.rev))?));
-            let seen = match (change.doc.filter(|_| winner), &ended) {
-                (Some(doc), _) => show(&self.docs, Piece::Whole(doc), known, out)?,
-                (None, Some(ended)) => show(&self.docs, Piece::Whole(ended), known, out)?,
-                (None, None) => Seen::Hidden,
-            };
-            match seen {
-                Seen::Shown => {}
-                Seen::Hidden => out.extend_from_slice(b"null"),
-                Seen::Later => {
+        write_revs(&leaves, out);
+        let named = leaves.first().is_some_and(|leaf| leaf.winner);
+        let winner = named
+            || match self.filtered_winner(&name, change.doc, known)? {
+                Winner::Visible => true,
+                Winner::Hidden => false,
+                Winner::Later => {
                     out.truncate(mark);
                     return Ok(Seen::Later);
                 }
+            };
+        // A deleted winner means that every leaf is deleted: a living leaf always wins. Without a hidden one the best
+        // of the others would be the winner.
+        if change.deleted || (!winner && leaves.iter().all(|leaf| leaf.dead)) {
+            out.extend_from_slice(b",\"deleted\":true");
+        }
+        if self.with_docs {
+            let doc = match winner {
+                true => change.doc.map(<[u8]>::to_vec),
+                false => self.best(&name, &leaves, known),
+            };
+            if self.doc(doc.as_deref(), known, out)? == Seen::Later {
+                out.truncate(mark);
+                return Ok(Seen::Later);
             }
         }
         out.push(b'}');
         self.last = Some(seq.to_vec());
         self.shown = sealed;
         Ok(Seen::Shown)
+    }
+
+    /// Without the winner the first leaf would be it: as CouchDB would show it in the row. It was read with its
+    /// history.
+    fn best(&self, id: &str, leaves: &[Leaf], known: &Known) -> Option<Vec<u8>> {
+        let (best, others) = leaves.split_first()?;
+        let document = known.read(&wanted(id, &best.rev))?;
+        let mut document = document.as_object()?.clone();
+        document.remove("_revisions");
+        let others = others.iter().filter(|leaf| !leaf.dead);
+        let others: Vec<Value> = others.map(|leaf| leaf.rev.as_str().into()).collect();
+        if self.with_conflicts && !others.is_empty() {
+            document.insert("_conflicts", others);
+        }
+        Some(Value::Object(document).to_bytes())
+    }
+
+    /// Writes the document of a row.
+    fn doc(
+        &self,
+        doc: Option<&[u8]>,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        out.extend_from_slice(b",\"doc\":");
+        let begins = out.len();
+        let seen = match doc {
+            Some(doc) => show(&self.docs, Piece::Whole(doc), known, out)?,
+            None => Seen::Hidden,
+        };
+        match seen {
+            Seen::Shown => self.tell_of_no_conflicts(begins, out)?,
+            Seen::Hidden => out.extend_from_slice(b"null"),
+            Seen::Later => {}
+        }
+        Ok(seen)
+    }
+
+    /// The winner of a document, where a filter has not taken it.
+    ///
+    /// Of what was asked for with documents, the row has it; else it is deleted or not, which the row says too.
+    fn filtered_winner(
+        &self,
+        id: &str,
+        doc: Option<&[u8]>,
+        known: &mut Known,
+    ) -> Result<Winner, JsonError> {
+        if self.chosen == Chosen::All || !self.all_leaves {
+            return Ok(Winner::Hidden);
+        }
+        let sight = match doc {
+            Some(doc) => see(&self.rows, id, doc, known)?,
+            None => see_id(&self.rows, id),
+        };
+        Ok(match sight {
+            Sight::Visible(_) => Winner::Visible,
+            Sight::Invisible => Winner::Hidden,
+            Sight::Later => Winner::Later,
+        })
+    }
+
+    /// Writes `"_conflicts":[]` into the document that begins here, if it has none and CouchDB says so.
+    fn tell_of_no_conflicts(&self, begins: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
+        if self.chosen != Chosen::BySelectorWithConflicts || !self.all_leaves {
+            return Ok(());
+        }
+        for member in members(out.get(begins..).unwrap_or_default()) {
+            if member?.key == "_conflicts" {
+                return Ok(());
+            }
+        }
+        out.pop();
+        out.extend_from_slice(b",\"_conflicts\":[]}");
+        Ok(())
     }
 
     /// The leaves of a row that may be seen; none while one has yet to be read.
@@ -215,6 +295,28 @@ impl ChangeRows {
     }
 }
 
+fn write_revs(leaves: &[Leaf], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"changes\":[");
+    for (index, leaf) in leaves.iter().enumerate() {
+        out.extend_from_slice(if index > 0 {
+            b",{\"rev\":"
+        } else {
+            b"{\"rev\":"
+        });
+        quote(&leaf.rev, out);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// Whether the winner of a document may be seen.
+enum Winner {
+    Visible,
+    Hidden,
+    /// It has yet to be read.
+    Later,
+}
+
 /// One leaf of a row.
 struct Leaf {
     rev: String,
@@ -229,13 +331,6 @@ fn wanted(id: &str, rev: &str) -> Wanted {
 
 fn is_dead(document: &Value) -> bool {
     document.get("_deleted").and_then(Value::as_bool) == Some(true)
-}
-
-/// A tombstone as CouchDB shows it in a row: it was read with its history.
-fn tombstone(document: &Value) -> Option<Vec<u8>> {
-    let mut document = document.as_object()?.clone();
-    document.remove("_revisions");
-    Some(Value::Object(document).to_bytes())
 }
 
 fn rev_of(entry: &[u8]) -> Result<String, JsonError> {

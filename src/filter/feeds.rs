@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 
 use crate::filter::answer::{Answer, EVENTS, rows_answer};
 use crate::filter::ask::Asker;
-use crate::filter::changes::{ChangeRows, Sequences};
+use crate::filter::changes::{ChangeRows, Chosen, Sequences};
 use crate::filter::layout::Layout;
 use crate::filter::lease::Lease;
 use crate::filter::pages::{ChangesPages, Pages};
@@ -77,6 +77,7 @@ pub(crate) async fn changes(
     }
     query.since = Some(since);
     let (with_docs, all_leaves) = (query.include_docs, query.style_all_docs);
+    let (chosen, with_conflicts) = (chosen(&query), query.conflicts);
     ask_to_judge(&mut query, &rows);
     let window = Window {
         skip: 0,
@@ -89,7 +90,9 @@ pub(crate) async fn changes(
         rows,
         docs,
         with_docs,
+        with_conflicts,
         all_leaves,
+        chosen,
         sequences,
         last: Some(last),
         shown: String::new(),
@@ -114,6 +117,14 @@ fn nothing(layout: Layout, last: &str) -> Answer {
     match layout {
         Layout::Events => answer.header(CONTENT_TYPE, EVENTS),
         Layout::Rows(_) | Layout::Array | Layout::Lines => answer,
+    }
+}
+
+fn chosen(query: &ChangesQuery) -> Chosen {
+    match query.filter.as_deref() {
+        None | Some("" | "_doc_ids" | "_design") => Chosen::All,
+        Some("_selector") if query.conflicts => Chosen::BySelectorWithConflicts,
+        Some(_) => Chosen::ByDocument,
     }
 }
 

@@ -95,6 +95,8 @@ fn feed(parameters: &str, script: Script) -> Rows {
         rows,
         docs,
         with_docs: false,
+        with_conflicts: false,
+        chosen: crate::filter::changes::Chosen::All,
         all_leaves: false,
         sequences: Sequences::new(seal, "db", b"rules"),
         last: Some(b"\"0\"".to_vec()),
