@@ -10,12 +10,12 @@ live url:
 # Views and finds of many documents while all of them are written: just moments http://admin:pass@127.0.0.1:5984
 moments url rows="100000" seconds="60":
     COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
-# Devices that sync at random, with CouchDB's replicator among them (faster with `[replicator] startup_jitter = 0`): just converge http://admin:pass@127.0.0.1:5984
-converge url seconds="600":
-    COUCHDB_URL={{url}} CONVERGE_SECONDS={{seconds}} cargo test --test proxy -- converge:: --nocapture
 # Ten thousand requests before a CouchDB that reads as little of them as it may.
 boundaries:
     cargo test --test proxy boundaries:: -- --include-ignored
+# Random databases, rules and requests, compared with CouchDB's answers: just differential http://admin:pass@127.0.0.1:5984
+differential url seconds="600":
+    COUCHDB_URL={{url}} DIFFERENTIAL_SECONDS={{seconds}} cargo test --test proxy differential -- --nocapture
 # Speed: the JSON filter and the decision.
 bench:
     cargo bench

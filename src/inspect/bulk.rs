@@ -1,6 +1,6 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::iter::once;
 
 use tokio::task::yield_now;
@@ -14,16 +14,12 @@ use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};
-use crate::route::{DbName, DocId, LocalId, Rev};
+use crate::route::{DbName, DocId, LocalId};
 
 /// How many documents are read at once.
 const BATCH: usize = 200;
 /// As many bytes are sent on at once as CouchDB takes, hidden fields that are put back included.
 const MOST: usize = 128 * 1024 * 1024;
-
-const NO_ID: &str = "not an id of a document";
-const NO_REV: &str = "not a revision of a document";
-const TOO_DEEP: &str = "a document may not nest so deeply";
 
 /// A batch as the client sent it.
 #[derive(Debug)]
@@ -70,23 +66,16 @@ pub(crate) enum Judged {
 }
 
 impl Batch {
-    /// Reads the body of `_bulk_docs`. `deep`: where something nested too deeply to be read, as [`inspect::batch`]
-    /// tells it.
-    ///
-    /// What is wrong with one document is its row's: a replica whose batch is refused sends it again for ever.
-    pub(crate) fn read(
-        (body, deep): (Value, Vec<(usize, usize)>),
-        locals: &Locals,
-        caller: &Caller,
-    ) -> Result<Self, Refusal> {
+    /// Reads the body of `_bulk_docs`.
+    pub(crate) fn read(body: Value, locals: &Locals, caller: &Caller) -> Result<Self, Refusal> {
         let Value::Object(body) = body else {
             return Err(Refusal::BadRequest("Request body must be a JSON object"));
         };
         let mut new_edits = true;
         let mut docs = None;
-        for (place, (name, value)) in body.into_iter().enumerate() {
+        for (name, value) in body {
             match (name.as_str(), value) {
-                ("docs", Value::Array(list)) => docs = Some((place, list)),
+                ("docs", Value::Array(list)) => docs = Some(list),
                 ("docs", _) => {
                     return Err(Refusal::BadRequest("`docs` parameter must be an array."));
                 }
@@ -95,18 +84,12 @@ impl Batch {
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
         }
-        let (place, docs) = docs.ok_or(Refusal::BadRequest(
+        let docs = docs.ok_or(Refusal::BadRequest(
             "POST body must include `docs` parameter.",
         ))?;
-        let deep = deep.into_iter().filter(|(member, _)| *member == place);
-        let deep: HashSet<usize> = deep.map(|(_, row)| row).collect();
         let entries = docs
             .into_iter()
-            .enumerate()
-            .map(|(row, document)| match deep.contains(&row) {
-                true => refused_entry(&document, TOO_DEEP),
-                false => entry(document, locals, caller),
-            })
+            .map(|document| entry(document, locals, caller))
             .collect::<Result<_, _>>()?;
         let entries = match new_edits {
             true => entries,
@@ -353,7 +336,10 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
     object.insert("_id", id.as_str());
     if let Some(name) = id.strip_prefix("_local/") {
         let Ok(local) = LocalId::parse(name) else {
-            return refused_entry(&Value::Object(object), NO_ID);
+            return Ok(Entry::Refused {
+                id,
+                why: Refused::forbidden("not an id of a document"),
+            });
         };
         let private = locals.private(caller, &local)?;
         object.insert("_id", format!("_local/{}", private.as_str()));
@@ -363,12 +349,11 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         });
     }
     if DocId::parse(&id).is_err() {
-        return refused_entry(&Value::Object(object), NO_ID);
+        return Err(Refusal::BadRequest(
+            "Only reserved document ids may start with underscore.",
+        ));
     }
-    let rev = match named_rev(&object) {
-        Ok(rev) if rev.as_deref().is_none_or(|rev| Rev::parse(rev).is_ok()) => rev,
-        Ok(_) | Err(_) => return refused_entry(&Value::Object(object), NO_REV),
-    };
+    let rev = named_rev(&object)?;
     if let Some(rev) = &rev {
         object.insert("_rev", rev.as_str());
     }
@@ -378,17 +363,6 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         document: Value::Object(object),
         follows: false,
     }))
-}
-
-/// A document that could not be stored, or not be read again.
-fn refused_entry(document: &Value, reason: &str) -> Result<Entry, Refusal> {
-    let id = match document.get("_id") {
-        None => new_id().ok_or(Refusal::Internal)?,
-        Some(Value::String(id)) => id.clone(),
-        Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
-    };
-    let why = Refused::forbidden(reason);
-    Ok(Entry::Refused { id, why })
 }
 
 /// The body that is sent on.

@@ -1,8 +1,7 @@
 // `_changes`: normal, longpoll, continuous and eventsource, with CouchDB's filters.
 
-import { matchesSelector } from 'pouchdb-selector-core';
-
 import { Refusal } from './exchange.mjs';
+import { matches, normalize } from './mango.mjs';
 import { readRevision } from './read.mjs';
 import { Sandbox } from './sandbox.mjs';
 
@@ -35,6 +34,7 @@ async function readChangesOptions(exchange, database, body) {
     allLeaves: query.text('style') === 'all_docs',
     includeDocs: include('include_docs'),
     conflicts: include('conflicts'),
+    bySelector: query.text('filter') === '_selector',
     attachments: include('attachments'),
     heartbeat: query.text('heartbeat') === 'true' ? PATIENCE : Number(query.text('heartbeat') ?? 0),
     timeout: Math.min(PATIENCE, Number(query.text('timeout') ?? PATIENCE)),
@@ -66,11 +66,21 @@ async function filterFor(exchange, database, body) {
   if (name === '_design') return async (id) => id.startsWith('_design/');
   if (name === '_selector') {
     if (!body.selector) throw new Refusal(400, 'bad_request', 'Selector must be specified in POST payload');
-    return async (_, load) => matchesSelector(await load(), body.selector);
+    const normal = normalizeForChanges(body.selector);
+    return async (_, load) => matches(normal, await load());
   }
   if (name === '_view') return viewFilter(database, query.text('view'));
   if (!/^[^/]+\/[^/]+$/.test(name)) throw new Refusal(400, 'bad_request', '`filter` must be of the form `designname/filtername`');
   return designFilter(exchange, database, name);
+}
+
+/** Here every complaint about a selector is a bad request. */
+function normalizeForChanges(selector) {
+  try {
+    return normalize(selector);
+  } catch ({ reason }) {
+    throw new Refusal(400, 'bad_request', reason);
+  }
 }
 
 async function viewFilter(database, name) {
@@ -189,8 +199,14 @@ class Feed {
       id,
       changes: accepted,
       ...(deleted && { deleted }),
-      ...(this.options.includeDocs && { doc: await readRevision(this.database, id, winner, this.options) }),
+      ...(this.options.includeDocs && { doc: this.#withConflicts(await readRevision(this.database, id, winner, this.options)) }),
     };
+  }
+
+  /** By a selector and of all leaves CouchDB tells of no conflicts, too. */
+  #withConflicts(document) {
+    const { allLeaves, bySelector, conflicts } = this.options;
+    return document && allLeaves && bySelector && conflicts ? { _conflicts: [], ...document } : document;
   }
 
   #writeRow(row) {

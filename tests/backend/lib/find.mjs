@@ -1,7 +1,10 @@
-// Mango: `_find`, `_explain` and `_index`, by PouchDB's own implementation.
+// Mango: `_find`, `_explain` and `_index`. Where there are indexes PouchDB's own implementation uses them; without any
+// all documents are looked at in the order of their ids, as CouchDB does.
 
 import { requireDatabaseAdmin } from './access.mjs';
+import { compareIds } from './collation.mjs';
 import { Refusal } from './exchange.mjs';
+import { combinesNothing, matches, normalize } from './mango.mjs';
 import { inOrder } from './read.mjs';
 
 const DEFAULT_LIMIT = 25;
@@ -13,12 +16,42 @@ export async function find(exchange, database) {
   if (!query.selector) throw new Refusal(400, 'missing_required_key', 'Missing required key: selector');
   const { skip = 0, limit = DEFAULT_LIMIT } = query;
   const start = skip + readBookmark(bookmark);
-  const { docs: found, warning } = await database.pouch.find({ ...query, skip: start, limit }).catch(unusable);
-  const docs = conflicts ? await Promise.all(found.map((document) => withConflicts(database, document))) : found;
-  const next = docs.length > 0 ? writeBookmark(start + docs.length - skip) : 'nil';
+  const { indexes: known } = await database.pouch.getIndexes();
+  const search = known.length > 1 ? (asked) => database.pouch.find(asked).catch(unusable) : (asked) => scan(database, asked);
+  const { docs: found, warning } = await search({ ...query, skip: start, limit });
+  const shown = !(query.fields?.length > 0) || query.fields.includes('_conflicts');
+  const docs = conflicts && shown ? await Promise.all(found.map((document) => withConflicts(database, document))) : found;
+  const next = docs.length > 0 ? writeBookmark(start + docs.length) : 'nil';
   exchange.begin(200);
   const tail = [['bookmark', next], ...(warning ? [['warning', WARNING]] : [])].map(([name, value]) => `"${name}": ${JSON.stringify(value)}`).join(',\r\n');
   exchange.response.end(`{"docs":[\r\n${docs.map((each) => JSON.stringify(inOrder(each))).join(',\r\n')}\r\n],\r\n${tail}}\n`);
+}
+
+/** The documents that match, by their ids. */
+async function scan(database, { selector, sort = [], fields, skip, limit }) {
+  const normal = normalize(selector);
+  const orders = sort.map((each) => (typeof each === 'string' ? [each, 'asc'] : Object.entries(each)[0]));
+  if (orders.some(([field]) => field !== '_id')) throw noIndex();
+  if (combinesNothing(normal)) return { docs: [] };
+  const { rows } = await database.pouch.allDocs({ include_docs: true });
+  const documents = rows.map(({ doc }) => doc).filter(({ _id: id }) => !id.startsWith('_design/')).sort((left, right) => compareIds(left._id, right._id));
+  if (orders[0]?.[1] === 'desc') documents.reverse();
+  const found = documents.filter((document) => matches(normal, document)).slice(skip, skip + limit);
+  return { docs: fields?.length > 0 && Array.isArray(fields) ? found.map((document) => project(document, fields)) : found, warning: true };
+}
+
+/** Those of its fields that are named. */
+function project(document, fields) {
+  const shown = {};
+  for (const field of fields) {
+    const path = field.split(/(?<!\\)\./).map((step) => step.replaceAll('\\', ''));
+    const value = path.reduce((below, step) => below?.[step], document);
+    if (value === undefined) continue;
+    const last = path.pop();
+    const place = path.reduce((below, step) => (below[step] ??= {}), shown);
+    place[last] = value;
+  }
+  return shown;
 }
 
 async function withConflicts(database, document) {
@@ -30,8 +63,10 @@ async function withConflicts(database, document) {
 /** PouchDB throws plain errors at a sort that no index serves. */
 function unusable(error) {
   if (!/^Cannot sort on/.test(error.message)) throw error;
-  throw new Refusal(400, 'no_usable_index', 'No index exists for this sort, try indexing by the sort fields.');
+  throw noIndex();
 }
+
+const noIndex = () => new Refusal(400, 'no_usable_index', 'No index exists for this sort, try indexing by the sort fields.');
 
 const writeBookmark = (position) => Buffer.from(`from:${position}`).toString('base64url');
 

@@ -116,7 +116,7 @@ export class DocumentIndex extends Index {
   rowsFor(key, options) {
     const found = this.known.get(key);
     if (options.keys && !found) return { rows: [{ key, error: 'not_found' }] };
-    if (options.keys && found.deleted) return { rows: [{ id: key, key, value: { rev: found.rev, deleted: true }, doc: null }] };
+    if (options.keys && found.deleted) return { rows: [{ id: key, key, value: { rev: found.rev, deleted: true }, ...(options.include_docs && { doc: null }) }] };
     return super.rowsFor(key, options);
   }
 
@@ -168,7 +168,7 @@ export class ViewIndex extends Index {
     if (options.reduce === true && !this.reduce) complain('Reduce is invalid for map-only views.');
     if (!reduces && (group || level > 0)) complain('Invalid use of grouping on a map view.');
     if (reduces && options.include_docs) complain('`include_docs` is invalid for reduce');
-    if (reduces && keys && !group && level === 0) complain('Multi-key fetches for reduce views must use `group=true`');
+    if (reduces && keys && keys.length !== 1 && !group) complain('Multi-key fetches for reduce views must use `group=true`');
     if (startkey === undefined || endkey === undefined) return;
     const order = this.compareKeys(startkey, endkey);
     if (descending ? order < 0 : order > 0) {
@@ -176,14 +176,22 @@ export class ViewIndex extends Index {
     }
   }
 
-  #queryReduced(options) {
+  #groupsOf(rows, options) {
     const groups = [];
-    for (const row of this.select(options).rows) {
+    for (const row of rows) {
       const key = groupKey(row.key, options);
       const last = groups.at(-1);
       if (last && this.compareKeys(last.key, key) === 0) last.rows.push(row);
       else groups.push({ key, rows: [row] });
     }
+    return groups;
+  }
+
+  #queryReduced(options) {
+    const { keys } = options;
+    // Keys that are named are grouped one by one, though they be alike.
+    const runs = keys ? keys.map((key) => this.select({ ...options, keys: [key] }).rows) : [this.select(options).rows];
+    const groups = runs.flatMap((rows) => this.#groupsOf(rows, options));
     return { rows: slice(groups, options).map(({ key, rows }) => ({ key, value: this.reduce(rows) })) };
   }
 }

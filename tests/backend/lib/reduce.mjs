@@ -7,7 +7,7 @@ const CHUNK = 100;
 
 const BUILT_IN = {
   _count: (rows) => rows.length,
-  _sum: (rows) => rows.map(({ value }) => summand(value)).reduce(add),
+  _sum: (rows) => rows.map(({ value }) => value).reduce((sum, value) => add(sum, value), 0),
   _stats: (rows) => stats(rows.map(({ value }) => value)),
   _approx_count_distinct: (rows) => new Set(rows.map(({ key }) => JSON.stringify(key))).size,
 };
@@ -33,27 +33,29 @@ function builtIn(name) {
   return (rows) => {
     try {
       return reduce(rows);
-    } catch ({ error, reason }) {
-      return { error, reason };
+    } catch ({ error, reason, cause }) {
+      return { error, reason, ...(cause !== undefined && { caused_by: cause }) };
     }
   };
 }
 
-function summand(value) {
-  if (typeof value === 'number' || isObject(value)) return value;
-  throw invalid('_sum', 'numbers, arrays of numbers, or objects.');
+/** Adds a value to what there is, as `couch_query_servers:sum_values`. */
+function add(sum, value) {
+  if (typeof value === 'number' && typeof sum === 'number') return sum + value;
+  if (Array.isArray(value) && (Array.isArray(sum) || typeof sum === 'number')) return addLists([sum].flat(), value);
+  if (typeof value === 'number' && Array.isArray(sum)) return addLists(sum, [value]);
+  if (isObject(value) && !Array.isArray(value) && sum === 0) return value;
+  if (isObject(value) && !Array.isArray(value) && isObject(sum) && !Array.isArray(sum)) return addObjects(sum, value);
+  throw notAdded(value);
 }
 
-function add(left, right) {
-  if (typeof left === 'number' && typeof right === 'number') return left + right;
-  if (Array.isArray(left) || Array.isArray(right)) return addLists([left].flat(), [right].flat());
-  if (isObject(left) && isObject(right)) return addObjects(left, right);
-  throw invalid('_sum', 'numbers, arrays of numbers, or objects.');
-}
-
-function addLists(left, right) {
-  const [longer, shorter] = left.length >= right.length ? [left, right] : [right, left];
-  return longer.map((value, index) => (index < shorter.length ? add(value, shorter[index]) : value));
+function addLists(sum, values) {
+  const longer = sum.length >= values.length ? sum : values;
+  return longer.map((each, index) => {
+    if (index >= Math.min(sum.length, values.length)) return each;
+    if (typeof sum[index] !== 'number' || typeof values[index] !== 'number') throw notAdded(sum.slice(index));
+    return sum[index] + values[index];
+  });
 }
 
 function addObjects(left, right) {
@@ -75,6 +77,10 @@ function stats(values) {
 }
 
 const isObject = (value) => value !== null && typeof value === 'object';
+
+const SUMMANDS = 'numbers, arrays of numbers, or objects. Objects cannot be mixed with other data structures. Objects can be arbitrarily nested, provided that the values for all fields are themselves numbers, arrays of numbers, or objects.';
+
+const notAdded = (cause) => Object.assign(invalid('_sum', SUMMANDS), { cause });
 
 function invalid(name, kinds) {
   return new Refusal(500, 'builtin_reduce_error', `The ${name} function requires that map values be ${kinds}`);

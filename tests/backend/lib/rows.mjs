@@ -77,10 +77,13 @@ async function serve(exchange, run) {
   }
   if (!Array.isArray(body.queries)) throw new Refusal(400, 'bad_request', 'POST body must include `queries` parameter.');
   const results = [];
-  for (const query of body.queries) results.push(await run(options({ ...fromQuery, ...query })));
+  for (const query of body.queries) results.push(await run(options({ ...fromQuery, ...oneKey(query) })));
   exchange.begin(200);
   exchange.response.end(`{"results":[\r\n${results.map(({ rows, ...head }) => frameRows(head, rows)).join(',\r\n')}\r\n]}\n`);
 }
+
+/** Of several queries one that names one key is a range. */
+const oneKey = ({ keys, ...query }) => (keys?.length === 1 ? { ...query, key: keys[0] } : { ...query, ...(keys && { keys }) });
 
 /** A parameter's value: keys are JSON, flags and numbers are read where they are ones, all else is text. */
 function typed(query, name) {
