@@ -83,14 +83,16 @@ fn passes(name: &HeaderName, administrator: bool) -> bool {
 ///
 /// Security: CouchDB writes the stored type of the attachment into it as it is. A line end there ends the header, and
 /// two of them the head: what follows would be headers, and a whole answer, of the writer's choice. Then a header stands
-/// twice, or those are missing that CouchDB writes behind the type, our own name for the request among them.
+/// twice, or those are missing that CouchDB writes behind the type, our own name for the request among them. No coding
+/// was asked for, so CouchDB has named none.
 /// (`a_stored_type_that_is_no_header_gets_nowhere`)
 pub(crate) fn is_whole<B>(answer: &Response<B>, request_id: &str) -> bool {
     let headers = answer.headers();
     let once = headers.keys_len() == headers.len();
     let framed = !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH));
+    let coded = headers.contains_key(CONTENT_ENCODING);
     let named = headers.get(REQUEST_ID);
-    once && framed && named.is_some_and(|named| *named == request_id)
+    once && framed && !coded && named.is_some_and(|named| *named == request_id)
 }
 
 /// The path of a place that CouchDB names.

@@ -18,6 +18,7 @@ use crate::filter::writes::whole;
 use crate::inspect;
 use crate::inspect::attachments::{check, following, put as attach};
 use crate::inspect::document::Written;
+use crate::inspect::forced::leaves_room;
 use crate::inspect::form::{Form, is_from_here};
 use crate::inspect::related::Related;
 use crate::inspect::turns::{Pass, Turns};
@@ -47,6 +48,9 @@ pub(crate) async fn related(
     };
     let (sent, parts) = Related::read(body, &kind.unwrap_or_default(), limits.body).await?;
     let document = readable(&sent)?;
+    if forced && !asker.permit.caller().is_administrator() {
+        leaves_room(&document, query.rev.as_ref())?;
+    }
     let turn = match forced {
         true => {
             let ids = [id.as_str()].into_iter();

@@ -15,6 +15,7 @@ use crate::inspect::attachments::{Beside, Passed, lay};
 use crate::inspect::document::{Refused, Written, create, refused};
 use crate::json::Value;
 use crate::policy::{Denied, Edited, WriteRules, keep_fields};
+use crate::refusal::Refusal;
 use crate::route::{History, Rev};
 
 /// The highest generation that is taken where nothing near it is stored: a thousand writes a second for more than
@@ -206,6 +207,26 @@ impl Leaves {
             self.remove(&extended);
         }
         self.add(own, Counted::free(document), false);
+    }
+}
+
+/// Whether a forced write of somebody whom no rule binds names a generation that leaves room for those after it; `rev`
+/// is the one of the query. What it names no revision in is CouchDB's to refuse.
+///
+/// Security: see `has_room_for`; here nothing stored is looked at. (`a_forged_generation_leaves_room_for_those_after_it`)
+pub(crate) fn leaves_room(document: &Value, rev: Option<&Rev>) -> Result<(), Refusal> {
+    let named = document.get("_rev").is_some() || document.get("_revisions").is_some();
+    let generation = match (named, rev) {
+        (true, _) => History::of(document).map(|history| history.own().generation()),
+        (false, Some(rev)) => Some(rev.generation()),
+        (false, None) => return Ok(()),
+    };
+    match generation {
+        Some(1..=HIGHEST) => Ok(()),
+        Some(_) => Err(Refusal::Forbidden(
+            "the generation is far above what `_revisions` and the stored revisions account for",
+        )),
+        None => Err(Refusal::BadRequest("Invalid rev format")),
     }
 }
 

@@ -50,7 +50,7 @@ use crate::policy::{Permit, Plan, Policy, Verdict};
 use crate::provision::Provisioning;
 use crate::refusal::Refusal;
 use crate::rewrite::Rewrite;
-use crate::route::{Call, DbName, Route, RouteError, ServerCall};
+use crate::route::{Call, DbName, ReshardCall, Route, RouteError, ServerCall};
 use crate::secret::Seal;
 use crate::session::Session;
 use crate::upstream::Upstream;
@@ -320,6 +320,9 @@ impl Pipeline {
         }
         let intake = match &permit.route().call {
             Call::Server(ServerCall::Replicate) => self.replicates_nothing_of_ours(intake).await?,
+            Call::Server(ServerCall::Reshard(ReshardCall::Jobs)) => {
+                self.splits_nothing_of_ours(intake).await?
+            }
             Call::Server(_)
             | Call::Database { .. }
             | Call::Node(_)

@@ -55,6 +55,27 @@ impl Pipeline {
         Ok(intake.with_body(body, &self.limits))
     }
 
+    /// Security: no shard is split of the database that couchwarden keeps for itself
+    /// (`no_shard_of_the_database_of_couchwarden_is_split`).
+    pub(super) async fn splits_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
+        let (intake, body) = self.whole(intake).await?;
+        if body.is_empty() {
+            return Ok(intake);
+        }
+        let job = inspect::value(&body)?;
+        let text = |name: &str| job.get(name).and_then(Value::as_str).unwrap_or_default();
+        // `shards/00000000-7fffffff/name.1234567890`; no name of a database has a dot.
+        let shard = text("shard").rsplit('/').next().unwrap_or_default();
+        let of_shard = shard.split('.').next().unwrap_or_default();
+        if [text("db"), of_shard]
+            .into_iter()
+            .any(leads_to_own_database)
+        {
+            return Err(Refusal::Forbidden("this database is couchwarden's own"));
+        }
+        Ok(intake.with_body(body, &self.limits))
+    }
+
     async fn warden(
         &self,
         caller: &Caller,

@@ -16,6 +16,7 @@ use crate::filter::unjudged;
 use crate::inspect;
 use crate::inspect::attachments::check;
 use crate::inspect::document::new_id;
+use crate::inspect::forced::leaves_room;
 use crate::inspect::multipart::Several;
 use crate::intake::Intake;
 use crate::json::FieldPath;
@@ -105,7 +106,12 @@ impl Pipeline {
             return Ok(intake);
         }
         let (intake, bytes) = self.whole(intake).await?;
-        check(&inspect::value(&bytes)?)?;
+        let document = inspect::value(&bytes)?;
+        check(&document)?;
+        let query = route.query.document()?;
+        if query.new_edits == Some(false) {
+            leaves_room(&document, query.rev.as_ref())?;
+        }
         Ok(intake.with_body(bytes, &self.limits))
     }
 }

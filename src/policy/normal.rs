@@ -370,13 +370,21 @@ impl Place {
     }
 }
 
+/// The most steps of a field: more than the levels of any document that can be judged.
+const STEPS: usize = 512;
+
 /// The steps of a field as Mango names it, in selectors, `sort` and `fields` alike
 /// (`mango_util:parse_field`): dots part, `\.` does not; every backslash is dropped.
 ///
 /// # Errors
 ///
-/// A name with an empty step.
+/// A name with an empty step, or with more steps than any document has levels.
 pub fn field(text: &str) -> Result<Vec<String>, SelectorError> {
+    // Security: each step takes many times the byte that it is written in. (`a_field_takes_no_more_than_its_steps`)
+    let dots = text.bytes().filter(|byte| *byte == b'.');
+    if dots.take(STEPS).count() == STEPS {
+        return Err(SelectorError::TooLarge);
+    }
     let mut parts = vec![String::new()];
     let mut escaped = false;
     for letter in text.chars() {

@@ -11,6 +11,12 @@ databases = ["@notes"]
 callers = { names = ["$walt"] }
 permit = ["replicate"]
 documents = { owner = "walt" }
+
+[[rule]]
+name = "open"
+databases = ["@open"]
+callers = { names = ["$walt"] }
+permit = ["replicate"]
 "#;
 
 /// More than writing comes to, and as far as this backend counts without mistakes: the embedded one by doubles.
@@ -45,6 +51,18 @@ async fn a_forged_generation_leaves_room_for_those_after_it() {
             let told = walt.post("/@notes/_bulk_docs", batch).await.yes();
             assert_eq!(told[0]["error"], "forbidden", "{told}");
         }
+    }
+    // Nor where no rule binds the writer.
+    world.database("open", json!([])).await;
+    for generation in ["1099511627777", "18446744073709551616"] {
+        let forged = json!({ "_rev": format!("{generation}-{:032x}", 15) });
+        let told = walt.put("/@open/new?new_edits=false", forged).await;
+        told.no(403, "forbidden");
+    }
+    for generation in ["0", &"9".repeat(60)] {
+        let forged = json!({ "_rev": format!("{generation}-{:032x}", 15) });
+        let told = walt.put("/@open/new?new_edits=false", forged).await;
+        told.no(400, "bad_request");
     }
     // One that was stemmed long ago is none.
     let old = json!({ "_rev": revision(1 << 40, 'a'), "owner": "walt" });

@@ -152,12 +152,13 @@ async fn what_is_no_header_value_is_stored_in_no_way() {
 /// A fake CouchDB that has such a type stored already, and writes it as CouchDB does: headers by their names.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stored_type_that_is_no_header_gets_nowhere() {
-    const TYPES: [(&str, &str); 8] = [
+    const TYPES: [(&str, &str); 9] = [
         ("fit", "text/html"),
         ("header", "text/html\r\nX-Evil: 1"),
         ("known", "text/html\r\nCache-Control: public"),
         ("twice", "text/html\r\nContent-Type: text/plain"),
         ("length", "text/html\r\nContent-Length: 0"),
+        ("coded", "text/html\r\nContent-Encoding: gzip"),
         ("chunks", "text/html\r\nTransfer-Encoding: chunked"),
         (
             "split",

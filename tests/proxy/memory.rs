@@ -158,7 +158,7 @@ async fn memory_is_bounded_whatever_is_read_to_judge() {
         ("content-encoding", "gzip"),
     ];
     let refused = walt.ask("POST", "/@notes/_find", &headers, bomb).await;
-    refused.no(400, "bad_request");
+    refused.no(400, "invalid_operator");
     done("selector");
 
     let asked = Value::Object(named(|_| json!([rev])));

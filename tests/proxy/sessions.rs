@@ -318,3 +318,16 @@ async fn no_replication_names_the_database_of_couchwarden() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_shard_of_the_database_of_couchwarden_is_split() {
+    let world = World::start(OPEN).await;
+    let ops = world.as_("ops");
+    for job in [
+        json!({ "type": "split", "db": "couchwarden" }),
+        json!({ "type": "split", "db": "couchwarden", "node": "n", "range": "00000000-7fffffff" }),
+        json!({ "type": "split", "shard": "shards/00000000-7fffffff/couchwarden.1790000000" }),
+    ] {
+        ops.post("/_reshard/jobs", job).await.no(403, "forbidden");
+    }
+}

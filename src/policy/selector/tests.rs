@@ -295,3 +295,17 @@ fn a_selector_takes_no_more_than_its_paths() {
     let many = Selector::client(&value(&many)).unwrap();
     assert_eq!(many.named_fields(), [["_id"]]);
 }
+
+#[test]
+fn a_field_takes_no_more_than_its_steps() {
+    let wide = vec!["a"; 512].join(".");
+    assert_eq!(
+        crate::policy::field_steps(&wide).map(|steps| steps.len()),
+        Ok(512)
+    );
+    let endless = "a.".repeat(1_000_000) + "a";
+    assert_eq!(
+        crate::policy::field_steps(&endless).err(),
+        Some(SelectorError::TooLarge)
+    );
+}
