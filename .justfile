@@ -12,7 +12,7 @@ moments url rows="100000" seconds="60":
     COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
 # Ten thousand requests before a CouchDB that reads as little of them as it may.
 boundaries:
-    cargo test --test proxy boundaries:: -- --include-ignored
+    BOUNDARIES_REQUESTS=10000 cargo test --test proxy boundaries::
 # Random databases, rules and requests, compared with CouchDB's answers: just differential http://admin:pass@127.0.0.1:5984
 differential url seconds="600":
     COUCHDB_URL={{url}} DIFFERENTIAL_SECONDS={{seconds}} cargo test --test proxy differential -- --nocapture
