@@ -49,7 +49,7 @@ pub(crate) async fn related(
     let (sent, parts) = Related::read(body, &kind.unwrap_or_default(), limits.body).await?;
     let document = readable(&sent)?;
     if forced && !asker.permit.caller().is_administrator() {
-        leaves_room(&document, query.rev.as_ref())?;
+        leaves_room(&document, query.rev.as_ref(), if_match.as_deref())?;
     }
     let turn = match forced {
         true => {

@@ -210,16 +210,25 @@ impl Leaves {
     }
 }
 
-/// Whether a forced write of somebody whom no rule binds names a generation that leaves room for those after it; `rev`
-/// is the one of the query. What it names no revision in is CouchDB's to refuse.
+/// Whether a forced write of somebody whom no rule binds names a generation that leaves room for those after it. A
+/// document that names no revision gets the `rev` of the query, else the one of `If-Match`, from CouchDB.
 ///
 /// Security: see `has_room_for`; here nothing stored is looked at. (`a_forged_generation_leaves_room_for_those_after_it`)
-pub(crate) fn leaves_room(document: &Value, rev: Option<&Rev>) -> Result<(), Refusal> {
+pub(crate) fn leaves_room(
+    document: &Value,
+    rev: Option<&Rev>,
+    if_match: Option<&str>,
+) -> Result<(), Refusal> {
     let named = document.get("_rev").is_some() || document.get("_revisions").is_some();
     let generation = match (named, rev) {
+        (false, None) => match if_match {
+            Some(tag) => Rev::parse(tag.trim_matches('"'))
+                .ok()
+                .map(|rev| rev.generation()),
+            None => return Ok(()),
+        },
         (true, _) => History::of(document).map(|history| history.own().generation()),
         (false, Some(rev)) => Some(rev.generation()),
-        (false, None) => return Ok(()),
     };
     match generation {
         Some(1..=HIGHEST) => Ok(()),

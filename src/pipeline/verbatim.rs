@@ -4,7 +4,7 @@
 //! Invariant: what CouchDB says about an error reaches administrators only; JSON of others has one meaning. Nothing
 //! that a stored document says of itself, or a function of a design document, becomes a header unless it is one.
 
-use http::header::{CONTENT_TYPE, RANGE};
+use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
 use super::writes::storable;
 use super::{Pipeline, text};
@@ -110,7 +110,7 @@ impl Pipeline {
         check(&document)?;
         let query = route.query.document()?;
         if query.new_edits == Some(false) {
-            leaves_room(&document, query.rev.as_ref())?;
+            leaves_room(&document, query.rev.as_ref(), intake.header(&IF_MATCH))?;
         }
         Ok(intake.with_body(bytes, &self.limits))
     }

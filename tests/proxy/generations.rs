@@ -59,6 +59,10 @@ async fn a_forged_generation_leaves_room_for_those_after_it() {
         let told = walt.put("/@open/new?new_edits=false", forged).await;
         told.no(403, "forbidden");
     }
+    let tag = format!("\"1099511627777-{:032x}\"", 15);
+    let headers = [("content-type", "application/json"), ("if-match", &*tag)];
+    let told = walt.ask("PUT", "/@open/new?new_edits=false", &headers, "{}");
+    told.await.no(403, "forbidden");
     for generation in ["0", &"9".repeat(60)] {
         let forged = json!({ "_rev": format!("{generation}-{:032x}", 15) });
         let told = walt.put("/@open/new?new_edits=false", forged).await;
