@@ -211,7 +211,7 @@ pub(crate) async fn bulk(
     locals: &Locals,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
-    let batch = Batch::read(inspect::value(&sent)?, locals, asker.permit.caller())?;
+    let batch = Batch::read(inspect::batch(&sent)?, locals, asker.permit.caller())?;
     drop(sent);
     let mut share = asker.share();
     share.add(batch.entries.len().saturating_mul(ROW))?;

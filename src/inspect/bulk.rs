@@ -1,6 +1,6 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::iter::once;
 
 use tokio::task::yield_now;
@@ -14,12 +14,16 @@ use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};
-use crate::route::{DbName, DocId, LocalId};
+use crate::route::{DbName, DocId, LocalId, Rev};
 
 /// How many documents are read at once.
 const BATCH: usize = 200;
 /// As many bytes are sent on at once as CouchDB takes, hidden fields that are put back included.
 const MOST: usize = 128 * 1024 * 1024;
+
+const NO_ID: &str = "not an id of a document";
+const NO_REV: &str = "not a revision of a document";
+const TOO_DEEP: &str = "a document may not nest so deeply";
 
 /// A batch as the client sent it.
 #[derive(Debug)]
@@ -66,16 +70,23 @@ pub(crate) enum Judged {
 }
 
 impl Batch {
-    /// Reads the body of `_bulk_docs`.
-    pub(crate) fn read(body: Value, locals: &Locals, caller: &Caller) -> Result<Self, Refusal> {
+    /// Reads the body of `_bulk_docs`. `deep`: where something nested too deeply to be read, as [`inspect::batch`]
+    /// tells it.
+    ///
+    /// What is wrong with one document is its row's: a replica whose batch is refused sends it again for ever.
+    pub(crate) fn read(
+        (body, deep): (Value, Vec<(usize, usize)>),
+        locals: &Locals,
+        caller: &Caller,
+    ) -> Result<Self, Refusal> {
         let Value::Object(body) = body else {
             return Err(Refusal::BadRequest("Request body must be a JSON object"));
         };
         let mut new_edits = true;
         let mut docs = None;
-        for (name, value) in body {
+        for (place, (name, value)) in body.into_iter().enumerate() {
             match (name.as_str(), value) {
-                ("docs", Value::Array(list)) => docs = Some(list),
+                ("docs", Value::Array(list)) => docs = Some((place, list)),
                 ("docs", _) => {
                     return Err(Refusal::BadRequest("`docs` parameter must be an array."));
                 }
@@ -84,12 +95,18 @@ impl Batch {
                 _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
             }
         }
-        let docs = docs.ok_or(Refusal::BadRequest(
+        let (place, docs) = docs.ok_or(Refusal::BadRequest(
             "POST body must include `docs` parameter.",
         ))?;
+        let deep = deep.into_iter().filter(|(member, _)| *member == place);
+        let deep: HashSet<usize> = deep.map(|(_, row)| row).collect();
         let entries = docs
             .into_iter()
-            .map(|document| entry(document, locals, caller))
+            .enumerate()
+            .map(|(row, document)| match deep.contains(&row) {
+                true => refused_entry(&document, TOO_DEEP),
+                false => entry(document, locals, caller),
+            })
             .collect::<Result<_, _>>()?;
         let entries = match new_edits {
             true => entries,
@@ -336,10 +353,7 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
     object.insert("_id", id.as_str());
     if let Some(name) = id.strip_prefix("_local/") {
         let Ok(local) = LocalId::parse(name) else {
-            return Ok(Entry::Refused {
-                id,
-                why: Refused::forbidden("not an id of a document"),
-            });
+            return refused_entry(&Value::Object(object), NO_ID);
         };
         let private = locals.private(caller, &local)?;
         object.insert("_id", format!("_local/{}", private.as_str()));
@@ -349,11 +363,12 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         });
     }
     if DocId::parse(&id).is_err() {
-        return Err(Refusal::BadRequest(
-            "Only reserved document ids may start with underscore.",
-        ));
+        return refused_entry(&Value::Object(object), NO_ID);
     }
-    let rev = named_rev(&object)?;
+    let rev = match named_rev(&object) {
+        Ok(rev) if rev.as_deref().is_none_or(|rev| Rev::parse(rev).is_ok()) => rev,
+        Ok(_) | Err(_) => return refused_entry(&Value::Object(object), NO_REV),
+    };
     if let Some(rev) = &rev {
         object.insert("_rev", rev.as_str());
     }
@@ -363,6 +378,17 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         document: Value::Object(object),
         follows: false,
     }))
+}
+
+/// A document that could not be stored, or not be read again.
+fn refused_entry(document: &Value, reason: &str) -> Result<Entry, Refusal> {
+    let id = match document.get("_id") {
+        None => new_id().ok_or(Refusal::Internal)?,
+        Some(Value::String(id)) => id.clone(),
+        Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
+    };
+    let why = Refused::forbidden(reason);
+    Ok(Entry::Refused { id, why })
 }
 
 /// The body that is sent on.

@@ -23,7 +23,7 @@ pub(crate) mod view;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-use crate::json::{JsonError, MAX_DEPTH, Value};
+use crate::json::{JsonError, MAX_DEPTH, Shallow, Value};
 use crate::refusal::Refusal;
 use crate::route::query::QueryError;
 
@@ -45,13 +45,30 @@ const DEPTH: usize = MAX_DEPTH - 8;
 
 /// Reads a body as JSON. Two members of one name are an error: two readers could take different ones.
 pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
-    let read = || {
-        let value = Value::parse(body)?;
-        match value.depth() > DEPTH {
-            true => Err(JsonError::TooDeep),
-            false => Ok(value),
+    aside(body, || parse(body))
+}
+
+/// The same for a batch. Of what nests too deeply the rest is read, and told is where something is missing: the member
+/// of the body, and the element of that.
+pub(crate) fn batch(body: &[u8]) -> Result<(Value, Vec<(usize, usize)>), Refusal> {
+    aside(body, || match parse(body) {
+        Err(JsonError::TooDeep) => {
+            let shallow = Shallow::of(body, DEPTH);
+            Ok((parse(&shallow.text)?, shallow.cut))
         }
-    };
+        read => Ok((read?, Vec::new())),
+    })
+}
+
+fn parse(body: &[u8]) -> Result<Value, JsonError> {
+    let value = Value::parse(body)?;
+    match value.depth() > DEPTH {
+        true => Err(JsonError::TooDeep),
+        false => Ok(value),
+    }
+}
+
+fn aside<T>(body: &[u8], read: impl FnOnce() -> Result<T, JsonError>) -> Result<T, Refusal> {
     // A worker that is busy for long leaves its other requests to the rest of them.
     let waits = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);

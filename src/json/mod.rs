@@ -21,6 +21,7 @@ mod row;
 mod rows;
 mod scan;
 mod search;
+mod shallow;
 mod skip;
 mod spot;
 mod token;
@@ -38,6 +39,7 @@ pub use path::{FieldPath, PathError, Step};
 pub use restore::HiddenFieldSent;
 pub use row::Row;
 pub use rows::Splitter;
+pub use shallow::Shallow;
 pub use spot::is_couchdbs_own;
 pub use value::Value;
 

@@ -130,6 +130,62 @@ async fn a_forbidden_document_is_denied_and_the_rest_arrives() {
     }
 }
 
+/// What no row could be stored by is told in its row, in the forms in which PouchDB and CouchDB's replicator send it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_can_not_be_read_stops_no_other() {
+    let world = filled().await;
+    let walt = world.as_("walt");
+    let mine = |id: &str, more: Value| {
+        let mut document = json!({ "_id": id, "owner": walt.name() });
+        document
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        document
+    };
+    let nested: Value = serde_json::from_str(&("[".repeat(125) + &"]".repeat(125))).unwrap();
+    let deeper: Value = serde_json::from_str(&("[".repeat(118) + &"]".repeat(118))).unwrap();
+    let revisions = |rev: &str| json!({ "_rev": format!("1-{rev}"), "_revisions": { "start": 1, "ids": [rev] } });
+    for new_edits in [true, false] {
+        let rev = |rev: &str| if new_edits { json!({}) } else { revisions(rev) };
+        let mut docs = vec![
+            mine(&format!("first {new_edits}"), rev("aa")),
+            mine("nested", json!({ "x": nested })),
+            mine("deeper", json!({ "x": deeper })),
+            mine(".", json!({})),
+            mine("..", json!({})),
+            mine("", json!({})),
+            mine("a\u{0}b", json!({})),
+            mine("_own", json!({})),
+            mine("rev", json!({ "_rev": "none" })),
+            mine("number", json!({ "_rev": 1 })),
+            mine("history", json!({ "_revisions": { "start": 1 } })),
+            mine(&format!("last {new_edits}"), rev("bb")),
+        ];
+        for one in docs.iter_mut().skip(1).take(7).filter(|_| !new_edits) {
+            one.as_object_mut()
+                .unwrap()
+                .extend(revisions("cc").as_object().unwrap().clone());
+        }
+        let count = docs.len();
+        let batch = json!({ "docs": docs, "new_edits": new_edits });
+        let rows = walt.post("/@notes/_bulk_docs", batch).await.yes();
+        let rows = rows.as_array().unwrap();
+        let refused: Vec<&Value> = rows
+            .iter()
+            .filter(|row| row["error"] == "forbidden")
+            .collect();
+        assert_eq!(refused.len(), count - 2, "{rows:?}");
+        for place in ["first", "last"] {
+            let stored = world
+                .backend()
+                .get(&format!("/@notes/{place}%20{new_edits}"))
+                .await;
+            assert_eq!(stored.status, 200, "{place}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_can_push_nothing() {
     let world = filled().await;
