@@ -82,6 +82,7 @@ fn judge(file: &str) -> Result<String, String> {
         check_ddocs(&config.ddocs).map_err(lines)?;
     }
     let mut told = policy.explain_paths();
+    told.extend(policy.explain_feeds());
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     told.extend(runtime.block_on(check_ends(&config)));
     Ok(lines(told))

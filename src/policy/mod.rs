@@ -63,6 +63,7 @@ pub use selector::{Selector, SelectorError};
 pub use view::{Row, Source, ViewLens};
 pub use write::{Denied, Edited, WriteRules};
 
+use action::Simple;
 use fingerprint::Part;
 use grants::{Grants, Interest};
 use index::Index;
@@ -139,6 +140,22 @@ impl Policy {
     pub fn explain_paths(&self) -> Vec<String> {
         let rules = self.rules.iter();
         rules.flat_map(|rule| reach::explained(rule)).collect()
+    }
+
+    /// Which rules tell a replicator of documents that they do not give it, in words.
+    pub fn explain_feeds(&self) -> Vec<String> {
+        let tells = |rule: &&Arc<Rule>| {
+            let permitted = rule.permit.simple;
+            permitted.has(Simple::Changes) && !permitted.has(Simple::Read)
+        };
+        let told = |rule: &Arc<Rule>| {
+            let name = &rule.name;
+            format!(
+                "rule `{name}` permits `changes` and not `read`: CouchDB's replicator fails at each document of its feed \
+                 that no other rule lets its user read"
+            )
+        };
+        self.rules.iter().filter(tells).map(told).collect()
     }
 
     /// Of all rules.

@@ -509,3 +509,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_replicator_can_not_follow_is_told() {
+    let rule = |name: &str, permit: &str| {
+        format!("[[rule]]\nname='{name}'\ndatabases=['d']\npermit={permit}\n")
+    };
+    let rules = policy(&format!(
+        "{}{}{}",
+        rule("wakes", "['changes']"),
+        rule("reads", "['read', 'changes']"),
+        rule("replicates", "['replicate']")
+    ));
+    let told = rules.explain_feeds();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told.first()
+            .is_some_and(|line| line.starts_with("rule `wakes` "))
+    );
+}
