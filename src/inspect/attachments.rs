@@ -18,10 +18,12 @@ use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Refused;
 use crate::json::{JsonError, Object, Value, elements, members};
 use crate::refusal::Refusal;
-use crate::route::{DbName, DocId};
+use crate::route::{AttachmentName, DbName, DocId};
 
 const MEMBER: &str = "_attachments";
 const NAME: &str = "the name of an attachment may not hold control characters";
+const UNNAMED: &str = "the name of an attachment can't stand in a path";
+const NO_DATA: &str = "the `data` of an attachment must be base64";
 const NO_BYTES: &str = "attachments must be sent with their bytes";
 
 /// What the attachments of a document are compared with.
@@ -187,6 +189,8 @@ pub(crate) async fn with_bytes(
 /// Security: CouchDB writes type and coding as they are into the head of the answer to whoever fetches the attachment,
 /// and name, type and coding into the heads of parts: a line end in one of them would give others headers, or a whole
 /// answer, of the writer's choice. (`what_is_no_header_value_is_stored_in_no_way`)
+/// And what nobody could ask for again would stop every replica of its document; what CouchDB takes for a fault of the
+/// request would stop the whole batch. (`no_attachment_is_stored_that_can_not_be_asked_for`)
 fn fault(name: &str, sent: &Value) -> Option<&'static str> {
     match (flag(sent, "stub"), flag(sent, "follows")) {
         // Two readers could count the parts differently.
@@ -197,6 +201,12 @@ fn fault(name: &str, sent: &Value) -> Option<&'static str> {
     }
     if name.chars().any(char::is_control) {
         return Some(NAME);
+    }
+    if name.starts_with('_') || AttachmentName::parse(name).is_err() {
+        return Some(UNNAMED);
+    }
+    if !flag(sent, "follows") && data(sent).is_none() {
+        return Some(NO_DATA);
     }
     match sent.get("content_type") {
         None => {}
@@ -405,6 +415,13 @@ fn equals(sent: &Value, stored: Option<&Value>) -> bool {
     kind(sent) == kind(stored) && data(sent).is_some_and(|sent| data(stored) == Some(sent))
 }
 
+/// The bytes that are sent as base64, in lines too, as CouchDB reads it.
 fn data(attachment: &Value) -> Option<Vec<u8>> {
-    STANDARD.decode(attachment.get("data")?.as_str()?).ok()
+    let text = attachment.get("data")?.as_str()?;
+    let lines: Vec<&str> = text.split_ascii_whitespace().collect();
+    match lines.as_slice() {
+        [] => Some(Vec::new()),
+        [line] => STANDARD.decode(line).ok(),
+        lines => STANDARD.decode(lines.concat()).ok(),
+    }
 }

@@ -104,6 +104,54 @@ const WAYS: [&str; 7] = [
     "form",
 ];
 
+/// Devices ask for each attachment by its name, and stop at one that they are not given.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_attachment_is_stored_that_can_not_be_asked_for() {
+    let world = World::start(&format!("{RULES}{OPEN}")).await;
+    world.database("open", json!([])).await;
+    let names = [
+        "", ".", "..", "../x", "a//b", "a/./b", "a/../b", "/a", "a/", "a\u{0}b", "_a",
+    ];
+    let of = |name: &str, data: Value| json!({ name: { "content_type": "a/b", "data": data } });
+    let mut faults: Vec<Value> = names.map(|name| of(name, json!("eA=="))).to_vec();
+    faults.extend([json!("?"), json!("e"), json!(1), Value::Null].map(|data| of("f", data)));
+    for name in ["sam", "ops"] {
+        let who = world.as_(name);
+        for (number, attachments) in faults.iter().enumerate() {
+            for way in WAYS {
+                // What follows has no `data`, and a form brings its own names.
+                if way == "form" || (way == "related" && number >= names.len()) {
+                    continue;
+                }
+                let id = format!("{name}-{number}");
+                let answer = write(&who, "open", &id, way, attachments).await;
+                let place = format!("{attachments} {way}: {answer:?}");
+                match way.contains("_bulk_docs") && name == "sam" {
+                    true => assert_eq!(answer.yes()[0]["error"], "forbidden", "{place}"),
+                    false => assert!(answer.status == 400 || answer.status == 403, "{place}"),
+                }
+                let found = world.backend().get(&format!("/@open/{id}")).await;
+                assert_eq!(found.status, 404, "{place}");
+            }
+        }
+    }
+    // One is refused, and the rest of the batch arrives.
+    let sam = world.as_("sam");
+    let docs = json!([
+        { "_id": "odd", "_attachments": of("..", json!("eA==")) },
+        { "_id": "even", "_attachments": of("a/b c", json!("eA==")) },
+    ]);
+    let rows = sam
+        .post("/@open/_bulk_docs", json!({ "docs": docs }))
+        .await
+        .yes();
+    assert_eq!(
+        (&rows[0]["error"], &rows[1]["ok"]),
+        (&json!("forbidden"), &json!(true))
+    );
+    assert_eq!(sam.get("/@open/even/a/b%20c").await.body.as_ref(), b"x");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_header_value_is_stored_in_no_way() {
     let world = World::start(&format!("{RULES}{OPEN}")).await;
