@@ -10,6 +10,9 @@ live url:
 # Views and finds of many documents while all of them are written: just moments http://admin:pass@127.0.0.1:5984
 moments url rows="100000" seconds="60":
     COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
+# Devices that sync at random, with CouchDB's replicator among them (faster with `[replicator] startup_jitter = 0`): just converge http://admin:pass@127.0.0.1:5984
+converge url seconds="600":
+    COUCHDB_URL={{url}} CONVERGE_SECONDS={{seconds}} cargo test --test proxy -- converge:: --nocapture
 # Ten thousand requests before a CouchDB that reads as little of them as it may.
 boundaries:
     BOUNDARIES_REQUESTS=10000 cargo test --test proxy boundaries::

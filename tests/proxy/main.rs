@@ -27,6 +27,7 @@ mod canary;
 mod cdrs;
 mod changes;
 mod contract;
+mod converge;
 mod copies;
 mod cors;
 mod deploy;
