@@ -3,6 +3,7 @@
 pub mod body;
 mod budget;
 pub mod caller;
+pub mod mistake;
 pub mod refusal;
 pub mod secret;
 mod shares;

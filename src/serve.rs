@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 
 use crate::client::{Client, ClientError};
-use crate::config::{Config, Mistake, SentRoles};
+use crate::config::{Config, SentRoles};
 use crate::cors::Cors;
 use crate::couch::{Couch, CouchError, ServiceAccount};
 use crate::ddocs::{Target, read};
@@ -23,6 +23,7 @@ use crate::identity::{AskedRoles, Identity, IdentityError, Jar, SameSite};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
 use crate::intake::Door;
+use crate::mistake::Mistake;
 use crate::node::{Nodes, Settings};
 use crate::own::{Own, uuid};
 use crate::pipeline::Pipeline;
@@ -79,15 +80,7 @@ pub fn check(config: &Config) -> Result<Policy, Vec<Mistake>> {
     let settings = PolicySettings {
         attributes: config.nodes.attributes.clone(),
     };
-    Policy::load(&files, &settings).map_err(|mistakes| {
-        let ours = mistakes.into_iter();
-        ours.map(|mistake| Mistake {
-            file: mistake.file,
-            line: mistake.line,
-            message: mistake.message,
-        })
-        .collect()
-    })
+    Policy::load(&files, &settings)
 }
 
 /// Whether the ends of sessions can be kept, so that a logout holds on every couchwarden: what keeps CouchDB from it,

@@ -151,7 +151,7 @@ fn config(backend: &Backend, certificates: &Path) -> Result<Config, String> {
          [provisioning]\nurl = \"{URL}\"\n",
         backend.section()
     );
-    let lines = |mistakes: Vec<couchwarden::config::Mistake>| {
+    let lines = |mistakes: Vec<couchwarden::mistake::Mistake>| {
         mistakes
             .iter()
             .map(ToString::to_string)

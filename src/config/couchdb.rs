@@ -2,8 +2,8 @@
 //!
 //! Invariant: with `jwt` nothing that is configured is a password; without it everything that must be there is.
 
+use super::origin::parse_origin;
 use super::raw::{At, Reader, Section};
-use super::words::parse_origin;
 use super::{CouchDb, MemberRole, Origin, Present, SentRoles, SigningKey};
 use crate::secret::Secret;
 

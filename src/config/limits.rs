@@ -2,8 +2,8 @@
 //!
 //! Invariant: every wait on a network has a limit, and none can be switched off.
 
+use super::network::parse_network;
 use super::raw::{At, Reader, Section};
-use super::words::parse_network;
 use super::{Limits, Network, SharePercents};
 use std::time::Duration;
 

@@ -5,10 +5,11 @@
 use super::couchdb::couchdb;
 use super::limits::{count, limits, networks};
 use super::provisioning::provisioning;
-use super::raw::{At, Environment, Reader, Section};
+use super::raw::{At, Environment, Reader, Section, values};
 use super::tokens::tokens;
 use super::words::{is_host, is_web_origin, keeps_hsts, unusable_database};
-use super::{Bcrypt, Config, Identity, Listen, Login, Mistake, Network, Nodes, Session, Voucher};
+use super::{Bcrypt, Config, Identity, Listen, Login, Network, Nodes, Session, Voucher};
+use crate::mistake::Mistake;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -300,8 +301,4 @@ fn trusted(mut section: Section<'_>, reader: &Reader<'_>) -> Vec<Network> {
     let proxies = networks(section.texts("proxies"), reader);
     section.finish();
     proxies
-}
-
-pub(super) fn values(said: Vec<At<String>>) -> Vec<String> {
-    said.into_iter().map(|said| said.value).collect()
 }

@@ -1,7 +1,8 @@
 //! The section `provisioning`: without `url` there is none.
 
+use super::origin::parse_origin;
 use super::raw::{Reader, Section};
-use super::words::{parse_origin, unusable_database};
+use super::words::unusable_database;
 use super::{Origin, Provisioning};
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //!
 //! Invariant: every value keeps its place, so every mistake has a line.
 
-use super::Mistake;
+use crate::mistake::Mistake;
 use crate::secret::Secret;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -323,6 +323,11 @@ impl<'a> Section<'a> {
         }
         value.map(|value| At { value, place })
     }
+}
+
+/// The values alone, without their lines.
+pub(super) fn values(said: Vec<At<String>>) -> Vec<String> {
+    said.into_iter().map(|said| said.value).collect()
 }
 
 /// `10m`, `30s`, `500ms`, `2h`. Zero is no time to wait for anything, so it is refused.

@@ -244,7 +244,7 @@ g = "1GB"
 
 #[test]
 fn a_network_knows_its_addresses() {
-    let network = |text| -> Network { super::words::parse_network(text).unwrap() };
+    let network = |text| -> Network { super::network::parse_network(text).unwrap() };
     let address = |text: &str| -> IpAddr { text.parse().unwrap() };
     assert!(network("10.0.0.0/8").contains(address("10.1.2.3")));
     assert!(network("10.0.0.0/8").contains(address("::ffff:10.1.2.3")));
@@ -252,7 +252,7 @@ fn a_network_knows_its_addresses() {
     assert!(network("0.0.0.0/0").contains(address("11.1.2.3")));
     assert!(network("::1").contains(address("::1")));
     assert!(!network("::1").contains(address("::2")));
-    assert!(super::words::parse_network("10.0.0.0/33").is_none());
+    assert!(super::network::parse_network("10.0.0.0/33").is_none());
 }
 
 #[test]

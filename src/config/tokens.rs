@@ -2,7 +2,7 @@
 //!
 //! Invariant: tokens are believed only where the section says by what.
 
-use super::raw::{Reader, Section};
+use super::raw::{Reader, Section, values};
 use super::{TokenRules, TokenVoucher, jwk};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub(super) fn tokens(mut section: Section<'_>, reader: &Reader<'_>) -> Option<To
         }
     };
     section.finish();
-    let roles = roles.map_or_else(|| vec![ROLES.to_owned()], super::meaning::values);
+    let roles = roles.map_or_else(|| vec![ROLES.to_owned()], values);
     Some(TokenRules {
         voucher: voucher?,
         issuer: issuer.map(|issuer| issuer.value),

@@ -1,34 +1,12 @@
-//! The small grammars inside values: origins, host names, ranges of addresses, roles, database names.
+//! The small grammars inside values: host names, roles, database names.
 //!
 //! Invariant: these functions only read text; what is wrong about it is told by the caller.
 
-use super::{Network, Origin};
 use crate::route::name::is_own_database;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub(super) fn parse_origin(text: &str) -> Option<Origin> {
-    let (scheme, rest) = text.split_once("://")?;
-    let (tls, default) = match scheme {
-        "http" => (false, 80),
-        "https" => (true, 443),
-        _ => return None,
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = split_port(rest)?;
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let known = is_host(host) || host.parse::<IpAddr>().is_ok();
-    known.then(|| Origin {
-        tls,
-        host: host.to_owned(),
-        port: port.unwrap_or(default),
-    })
-}
-
 /// `host`, `host:port`, `[::1]:port`.
-fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let after_brackets = text.rfind(']').map_or(0, |index| index + 1);
     let Some(colon) = text.get(after_brackets..)?.find(':') else {
         return Some((text, None));
@@ -98,18 +76,4 @@ fn is_database(text: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$()+/-".contains(&byte);
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(legal)
-}
-
-pub(super) fn parse_network(text: &str) -> Option<Network> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        Some(prefix) => prefix.parse().ok().filter(|prefix| *prefix <= longest)?,
-        None => longest,
-    };
-    Some(Network { address, prefix })
 }

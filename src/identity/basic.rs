@@ -73,5 +73,14 @@ pub(super) fn is_password(password: &Secret) -> bool {
         && text.is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
+/// The token of an `Authorization` header, if that is what it holds.
+pub(super) fn bearer_token(header: Option<&[u8]>) -> Option<&str> {
+    let header = std::str::from_utf8(header?).ok()?;
+    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim_ascii())
+}
+
 #[cfg(test)]
 mod tests;

@@ -5,24 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock::now;
 use super::present::ANONYMOUS;
+use super::recognised::{Proof, Recognised, Scheme};
 use super::token::{self, Errand};
 use super::users::Standing;
-use super::{Identity, Proof, Recognised, Scheme, jwt, now};
+use super::{Identity, jwt};
 use crate::caller::{Caller, User, UserName};
 use crate::config::TokenVoucher;
 use crate::refusal::Refusal;
 use crate::route::DbName;
 use crate::secret::Secret;
-
-/// The token of an `Authorization` header, if that is what it holds.
-pub(super) fn find(header: Option<&[u8]>) -> Option<&str> {
-    let header = std::str::from_utf8(header?).ok()?;
-    let (scheme, token) = header.split_once(' ').unwrap_or((header, ""));
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| token.trim_ascii())
-}
 
 impl Identity {
     /// A token by which CouchDB's replicator acts as this user in this database, and nowhere else. It

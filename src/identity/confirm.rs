@@ -10,30 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::clock::{now, now_ms};
 use super::cookie::{Claim, SetCookie, SignedClaim};
-use super::sessions::{End, Session};
-use super::users::Standing;
-use super::{Identity, cookie, now, now_ms};
+use super::recognised::Proof;
+use super::sessions::End;
+use super::{Identity, cookie};
 use crate::caller::{Caller, UserName};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
-
-/// What a caller has shown, so that he can be asked about again while an answer lasts.
-#[derive(Debug, Clone)]
-pub(crate) enum Proof {
-    /// Nothing: he is anonymous.
-    Nothing,
-    /// That he is this user.
-    User {
-        name: UserName,
-        /// The credential by which he was known.
-        credential: Secret,
-        /// The session, if they came by its cookie.
-        session: Option<Session>,
-    },
-    /// A token, which is read again: it may have expired, and roles may be looked up by it.
-    Token(Secret),
-}
 
 impl Identity {
     /// A younger cookie for a session; nothing, if it is none.
@@ -134,18 +118,5 @@ impl Identity {
     /// Tells those who wait for [`Identity::changes`].
     pub(crate) fn announce(&self) {
         self.changed.send_replace(());
-    }
-}
-
-impl Proof {
-    pub(super) fn of(caller: &Caller, standing: &Standing, session: Option<Session>) -> Self {
-        match caller.user() {
-            None => Self::Nothing,
-            Some(user) => Self::User {
-                name: user.name.clone(),
-                credential: Secret::new(standing.credential()),
-                session,
-            },
-        }
     }
 }

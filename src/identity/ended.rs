@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clock::now;
 use super::follow::{Follow, Follower, Source};
-use super::now;
 use super::sessions::{End, Ends, Session};
 use crate::caller::UserName;
 use crate::couch::{Changes, Couch, CouchError};

@@ -7,7 +7,7 @@
 //!
 //! `basic` and `cookie` read what was sent, `bearer` knows tokens (`jwt` those of others, `token` our own), `keys`
 //! signs what is ours, `proof` checks a password, `users` knows names, roles and vouchers, `hash` does bcrypt,
-//! `cache` remembers verified passwords, `sessions` says what a session is and what its end, `ended` tells every
+//! `cache` remembers verified passwords, `recognised` is what all that comes to, `sessions` says what a session is and what its end, `ended` tells every
 //! couchwarden which have been ended, `follow` follows the databases that both look at, `confirm` asks about a caller
 //! again, `throttle` slows down guessing, `present` says to CouchDB who asks, `asked` with which roles.
 //!
@@ -18,6 +18,7 @@ mod asked;
 mod basic;
 mod bearer;
 mod cache;
+mod clock;
 mod confirm;
 mod cookie;
 mod ended;
@@ -27,6 +28,7 @@ mod jwt;
 mod keys;
 pub(crate) mod present;
 mod proof;
+mod recognised;
 mod sessions;
 mod throttle;
 mod token;
@@ -35,7 +37,7 @@ mod users;
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -48,6 +50,7 @@ use crate::secret::Secret;
 
 use basic::Credentials;
 use cache::Verified;
+use clock::now_ms;
 use cookie::{Claim, Cookies};
 use ended::Ended;
 use follow::Follow;
@@ -58,8 +61,9 @@ use token::Tokens;
 use users::{Standing, Users};
 
 pub(crate) use asked::AskedRoles;
-pub(crate) use confirm::Proof;
+pub(crate) use clock::now;
 pub(crate) use cookie::{Jar, SameSite, SetCookie};
+pub(crate) use recognised::{Failed, Proof, Recognised, Scheme};
 
 /// How long a failed attempt takes at least, so that its time does not tell whether the name exists.
 const FAILURE_FLOOR: Duration = Duration::from_millis(400);
@@ -82,69 +86,6 @@ pub(crate) struct Identity {
     throttle: Throttle,
     verified: Verified,
     failure_floor: Duration,
-}
-
-/// How a caller was recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scheme {
-    /// Nothing was requested.
-    Nothing,
-    /// By the session cookie.
-    Cookie,
-    /// By name and password.
-    Basic,
-    /// By a token.
-    Token,
-}
-
-/// A caller who is known, or who did not ask to be.
-#[derive(Debug, Clone)]
-pub(crate) struct Recognised {
-    /// Who.
-    pub(crate) caller: Caller,
-    /// By what.
-    pub(crate) scheme: Scheme,
-    /// The one database that he may ask for, where his token is for one.
-    only: Option<DbName>,
-    /// What he has shown for it.
-    pub(crate) proof: Proof,
-    /// A cookie to put on the answer: a younger one, or the end of a broken one.
-    pub(crate) renew: Option<SetCookie>,
-}
-
-/// An attempt that failed.
-#[derive(Debug, Clone)]
-pub(crate) struct Failed {
-    /// The answer.
-    pub(crate) refusal: Refusal,
-    /// What failed.
-    pub(crate) scheme: Scheme,
-    /// The cookie that ends the broken one, to put on the answer.
-    pub(crate) clear: Option<SetCookie>,
-}
-
-impl Recognised {
-    /// Has he come with a token for one database, as replications do?
-    pub(crate) fn is_for_one_database(&self) -> bool {
-        self.only.is_some()
-    }
-
-    /// May he ask for this database, or for what is in none?
-    ///
-    /// Security: a token for one database opens no other, nor the server
-    /// (`a_token_of_ours_is_good_for_one_database`).
-    pub(crate) fn may_ask(&self, db: Option<&DbName>) -> Result<(), Refusal> {
-        if self.only.is_none() || db == self.only.as_ref() {
-            return Ok(());
-        }
-        Err(Refusal::Forbidden("the token is for another database"))
-    }
-}
-
-impl From<Failed> for Refusal {
-    fn from(failed: Failed) -> Self {
-        failed.refusal
-    }
 }
 
 /// Why no identity can be made.
@@ -243,7 +184,7 @@ impl Identity {
             Ok(Ticket::Failed) => Some(self.cookies.clear()),
             Err(refusal) => return Err(failed(refusal, Scheme::Cookie, None)),
         };
-        let scheme = match bearer::find(authorization) {
+        let scheme = match basic::bearer_token(authorization) {
             Some(_) => Scheme::Token,
             None => Scheme::Basic,
         };
@@ -271,7 +212,7 @@ impl Identity {
         authorization: Option<&[u8]>,
         peer: IpAddr,
     ) -> Result<Option<Recognised>, Refusal> {
-        if let Some(token) = bearer::find(authorization) {
+        if let Some(token) = basic::bearer_token(authorization) {
             return self.by_token(token).await.map(Some);
         }
         let Some(Credentials { name, password }) = Credentials::read(authorization)? else {
@@ -410,23 +351,6 @@ impl Identity {
             Caller::User(user)
         }
     }
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    now_ms() / 1000
-}
-
-/// Milliseconds since 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one clock of sessions and nodes; below it time is an argument"
-)]
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 #[cfg(test)]

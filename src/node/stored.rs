@@ -9,7 +9,6 @@ use super::draft::{Authorization, Origin, wrong};
 use super::rules::Writer;
 use super::store::{Full, Trouble};
 use super::tree::Knot;
-use super::writing::Wanted;
 use super::{Nodes, told};
 use crate::caller::Caller;
 use crate::identity::now;
@@ -111,11 +110,16 @@ impl Nodes {
     }
 
     /// The hash to store.
-    pub(super) fn hash(&self, wanted: &Wanted, old: &Stored) -> Result<Option<String>, Refusal> {
-        match &wanted.draft.authorization {
+    pub(super) fn hash(
+        &self,
+        authorization: &Authorization,
+        new: Option<&str>,
+        old: &Stored,
+    ) -> Result<Option<String>, Refusal> {
+        match authorization {
             Authorization::None => Ok(None),
             // Before it is made, anything stands for it.
-            Authorization::Password(_) => Ok(Some(wanted.hash.clone().unwrap_or_default())),
+            Authorization::Password(_) => Ok(Some(new.unwrap_or_default().to_owned())),
             Authorization::Keep => match old.hash() {
                 Some(hash) => Ok(Some(hash.to_owned())),
                 None => wrong("`metadata.authorization` has no password to keep".to_owned()),

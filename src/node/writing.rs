@@ -273,7 +273,7 @@ impl Nodes {
             true => draft.properties.clone(),
             false => taken_out(inherited, &draft.properties)?,
         };
-        let hash = self.hash(wanted, &old)?;
+        let hash = self.hash(&draft.authorization, wanted.hash.as_deref(), &old)?;
         let document = draft.document(writer.id, own, origin(&old, asked.caller), hash.as_deref());
         let id = DocId::parse(writer.id).map_err(|_| Refusal::IllegalDocument)?;
         let becomes = document.clone().into();

@@ -10,7 +10,7 @@ use crate::caller::UserName;
 use crate::json::Value;
 use crate::route::{DbName, Method, Route};
 
-use super::write::{Denied, forbidden};
+use super::denied::{Denied, forbidden};
 
 /// What the id of an account begins with.
 pub(super) const PREFIX: &str = "org.couchdb.user:";

@@ -8,7 +8,7 @@ use crate::json::Object;
 use crate::json::Value;
 use crate::json::is_couchdbs_own;
 
-use super::write::{Denied, forbidden};
+use super::denied::{Denied, forbidden};
 
 /// Copies what lies at a path, its absence too. An array is kept whole.
 fn keep(path: &[&str], stored: &Object, new: &mut Object) {

@@ -12,10 +12,10 @@ use crate::json::Fields;
 
 use super::action::{Actions, Mask, Simple};
 use super::draft::Draft;
-use super::load::PolicySettings;
 use super::reach;
 use super::rule::Rule;
 use super::selector::Selector;
+use super::settings::PolicySettings;
 use super::shape;
 use super::table::{Entry, File, Table};
 

@@ -12,10 +12,10 @@ use crate::json::Value;
 use crate::route::name::is_own_database;
 
 use super::constant::Constant;
-use super::load::PolicySettings;
 use super::pattern::{Names, Reading, Template, Variable};
 use super::rule::Callers;
 use super::selector::Selector;
+use super::settings::PolicySettings;
 use super::table::{Entry, File};
 
 /// A rule in the making.

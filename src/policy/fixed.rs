@@ -8,8 +8,9 @@ use crate::json::FieldPath;
 use crate::json::Value;
 
 use super::binding::Binding;
+use super::condition::{Comparison, Node, Test};
 use super::matching::Target;
-use super::selector::{Comparison, Node, Selector, Test};
+use super::selector::Selector;
 
 /// The paths at which this document has what the selector demands.
 pub(super) fn fixed_fields(

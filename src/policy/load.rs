@@ -3,37 +3,14 @@
 //! Invariant: rules are returned only if there is no mistake in any file.
 
 use std::collections::HashMap;
-use std::fmt;
 
 use toml::de::DeTable;
 
 use super::compile;
 use super::rule::Rule;
+use super::settings::PolicySettings;
 use super::table::{File, Table};
-
-/// What the configuration says about policies.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PolicySettings {
-    /// The paths that `{node:PATH}` may name: `[nodes] attributes`, which only administrators may write.
-    pub attributes: Vec<String>,
-}
-
-/// A mistake in a policy file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The file, as it was named.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub message: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.message)
-    }
-}
+use crate::mistake::Mistake;
 
 /// Reads all files. Mistakes come in the order of files and lines.
 pub(super) fn load(

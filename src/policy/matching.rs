@@ -6,10 +6,10 @@ use crate::json::{Number, Value};
 
 use super::binding::{Binding, Truth};
 use super::collate::{self, Strings};
+use super::condition::{Comparison, Node, Test};
 use super::constant::Constant;
 use super::normal::integer;
 use super::pattern::Template;
-use super::selector::{Comparison, Node, Test};
 use super::split::Ways;
 
 /// What is matched.

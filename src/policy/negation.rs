@@ -2,8 +2,7 @@
 //!
 //! Invariant: a field must be there for the opposite of its test to hold; `$exists` alone can ask for its absence.
 
-use super::normal::Path;
-use super::selector::{Comparison, Node, Test};
+use super::condition::{Comparison, Node, Path, Test};
 
 /// Before negations are settled.
 pub(super) enum Raw {

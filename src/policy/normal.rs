@@ -5,14 +5,13 @@
 //! and these take no more than [`MOST`], whatever was sent.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::json::{Object, Value};
 
+use super::condition::{Comparison, Node, Path, SelectorError, Test};
 use super::constant::Constant;
 use super::negation::{Raw, plain, settle};
 use super::pattern::{Names, Reading, Template};
-use super::selector::{Comparison, Node, SelectorError, Test};
 
 /// How far an operator may nest.
 const MAX_DEPTH: usize = 64;
@@ -21,9 +20,6 @@ const MAX_DEPTH: usize = 64;
 const MOST: usize = 8 * 1024 * 1024;
 /// What a step of a path takes beside its name.
 const STEP: usize = 32;
-
-/// A path from the top of a document.
-pub(super) type Path = Arc<[String]>;
 
 /// How the selector is read.
 pub(super) struct Reader<'n> {

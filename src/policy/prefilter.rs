@@ -8,9 +8,9 @@ use crate::json::Value;
 
 use super::binding::Binding;
 use super::collate::Strings;
+use super::condition::{Comparison, Node, Test};
 use super::constant::Constant;
 use super::grants::Applied;
-use super::selector::{Comparison, Node, Test};
 
 /// More alternatives than these are no help.
 const MOST: usize = 64;

@@ -11,7 +11,7 @@ use crate::json::Number;
 use crate::json::Object;
 use crate::json::Value;
 
-use super::load::Mistake;
+use crate::mistake::Mistake;
 
 /// One file, and the mistakes found in it so far.
 #[derive(Debug)]

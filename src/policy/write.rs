@@ -21,6 +21,7 @@ use super::account;
 use super::action::{Mask, Simple};
 use super::binding::{Binding, Truth};
 use super::change::{keep_fields, may_change, may_leave, reserved_stay};
+use super::denied::{Denied, forbidden};
 use super::fixed::fixed_fields;
 use super::grants::{Applied, Grants};
 use super::lens::Lens;
@@ -40,20 +41,6 @@ pub struct WriteRules {
     pub(super) everything: bool,
     /// Are these the rules of `_users`, for somebody who is no administrator?
     accounts: bool,
-}
-
-/// Why a write is denied.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// A delete of what is not there for the caller.
-    #[error("missing")]
-    Missing,
-    /// A write over what is not there for the caller: as if someone had just written it.
-    #[error("Document update conflict.")]
-    Conflict,
-    /// The caller may not do this to a document that he knows.
-    #[error("{0}")]
-    Forbidden(String),
 }
 
 /// What the writer had before them when they made the new document.
@@ -375,10 +362,6 @@ impl WriteRules {
         }
         Err(denied)
     }
-}
-
-pub(super) fn forbidden(reason: &str) -> Denied {
-    Denied::Forbidden(reason.to_owned())
 }
 
 fn is_tombstone(document: &Value) -> bool {

@@ -6,7 +6,7 @@
 //!
 //! Invariant: what can't be read is left as it is, for h2 to refuse.
 
-use super::target::encoded_path;
+use super::foreign::encoded_path;
 use std::sync::LazyLock;
 
 /// The static table's `:path` (`/` and `/index.html`).

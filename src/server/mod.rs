@@ -9,6 +9,7 @@
 pub mod cert;
 mod connection;
 mod descriptors;
+mod foreign;
 mod frames;
 mod hpack;
 mod socket;

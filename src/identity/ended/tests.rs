@@ -5,8 +5,8 @@ use tokio::sync::watch;
 use super::{Ended, lock};
 use crate::caller::UserName;
 use crate::couch::fake::Fake;
+use crate::identity::clock::now_ms;
 use crate::identity::follow::Follow;
-use crate::identity::now_ms;
 use crate::identity::sessions::{End, Session};
 
 fn ended(fake: &Fake) -> Ended {

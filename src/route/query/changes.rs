@@ -3,9 +3,9 @@
 //! Invariant: a parameter that goes to a filter function is kept apart; without such a function an
 //! unknown parameter is an error.
 
-use std::borrow::Cow;
-
-use super::{Query, QueryError, is_harmless, natural};
+use super::Query;
+use super::error::{QueryError, is_harmless, natural};
+use super::names::canonical_of_changes;
 
 /// The parameters of `_changes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,32 +67,6 @@ pub enum Heartbeat {
     Ms(u64),
 }
 
-const FOLDED: [&str; 14] = [
-    "feed",
-    "descending",
-    "since",
-    "last-event-id",
-    "limit",
-    "style",
-    "heartbeat",
-    "timeout",
-    "include_docs",
-    "conflicts",
-    "attachments",
-    "att_encoding_info",
-    "filter",
-    "seq_interval",
-];
-
-/// The case of these names does not matter; `last-event-id` sets what `since` sets.
-pub(super) fn canonical(name: &str) -> Cow<'_, str> {
-    match FOLDED.iter().find(|known| known.eq_ignore_ascii_case(name)) {
-        Some(&"last-event-id") => Cow::Borrowed("since"),
-        Some(known) => Cow::Borrowed(known),
-        None => Cow::Borrowed(name),
-    }
-}
-
 impl Feed {
     /// None if CouchDB has no such feed.
     pub fn parse(text: &str) -> Option<Self> {
@@ -113,6 +87,13 @@ impl Feed {
             Self::Continuous => "continuous",
             Self::EventSource => "eventsource",
         }
+    }
+}
+
+impl Query {
+    /// Reads them as the parameters of `_changes`.
+    pub fn changes(&self) -> Result<ChangesQuery, QueryError> {
+        ChangesQuery::read(self)
     }
 }
 
@@ -185,7 +166,7 @@ impl ChangesQuery {
     }
 
     fn put(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
-        match canonical(name).as_ref() {
+        match canonical_of_changes(name).as_ref() {
             "feed" => self.feed = Feed::parse(value).ok_or_else(|| bad(FEEDS))?,
             "since" => self.since = Some(value.to_owned()),
             "limit" => self.limit = Some(count(value, "limit")?),

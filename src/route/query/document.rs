@@ -2,7 +2,9 @@
 //!
 //! Invariant: `meta` is read as the three parameters it stands for, so no other reader need know it.
 
-use super::{Query, QueryError, Rev, is_harmless, natural};
+use super::Query;
+use super::error::{QueryError, is_harmless, natural};
+use crate::route::name::Rev;
 
 /// The parameters of a document, for every method.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +50,13 @@ pub enum OpenRevs {
     All,
     /// these
     List(Vec<Rev>),
+}
+
+impl Query {
+    /// Reads them as the parameters of a document or an attachment.
+    pub fn document(&self) -> Result<DocumentQuery, QueryError> {
+        DocumentQuery::read(self)
+    }
 }
 
 impl DocumentQuery {

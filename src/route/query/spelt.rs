@@ -5,7 +5,7 @@
 //!
 //! Invariant: both spellings of a value give the same value or an error.
 
-use super::{QueryError, natural};
+use super::error::{QueryError, natural};
 
 /// A value as it was spelt.
 pub(super) enum Spelt<'a> {

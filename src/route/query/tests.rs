@@ -1,6 +1,7 @@
 //! Parameters as CouchDB reads them.
 
 use super::*;
+use crate::route::name::Rev;
 
 fn query(raw: &str, names: Names) -> Query {
     Query::parse(raw, names).unwrap()

@@ -3,8 +3,10 @@
 //! Invariant: what CouchDB would read by the order of the parameters is refused, so the fields of a
 //! [`ViewQuery`] say all of it.
 
+use super::Query;
+use super::error::{QueryError, is_harmless};
+use super::names::canonical_of_views;
 use super::spelt::Spelt;
-use super::{Query, QueryError, is_harmless};
 
 /// The parameters of a view or of `_all_docs`. Keys are JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,17 +135,6 @@ const NAMES: [&str; 24] = [
     "include_system",
 ];
 
-/// CouchDB's aliases.
-pub(super) fn canonical(name: &str) -> &str {
-    match name {
-        "start_key" => "startkey",
-        "end_key" => "endkey",
-        "start_key_doc_id" => "startkey_docid",
-        "end_key_doc_id" => "endkey_docid",
-        other => other,
-    }
-}
-
 impl Default for ViewQuery {
     fn default() -> Self {
         Self {
@@ -177,16 +168,23 @@ impl Default for ViewQuery {
     }
 }
 
+impl Query {
+    /// Reads them as the parameters of a view or of `_all_docs`.
+    pub fn view(&self) -> Result<ViewQuery, QueryError> {
+        ViewQuery::read(self)
+    }
+}
+
 impl ViewQuery {
     /// The one name of a parameter that has aliases.
     pub fn canonical(name: &str) -> &str {
-        canonical(name)
+        canonical_of_views(name)
     }
 
     pub(super) fn read(query: &Query) -> Result<Self, QueryError> {
         let mut view = Self::default();
         for (name, value) in query.iter().filter(|(name, _)| !is_harmless(name)) {
-            let name = canonical(name);
+            let name = canonical_of_views(name);
             if view.in_query.note(name) {
                 return Err(QueryError::Parse(format!("`{name}` is given twice")));
             }
@@ -199,7 +197,7 @@ impl ViewQuery {
     /// Takes one member of a request body. The query string wins, as in CouchDB; a member that has been
     /// taken before, by whatever alias, is an error.
     pub fn absorb(&mut self, name: &str, json: &str) -> Result<(), QueryError> {
-        let name = canonical(name);
+        let name = canonical_of_views(name);
         if self.in_body.note(name) {
             return Err(QueryError::Parse(format!("`{name}` is given twice")));
         }

@@ -1,6 +1,7 @@
 //! What is mended, and what is left alone.
 
-use super::{Lines, encoded};
+use super::Lines;
+use crate::server::foreign::encoded;
 use proptest::prelude::*;
 
 /// What comes out when these bytes come in piece by piece.
