@@ -171,7 +171,7 @@ impl Authorization {
 }
 
 /// Security: bcrypt takes a longer password for its first 72 bytes, and one with a NUL for what stands
-/// before it. (`a_password_that_bcrypt_would_cut_is_refused`)
+/// before it. (`passwords_are_hashed_and_kept_and_shown_to_administrators_only`)
 fn password_of(text: &str) -> Result<Secret, Refusal> {
     if text.is_empty() || text.len() > LONGEST_PASSWORD || text.chars().any(char::is_control) {
         return wrong(format!(

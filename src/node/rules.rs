@@ -105,7 +105,8 @@ impl Writer<'_> {
             (Some(Document::Node(knot)), user) => knot.user == user,
             (None | Some(Document::Gone(_) | Document::Other(_)), false) => true,
         })?;
-        // Security: a hash of a chosen cost, or of another's password. (`only_administrators_send_a_hash`)
+        // Security: a hash of a chosen cost, or of another's password.
+        // (`passwords_are_hashed_and_kept_and_shown_to_administrators_only`)
         self.open_if(!matches!(draft.authorization, Authorization::Hash(_)))
     }
 

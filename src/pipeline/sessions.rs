@@ -18,7 +18,7 @@ impl Pipeline {
         cookie: &mut Option<String>,
     ) -> Result<Answer, Refusal> {
         // Security: a foreign page may not log its reader in under a name of its own choosing, nor out.
-        // (`a_foreign_page_cannot_log_anybody_in`)
+        // (`a_foreign_page_logs_nobody_in_or_out`)
         if self
             .cors
             .is_foreign(&intake.headers, intake.tls, &intake.host)

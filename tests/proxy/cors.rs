@@ -157,3 +157,53 @@ async fn a_foreign_page_cannot_write_with_the_cookie() {
         assert!(!answer.text().contains("origin"), "{answer:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_page_logs_nobody_in_or_out() {
+    let world = filled().await;
+    let (name, password) = world.as_("walt").login.unwrap();
+    let login = json!({ "name": name, "password": password });
+    let foreign = [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ];
+    for (header, value) in foreign {
+        let page = world.anonymous().with_header(header, value);
+        for (method, path) in [
+            ("POST", "/_session"),
+            ("POST", "/session"),
+            ("PUT", "/session"),
+        ] {
+            let answer = page.send(method, path, login.clone()).await;
+            answer.no(403, "forbidden");
+            assert_eq!(
+                answer.header("set-cookie"),
+                None,
+                "{method} {path} {answer:?}"
+            );
+        }
+    }
+    let opened = world
+        .anonymous()
+        .with_header("origin", HOME)
+        .post("/_session", login)
+        .await;
+    assert_eq!(opened.status, 200, "{opened:?}");
+    let cookie = opened
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap();
+    let browser = world.anonymous().with_header("cookie", cookie);
+    for (header, value) in foreign {
+        let page = browser.clone().with_header(header, value);
+        for path in ["/_session", "/session"] {
+            page.delete(path).await.no(403, "forbidden");
+        }
+    }
+    let session = browser.get("/_session").await.yes();
+    assert_eq!(session["userCtx"]["name"], json!(name));
+}
