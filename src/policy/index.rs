@@ -3,17 +3,21 @@
 //! Invariant: all that could apply are found, each once, in the order of the rules. Whether one does apply is for
 //! `grants` to say.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::caller::Caller;
+use crate::json::FieldPath;
 
 use super::pattern::Template;
 use super::rule::Rule;
+use super::selector::Selector;
 
 /// Rules, by the databases and the callers that they are about.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     databases: Filed<Group>,
+    /// The fields by which rules decide, whomever they are about: once for each pattern, however many rules have it.
+    fields: Filed<BTreeMap<Template, BTreeSet<FieldPath>>>,
     /// Those about the server.
     server: Group,
 }
@@ -23,16 +27,23 @@ pub(super) struct Index {
 struct Filed<T> {
     /// By whole texts.
     whole: HashMap<Box<str>, T>,
-    /// By the texts that patterns begin with; those that begin with a wildcard by the empty one.
-    heads: HashMap<Box<str>, T>,
-    /// How long these texts are.
+    /// By the texts that patterns begin with; those that neither begin nor end with a text by the empty one.
+    heads: Ends<T>,
+    /// By the texts that patterns end with, where these are longer.
+    tails: Ends<T>,
+}
+
+/// Things that are filed by one end of a text.
+#[derive(Debug)]
+struct Ends<T> {
+    ends: HashMap<Box<str>, T>,
+    /// How long these ends are.
     lengths: BTreeSet<usize>,
 }
 
 /// Rules, by their numbers, and by whom they are about.
 #[derive(Debug, Default)]
 struct Group {
-    all: Vec<usize>,
     names: Filed<Vec<usize>>,
     roles: Filed<Vec<usize>>,
     everyone: Vec<usize>,
@@ -42,8 +53,16 @@ struct Group {
 impl Index {
     /// Files a rule under its number. Numbers grow.
     pub(super) fn add(&mut self, number: usize, rule: &Rule) {
+        let named = rule.documents.iter().flat_map(Selector::named_fields);
+        let decisive = named.filter(|path| path.first().is_some_and(|name| !name.starts_with('_')));
+        let decisive: BTreeSet<FieldPath> = decisive.filter_map(FieldPath::concrete).collect();
         for pattern in &rule.databases {
             self.databases.under(pattern).add(number, rule);
+            if !decisive.is_empty() {
+                let fields = self.fields.under(pattern);
+                let fields = fields.entry(pattern.clone()).or_default();
+                fields.extend(decisive.iter().cloned());
+            }
         }
         if !rule.permit.servers.is_empty() || !rule.forbid.servers.is_empty() {
             self.server.add(number, rule);
@@ -55,10 +74,11 @@ impl Index {
         self.databases.whole.keys().map(|name| &**name)
     }
 
-    /// The rules that could be about a database, whoever asks.
-    pub(super) fn about(&self, db: &str) -> Vec<usize> {
-        let groups = self.databases.matching(db);
-        in_order(groups.flat_map(|group| group.all.iter().copied()).collect())
+    /// The fields by which rules could decide in a database, whoever asks.
+    pub(super) fn decision_fields(&self, db: &str) -> BTreeSet<&FieldPath> {
+        let patterns = self.fields.matching(db).flatten();
+        let near = patterns.filter(|(pattern, _)| pattern.could_match(db));
+        near.flat_map(|(_, fields)| fields).collect()
     }
 
     /// The rules that could be about a database and a caller.
@@ -82,21 +102,20 @@ fn in_order(mut numbers: Vec<usize>) -> Vec<usize> {
 impl<T: Default> Filed<T> {
     /// What is filed under a pattern.
     fn under(&mut self, pattern: &Template) -> &mut T {
+        let (head, tail) = (pattern.head(), pattern.tail());
         match pattern.literal() {
             Some(text) => self.whole.entry(text.into()).or_default(),
-            None => {
-                let head = pattern.head();
-                self.lengths.insert(head.len());
-                self.heads.entry(head.into()).or_default()
-            }
+            None if tail.len() > head.len() => self.tails.under(tail),
+            None => self.heads.under(head),
         }
     }
 
     /// Everything whose pattern could match this text.
     fn matching(&self, text: &str) -> impl Iterator<Item = &T> {
-        let heads = self.lengths.iter();
-        let heads = heads.filter_map(move |length| self.heads.get(text.get(..*length)?));
-        self.whole.get(text).into_iter().chain(heads)
+        let heads = self.heads.matching(move |length| text.get(..length));
+        let tails = |length| text.get(text.len().checked_sub(length)?..);
+        let tails = self.tails.matching(tails);
+        self.whole.get(text).into_iter().chain(heads).chain(tails)
     }
 }
 
@@ -104,7 +123,29 @@ impl<T> Default for Filed<T> {
     fn default() -> Self {
         Self {
             whole: HashMap::new(),
-            heads: HashMap::new(),
+            heads: Ends::default(),
+            tails: Ends::default(),
+        }
+    }
+}
+
+impl<T: Default> Ends<T> {
+    fn under(&mut self, end: &str) -> &mut T {
+        self.lengths.insert(end.len());
+        self.ends.entry(end.into()).or_default()
+    }
+
+    /// By the ends of these lengths that a text has.
+    fn matching<'t>(&self, end: impl Fn(usize) -> Option<&'t str>) -> impl Iterator<Item = &T> {
+        let lengths = self.lengths.iter();
+        lengths.filter_map(move |length| self.ends.get(end(*length)?))
+    }
+}
+
+impl<T> Default for Ends<T> {
+    fn default() -> Self {
+        Self {
+            ends: HashMap::new(),
             lengths: BTreeSet::new(),
         }
     }
@@ -113,7 +154,6 @@ impl<T> Default for Filed<T> {
 impl Group {
     fn add(&mut self, number: usize, rule: &Rule) {
         let callers = &rule.callers;
-        note(&mut self.all, number);
         for pattern in &callers.names {
             note(self.names.under(pattern), number);
         }

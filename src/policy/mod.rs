@@ -47,7 +47,7 @@ mod verdict;
 mod view;
 mod write;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::caller::Caller;
@@ -223,16 +223,11 @@ impl Policy {
     }
 
     fn find_decision_fields(&self, db: &str) -> Arc<[FieldPath]> {
-        let near = |rule: &&Arc<Rule>| rule.databases.iter().any(|pattern| pattern.could_match(db));
-        let selectors = self
-            .numbered(self.index.about(db))
+        self.index
+            .decision_fields(db)
             .into_iter()
-            .filter(near)
-            .filter_map(|rule| rule.documents.as_ref());
-        let paths = selectors.flat_map(Selector::named_fields);
-        let kept = paths.filter(|path| path.first().is_some_and(|name| !name.starts_with('_')));
-        let fields: BTreeSet<FieldPath> = kept.filter_map(FieldPath::concrete).collect();
-        fields.into_iter().collect()
+            .cloned()
+            .collect()
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) struct Names {
 }
 
 /// A parsed text with variables.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Template(Vec<Piece>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece {
     Text(Box<str>),
     Star,
@@ -229,6 +229,14 @@ impl Template {
     /// The text that it begins with, if it begins with one.
     pub(super) fn head(&self) -> &str {
         match self.0.first() {
+            Some(Piece::Text(text)) => text,
+            Some(Piece::Star | Piece::Variable(_)) | None => "",
+        }
+    }
+
+    /// The text that it ends with, if it ends with one.
+    pub(super) fn tail(&self) -> &str {
+        match self.0.last() {
             Some(Piece::Text(text)) => text,
             Some(Piece::Star | Piece::Variable(_)) | None => "",
         }

@@ -1,17 +1,40 @@
 //! The index against the slow model, which looks at every rule.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use crate::caller::Caller;
+use crate::json::FieldPath;
 use crate::policy::grants::{Applied, Grants, Interest};
+use crate::policy::rule::Rule;
 use crate::policy::tests::{administrator, policy, user};
-use crate::policy::{Policy, PolicySettings};
+use crate::policy::{Policy, PolicySettings, Selector};
 
-const DATABASES: [&str; 11] = [
-    "d", "e", "_users", "d*", "*", "u{x}", "{x}", "{x}-d", "{user}", "d-{x}-*", "dä*",
+const DATABASES: [&str; 13] = [
+    "d", "e", "_users", "d*", "*", "u{x}", "{x}", "{x}-d", "{user}", "d-{x}-*", "dä*", "*ä",
+    "u{x}-d",
 ];
 const NAMES: [&str; 5] = ["ann", "a*", "{x}", "b{x}", "bob"];
-const ROLES: [&str; 8] = ["r", "r:{x}", "{x}:r", "*", "r:{x}:{y}", "r:*", "rä{x}", "s"];
+const ROLES: [&str; 9] = [
+    "r",
+    "r:{x}",
+    "{x}:r",
+    "*",
+    "r:{x}:{y}",
+    "r:*",
+    "rä{x}",
+    "{x}ä:r",
+    "s",
+];
+const CONDITIONS: [&str; 5] = [
+    "",
+    "documents={a=1}\n",
+    "documents={'b.c'=1,_id='x'}\n",
+    "documents={'$or'=[{a=1},{d={'$exists'=true}}]}\n",
+    "documents={_id='x'}\n",
+];
 const ACTIONS: [&str; 6] = [
     "permit=['read']",
     "permit=['find','changes']\nhide=['h']",
@@ -31,13 +54,14 @@ fn rule() -> impl Strategy<Value = String> {
         prop::collection::vec(prop::sample::select(&DATABASES[..]), 1..4),
         whom,
         prop::sample::select(&ACTIONS[..]),
+        prop::sample::select(&CONDITIONS[..]),
         any::<bool>(),
     )
-        .prop_map(|(databases, (names, roles, anonymous, dice), action, administrators)| {
+        .prop_map(|(databases, (names, roles, anonymous, dice), action, documents, administrators)| {
             let everyone = dice == 0;
             format!(
                 "databases={databases:?}\ncallers={{names={names:?},roles={roles:?},anonymous={anonymous},everyone={everyone}}}\n\
-                 administrators={administrators}\n{action}\n"
+                 administrators={administrators}\n{documents}{action}\n"
             )
             .replace('"', "'")
         })
@@ -56,7 +80,7 @@ fn load(rules: &[String]) -> Policy {
 
 fn caller() -> impl Strategy<Value = Caller> {
     let role = prop::sample::select(vec![
-        "r", "r:1", "1:r", "r:1:2", "r:1:2:3", "s", "rä1", "other", "r:",
+        "r", "r:1", "1:r", "r:1:2", "r:1:2:3", "s", "rä1", "1ä:r", "other", "r:",
     ]);
     let roles = prop::collection::vec(role, 0..4);
     let name = prop::sample::select(vec!["ann", "bob", "b1", "x", "1"]);
@@ -80,13 +104,25 @@ fn told(grants: &Grants) -> Vec<String> {
     told
 }
 
+/// The fields by which rules decide in a database, by a look at each rule.
+fn decisive(policy: &Policy, db: &str) -> Vec<FieldPath> {
+    let near = |rule: &&Arc<Rule>| rule.databases.iter().any(|pattern| pattern.could_match(db));
+    let rules = policy.rules.iter().filter(near);
+    let paths = rules
+        .filter_map(|rule| rule.documents.as_ref())
+        .flat_map(Selector::named_fields);
+    let kept = paths.filter(|path| path.first().is_some_and(|name| !name.starts_with('_')));
+    let fields: BTreeSet<FieldPath> = kept.filter_map(FieldPath::concrete).collect();
+    fields.into_iter().collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
     #[test]
     fn the_index_finds_what_a_look_at_every_rule_finds(
         rules in prop::collection::vec(rule(), 0..12),
         caller in caller(),
-        db in prop::sample::select(vec!["d", "e", "dx", "dä", "u1", "u", "1-d", "ann", "_users", "d-1-", "d-1-x", "1", "none"]),
+        db in prop::sample::select(vec!["d", "e", "dx", "dä", "u1", "u", "1-d", "ann", "_users", "d-1-", "d-1-x", "1", "none", "xä", "ä", "u1-d"]),
     ) {
         let policy = load(&rules);
         let interest = Interest::ANYTHING;
@@ -94,13 +130,14 @@ proptest! {
         let found = policy.about_caller(&caller, db);
         let quick = Grants::collect(found.iter().copied(), &caller, db, &interest);
         prop_assert_eq!(told(&quick), told(&slow));
+        prop_assert_eq!(&*policy.decision_fields(db), decisive(&policy, db));
     }
 }
 
 /// So many rules for tenants, each of which has a role, a database of its own and a part of one that all share.
 fn tenants(rules: usize) -> Policy {
     let rule = |number: usize| {
-        let (databases, callers) = match number % 5 {
+        let (databases, callers) = match number % 7 {
             0 => (
                 "'shared'".to_owned(),
                 format!("{{ roles = ['tenant:{number}'] }}"),
@@ -113,6 +150,11 @@ fn tenants(rules: usize) -> Policy {
             3 => (
                 format!("'own-{number}-*'"),
                 "{ everyone = true }".to_owned(),
+            ),
+            4 => (format!("'*-of-{number}'"), "{ everyone = true }".to_owned()),
+            5 => (
+                "'shared'".to_owned(),
+                format!("{{ roles = ['{{x}}:of:{number}'] }}"),
             ),
             _ => (
                 "'*'".to_owned(),
@@ -129,10 +171,16 @@ fn tenants(rules: usize) -> Policy {
 
 #[test]
 fn five_thousand_rules_are_looked_at_as_fifty_are() {
-    let caller = user("ann", &["tenant:10", "clerk:11:a", "staff"]);
+    let caller = user("ann", &["tenant:14", "clerk:15:a", "a:of:19", "staff"]);
     for rules in [50, 5000] {
         let policy = tenants(rules);
-        for (db, found) in [("shared", 2), ("own-12", 1), ("own-13-a", 1), ("none", 0)] {
+        for (db, found) in [
+            ("shared", 3),
+            ("own-16", 1),
+            ("own-17-a", 1),
+            ("a-of-18", 1),
+            ("none", 0),
+        ] {
             assert_eq!(
                 policy.about_caller(&caller, db).len(),
                 found,
