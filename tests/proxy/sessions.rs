@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::canary::endpoints;
-use crate::support::{Answer, Client, Fake, Feed, PASSWORD, World, plain};
+use crate::support::{Answer, Client, Fake, Feed, PASSWORD, World, backend, plain, unique};
 
 const RULES: &str = r#"
 [[rule]]
@@ -330,4 +330,58 @@ async fn no_shard_of_the_database_of_couchwarden_is_split() {
     ] {
         ops.post("/_reshard/jobs", job).await.no(403, "forbidden");
     }
+}
+
+/// Taken out without a trace, whatever their number: a tombstone for each logout would stay for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_that_nobody_asks_for_any_more_leave_no_tombstones() {
+    if !backend().is_couchdb() {
+        return; // The embedded server purges nothing.
+    }
+    let world = filled("").await;
+    let couchdb = world.backend();
+    let hex = format!(
+        "{:0>32}",
+        unique()
+            .bytes()
+            .map(|b| format!("{b:x}"))
+            .collect::<String>()
+    );
+    let hex = &hex[hex.len() - 32..];
+    let old: Vec<String> = (0..250)
+        .map(|n| match n % 2 {
+            0 => format!("{:012}:session:{hex}", 1000 + n),
+            _ => format!("{:012}:user:{hex}:{n}", 1000 + n),
+        })
+        .collect();
+    let foreign = format!("{:012}:note:{hex}", 1000);
+    let documents = old.iter().chain([&foreign]).map(|id| json!({ "_id": id }));
+    let batch = json!({ "docs": documents.collect::<Vec<_>>() });
+    couchdb
+        .post(&format!("{OURS}/_bulk_docs"), batch)
+        .await
+        .yes();
+    let here = log_in(&world, "rita").await;
+    here.delete("/_session").await.yes();
+    // Whoever starts sweeps.
+    world.another().await;
+    let ids: Vec<&String> = old.iter().chain([&foreign]).collect();
+    let changed = async || {
+        let asked = json!({ "doc_ids": ids });
+        let path = format!("{OURS}/_changes?filter=_doc_ids");
+        couchdb.post(&path, asked).await.ids()
+    };
+    let begun = Instant::now();
+    while changed().await != foreign && begun.elapsed() < Duration::from_secs(60) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(changed().await, foreign);
+    // What is remembered still holds.
+    here.get("/@notes/a").await.no(401, "unauthorized");
+    let rev = couchdb.get(&format!("{OURS}/{foreign}")).await.yes();
+    let rev = rev["_rev"].as_str().unwrap();
+    couchdb
+        .delete(&format!("{OURS}/{foreign}?rev={rev}"))
+        .await
+        .yes();
 }
