@@ -1,7 +1,7 @@
 //! Rows come from an index, the documents that decide about them are read a moment later, and somebody writes in
 //! between: no row is shown unless its document was visible all the time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -648,9 +648,11 @@ impl Told {
     }
 }
 
-/// Writes fifty documents at a time, each of which becomes visible or hidden; says how many.
+/// Writes some documents at a time, each of which becomes visible that was hidden, or hidden that was visible; says how
+/// many.
 async fn write(backend: Client, db: String, plan: Plan) -> usize {
     let (mut written, mut model) = (0, Model::new(7, 0));
+    let mut turned: HashMap<u64, bool> = HashMap::new();
     let all = backend.get(&format!("/{db}/_all_docs")).await.yes();
     let rows = all["rows"].as_array().unwrap().iter();
     let mut revs: BTreeMap<String, Value> = rows
@@ -662,11 +664,13 @@ async fn write(backend: Client, db: String, plan: Plan) -> usize {
         })
         .collect();
     while Instant::now() < plan.until {
-        let numbers: HashSet<u64> = (0..50).map(|_| model.draw(plan.count)).collect();
+        let numbers = (0..plan.at_once).map(|_| model.draw(plan.count));
+        let numbers: HashSet<u64> = numbers.collect();
         let mut docs = Vec::new();
         for n in numbers {
-            let kind = ["open", "shut"][usize::try_from(model.draw(2)).unwrap()];
-            let mut doc = plan.note(n, kind);
+            let turned = turned.entry(n).or_default();
+            *turned = !*turned;
+            let mut doc = plan.note(n, *turned);
             doc["_rev"] = revs[doc["_id"].as_str().unwrap()].clone();
             docs.push(doc);
         }
@@ -686,13 +690,17 @@ async fn write(backend: Client, db: String, plan: Plan) -> usize {
 #[derive(Clone)]
 struct Plan {
     count: u64,
+    at_once: usize,
     bytes: usize,
     until: Instant,
     written: Arc<AtomicUsize>,
 }
 
 impl Plan {
-    fn note(&self, n: u64, kind: &str) -> Value {
+    /// Every second one is hidden, until it is turned.
+    fn note(&self, n: u64, turned: bool) -> Value {
+        let hidden = n.is_multiple_of(2) != turned;
+        let kind = if hidden { "shut" } else { "open" };
         let secret = format!("{kind}-{}", "x".repeat(self.bytes));
         json!({ "_id": format!("note-{n:06}"), "n": n, "kind": kind, "secret": secret })
     }
@@ -776,15 +784,14 @@ documents = { kind = "shut" }
         .await;
     let mut plan = Plan {
         count,
+        at_once: measure("MOMENTS_AT_ONCE", 50),
         bytes: measure("MOMENTS_BYTES", 4000),
         until: Instant::now(),
         written: Arc::default(),
     };
     for first in (0..count).step_by(1000) {
         let some = first..(first + 1000).min(count);
-        let docs = some
-            .map(|n| plan.note(n, ["open", "shut"][usize::from(n % 2 == 0)]))
-            .collect();
+        let docs = some.map(|n| plan.note(n, false)).collect();
         world.fill("notes", Value::Array(docs)).await;
     }
     let one = "/@notes/_design/d/_view/v?limit=1";
@@ -805,7 +812,7 @@ documents = { kind = "shut" }
     }
     let written = writer.await.unwrap();
     let said = format!(
-        "{written} writes in {seconds} s; {} rows of {} answers, {} of hidden versions",
+        "{written} changes of sight in {seconds} s; {} rows of {} answers, {} of hidden versions",
         told.rows, told.answers, told.hidden
     );
     assert!(told.hidden == 0 && told.rows > 0 && written > 0, "{said}");
