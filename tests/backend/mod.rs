@@ -46,6 +46,8 @@ pub(crate) struct Backend {
     pub(crate) password: String,
     /// How callers are presented to it.
     pub(crate) present: Present,
+    /// A key that it shares, as a file holds it, where it takes tokens: what this one signs it takes, too.
+    pub(crate) shared: Option<String>,
     child: Option<Child>,
 }
 
@@ -82,9 +84,19 @@ impl Backend {
 
     /// The section `[couchdb]` of a couchwarden's configuration.
     pub(crate) fn section(&self) -> String {
+        self.section_of(&self.present)
+    }
+
+    /// The same of one that signs by the shared key; none where there is none.
+    pub(crate) fn shared_section(&self) -> Option<String> {
+        let key = self.shared.clone()?;
+        Some(self.section_of(&Present::Jwt(key)))
+    }
+
+    fn section_of(&self, present: &Present) -> String {
         let (user, password) = (toml_text(&self.user), toml_text(&self.password));
         let account = format!("user = {user}\npassword = {password}");
-        let present = match &self.present {
+        let present = match present {
             Present::Jwt(key) => {
                 format!(
                     "present = \"jwt\"\njwt_key = {}\nrole = \"{ROLE}\"",
@@ -123,6 +135,7 @@ impl Backend {
             user: http::decode(user),
             password: http::decode(password),
             present: Present::Service,
+            shared: None,
             child: None,
         };
         let session = backend.ask("GET", "/_session", None)?;
@@ -134,6 +147,9 @@ impl Backend {
             ));
         }
         backend.present = backend.find_way();
+        if matches!(backend.present, Present::Jwt(_)) {
+            backend.shared = Some(backend.tell_key(Signing::Hs256)?);
+        }
         Ok(backend)
     }
 
@@ -149,7 +165,7 @@ impl Backend {
         let handlers = setting("chttpd/authentication_handlers").unwrap_or_default();
         let wanted = variable("COUCHDB_PRESENT").unwrap_or_else(|| "jwt".to_owned());
         if wanted == "jwt" && handlers.contains("jwt_authentication_handler") {
-            match self.tell_key() {
+            match self.tell_key(Signing::Es256) {
                 Ok(key) => return Present::Jwt(key),
                 Err(why) => note(&format!("that CouchDB can't be told a key: {why}")),
             }
@@ -169,9 +185,9 @@ impl Backend {
         }
     }
 
-    /// Makes a key and tells CouchDB its public half, which it forgets when it is started again.
-    fn tell_key(&self) -> Result<String, String> {
-        let (key, name, value) = new_key()?;
+    /// Makes a key and tells CouchDB what it verifies by, which it forgets when it is started again.
+    fn tell_key(&self, signing: Signing) -> Result<String, String> {
+        let (key, name, value) = new_key(signing)?;
         let path = format!("/_node/_local/_config/jwt_keys/{name}");
         match self.ask("PUT", &path, Some(&Value::from(value)))?.status {
             200 => Ok(key),
@@ -180,10 +196,10 @@ impl Backend {
     }
 
     fn embedded() -> Result<Self, String> {
-        let present = embedded_way()?;
+        let way = Way::embedded()?;
         let mut child = node()?
             .arg("server.mjs")
-            .args(present.1)
+            .args(way.told)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -202,7 +218,8 @@ impl Backend {
                     authority,
                     user,
                     password,
-                    present: present.0.unwrap_or(proxy),
+                    present: way.present.unwrap_or(proxy),
+                    shared: way.shared,
                     child: Some(child),
                 })
             }
@@ -223,19 +240,36 @@ impl Drop for Backend {
     }
 }
 
-/// Tokens and the key for them, unless `COUCHDB_PRESENT=proxy` says otherwise; and what the server is told.
-fn embedded_way() -> Result<(Option<Present>, Vec<String>), String> {
-    if variable("COUCHDB_PRESENT").is_some_and(|way| way == "proxy") {
-        return Ok((None, Vec::new()));
+/// How callers are presented to the server of this folder, and what it is told.
+#[derive(Default)]
+struct Way {
+    present: Option<Present>,
+    shared: Option<String>,
+    told: Vec<String>,
+}
+
+impl Way {
+    /// Tokens and the keys for them, unless `COUCHDB_PRESENT=proxy` says otherwise.
+    fn embedded() -> Result<Self, String> {
+        let mut way = Self::default();
+        if variable("COUCHDB_PRESENT").is_some_and(|way| way == "proxy") {
+            return Ok(way);
+        }
+        for signing in [Signing::Es256, Signing::Hs256] {
+            let (key, name, value) = new_key(signing)?;
+            way.told.extend(["--jwt-key".to_owned(), name, value]);
+            match signing {
+                Signing::Es256 => way.present = Some(Present::Jwt(key)),
+                Signing::Hs256 => way.shared = Some(key),
+            }
+        }
+        Ok(way)
     }
-    let (key, name, value) = new_key()?;
-    let told = vec!["--jwt-key".to_owned(), name, value];
-    Ok((Some(Present::Jwt(key)), told))
 }
 
 /// A key as a file holds it, and the name and value of CouchDB's `[jwt_keys]`.
-fn new_key() -> Result<(String, String, String), String> {
-    let made = SigningKey::made(Signing::Es256).ok_or("this machine has no random numbers")?;
+fn new_key(signing: Signing) -> Result<(String, String, String), String> {
+    let made = SigningKey::made(signing).ok_or("this machine has no random numbers")?;
     let (name, value) = SigningKey::parse(&made)?
         .ini()
         .ok_or("the key has no public half")?;

@@ -255,6 +255,55 @@ async fn a_token_is_good_until_its_end_and_by_its_key() {
         .no(400, "bad_request");
 }
 
+/// What is signed by a key that CouchDB shares opens what it says, for as long as it says, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_couchdb_shares_signs_as_well() {
+    let wire = Wire::start().await;
+    let Some(world) = World::behind_sharing_a_key(wire.address, RULES).await else {
+        return; // This CouchDB takes no tokens.
+    };
+    let Present::Jwt { key } = &world.config.couchdb.present else {
+        panic!("tokens are not signed");
+    };
+    assert_eq!(key.signing(), Signing::Hs256);
+    for name in ["notes", "other"] {
+        let documents = json!([{ "_id": "a", "number": "7" }]);
+        world.database(name, documents).await;
+    }
+    let (rita, ops) = (world.as_("rita"), world.as_("ops"));
+    rita.get("/@notes/a").await.yes();
+    rita.put("/@notes/b", json!({})).await.yes();
+    ops.get("/@notes/_security").await.yes();
+    let token = wire.token(&world.name("rita"));
+    assert_eq!(token.roles, ["reader", &world.role("notes")]);
+    assert!(token.end > now() && token.end <= now() + 300, "{token:?}");
+    let nobody = world.backend_without_login();
+    token.caught(&nobody).get("/@notes/a").await.yes();
+    token
+        .caught(&nobody)
+        .get("/@other/a")
+        .await
+        .no(403, "forbidden");
+    let administrator = wire.token(&world.name("ops"));
+    assert!(administrator.end <= now() + 60, "{administrator:?}");
+    // Signed by another secret, or by none, it opens nothing.
+    let other = SigningKey::parse(&SigningKey::made(Signing::Hs256).unwrap()).unwrap();
+    let (signed, signature) = token.text.rsplit_once('.').unwrap();
+    for wrong in [
+        other.sign(signed.as_bytes()).unwrap(),
+        URL_SAFE_NO_PAD.decode(signature).unwrap()[1..].to_vec(),
+        Vec::new(),
+    ] {
+        let text = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(wrong));
+        let forged = Token {
+            text,
+            ..token.clone()
+        };
+        let answer = forged.caught(&nobody).get("/@notes/a").await;
+        answer.no(400, "bad_request");
+    }
+}
+
 /// Nor where CouchDB vouches for the tokens of others, who takes ours too.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_couchdb_is_shown_opens_nothing_here() {

@@ -72,6 +72,15 @@ impl World {
         Self::run(section, prefix, Cast::share(), policies, more).await
     }
 
+    /// Before the backend with a relay between the two, to which it is shown tokens that are signed by a shared key; none
+    /// where it takes none.
+    pub(crate) async fn behind_sharing_a_key(relay: SocketAddr, policies: &str) -> Option<Self> {
+        let prefix: Arc<str> = format!("{}_", unique()).into();
+        let section = backend().shared_section()?;
+        let section = section.replace(&backend().authority, &relay.to_string());
+        Some(Self::run(section, prefix, Cast::share(), policies, "").await)
+    }
+
     /// Before the backend behind a TLS pipe; `authority` is the file of the certificate that its own is verified by.
     pub(crate) async fn over_tls(pipe: SocketAddr, authority: &Path, policies: &str) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
