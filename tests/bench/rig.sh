@@ -65,8 +65,9 @@ build() {
 
 # couchwarden NAME ADDRESS LEVEL: 50 rules, one of them a lens, one clear; sets $pid.
 couchwarden() {
-    mkdir -p "$rig/policies"
-    policies >"$rig/policies/bench.toml"
+    # Each has its own, which it may read after it listens.
+    mkdir -p "$rig/$1"
+    policies >"$rig/$1/bench.toml"
     cat >"$rig/$1.toml" <<END
 [listen]
 address = "$2"
@@ -81,7 +82,7 @@ proxy_secret = "of the benches"
 vouchers = ["couchdb"]
 session = { secret = "a long secret of the benches", lifetime = "1h" }
 [policies]
-directory = "policies"
+directory = "$1"
 END
     start "$1" "$2" env RUST_LOG="$3" "$program" serve --config "$rig/$1.toml"
 }
