@@ -8,8 +8,11 @@ test:
 live url:
     COUCHDB_URL={{url}} cargo test
 # Views and finds of many documents while all of them are written: just moments http://admin:pass@127.0.0.1:5984
-moments url rows="100000" seconds="60":
-    COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
+moments url rows="100000" seconds="60" at_once="200":
+    COUCHDB_URL={{url}} MOMENTS_ROWS={{rows}} MOMENTS_SECONDS={{seconds}} MOMENTS_AT_ONCE={{at_once}} MOMENTS_BYTES=300 cargo test --test proxy -- moments::no_hidden --nocapture
+# Users with a database and replications each, and their logins through one address: just crowd http://admin:pass@127.0.0.1:5984
+crowd url users="2000" seconds="600":
+    COUCHDB_URL={{url}} CROWD={{users}} CROWD_SECONDS={{seconds}} cargo test --test proxy crowd:: -- --nocapture
 # Devices that sync at random, with CouchDB's replicator among them (faster with `[replicator] startup_jitter = 0`): just converge http://admin:pass@127.0.0.1:5984
 converge url seconds="600":
     COUCHDB_URL={{url}} CONVERGE_SECONDS={{seconds}} cargo test --test proxy -- converge:: --nocapture

@@ -30,6 +30,7 @@ mod contract;
 mod converge;
 mod copies;
 mod cors;
+mod crowd;
 mod deploy;
 mod differential;
 mod epilogues;

@@ -32,13 +32,13 @@ const ASIDE: u64 = 64;
 const DOCUMENTS: usize = 12;
 
 /// A couchwarden like that of a world, by itself.
-struct Watched {
+pub(crate) struct Watched {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Watched {
-    async fn start(world: &World) -> Self {
+    pub(crate) async fn start(world: &World) -> Self {
         let address = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
@@ -46,6 +46,9 @@ impl Watched {
         let directory = world.directory.path();
         let text = fs::read_to_string(directory.join("couchwarden.toml")).unwrap();
         let text = text.replacen("127.0.0.1:0", &address.to_string(), 1);
+        let [theirs, own] =
+            [world.address, address].map(|address| format!("localhost:{}", address.port()));
+        let text = text.replace(&theirs, &own);
         let file = directory.join("watched.toml");
         fs::write(&file, text).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_couchwarden"))
@@ -66,8 +69,14 @@ impl Watched {
         Self { child, address }
     }
 
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.unwrap().count()
+    }
+
     /// The most that it has held since it was last asked, in MiB.
-    fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         let of = |file: &str| format!("/proc/{}/{file}", self.child.id());
         let status = fs::read_to_string(of("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -137,14 +146,19 @@ fn named(value: impl Fn(usize) -> Value) -> Map<String, Value> {
         .collect()
 }
 
+/// Somebody of a world, before the couchwarden that is watched.
+pub(crate) fn before(watched: &Watched, client: Client) -> Client {
+    Client {
+        address: watched.address,
+        ..client
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_whatever_is_read_to_judge() {
     let world = filled().await;
     let watched = Watched::start(&world).await;
-    let walt = Client {
-        address: watched.address,
-        ..world.as_("walt")
-    };
+    let walt = before(&watched, world.as_("walt"));
     walt.get("/@notes/d0").await.yes();
     let idle = watched.peak();
     let rev = "2-0123456789abcdef0123456789abcdef";

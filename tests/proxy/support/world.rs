@@ -170,6 +170,11 @@ impl World {
         address
     }
 
+    /// Its own couchwarden stops; what it has left behind is somebody else's.
+    pub(crate) fn retire(&self) {
+        self.stops.lock().unwrap().clear();
+    }
+
     /// A database that couchwarden has made is deleted with this world.
     pub(crate) fn adopt(&self, full: &str) {
         self.databases.lock().unwrap().push(full.to_owned());
