@@ -1,8 +1,11 @@
 // One random run of devices that sync through couchwarden: what they hold at the end, and what they saw on the way, must be
-// what the rules say. One JSON line on standard input says where; one JSON line on standard output tells what was found.
+// what the rules say. The first JSON line on standard input says where; lines on standard output ask for what is to be done to
+// couchwarden itself, each answered by one line, and the last one tells what was found.
 //
-//   in   {"seed", "couchdb": {"url", "user", "password"}, "db", "users": [{"name", "password", "warden"}], "steps"}
-//   out  {"findings": [{"kind", "text"}], "trace": [text], "counts": {…}}
+//   in   {"seed", "couchdb": {"url", "user", "password"}, "warden", "db", "marks", "nodes", "policy", "steps",
+//         "users": [{"short", "name", "password", "kind": "account" | "node"}]}
+//   out  {"ask": "policy", "policy"} | {"ask": "kill"}
+//        {"findings": [{"kind", "text"}], "trace": [text], "counts": {…}}
 //
 // The rules of the run stand in `tests/proxy/converge.rs`; `converge/model.mjs` is their slow and obvious twin.
 
@@ -10,34 +13,54 @@ import { createInterface } from 'node:readline';
 
 import { Device } from './converge/device.mjs';
 import { judge } from './converge/judge.mjs';
+import { DRAFTS, POLICIES, READERS } from './converge/model.mjs';
 import { Random } from './converge/random.mjs';
 import { Server } from './converge/server.mjs';
 import { Steps } from './converge/steps.mjs';
 
-const QUIET_ROUNDS = 2;
 const MOST_ROUNDS = 25;
 
-for await (const line of createInterface({ input: process.stdin })) {
-  let told;
-  try {
-    told = await run(JSON.parse(line));
-  } catch (error) {
-    told = { findings: [{ kind: 'broken', text: `${error.stack}` }], trace: [], counts: {} };
-  }
-  process.stdout.write(`${JSON.stringify(told)}\n`);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+/** One thing is asked for at a time. */
+let asked = Promise.resolve();
+function tell(what) {
+  const told = asked.then(async () => {
+    say(what);
+    await lines.next();
+  });
+  asked = told.catch(() => {});
+  return told;
 }
 
-async function run(order) {
+// PouchDB lets some failures of the network go by unhandled; `Device` has seen each.
+for (const event of ['unhandledRejection', 'uncaughtException']) {
+  process.on(event, (error) => {
+    const isExpected = error?.isCut || error?.name === 'FetchError' || error?.code === 'ERR_STREAM_PREMATURE_CLOSE';
+    if (!isExpected) run.findings.push({ kind: 'broken', text: `${error?.stack}` });
+  });
+}
+
+const { value: order } = await lines.next();
+const run = { findings: [], trace: [], counts: { steps: 0, requests: 0, writes: 0, denied: 0 } };
+try {
+  await go(JSON.parse(order));
+} catch (error) {
+  run.findings.push({ kind: 'broken', text: `${error.stack}` });
+}
+say({ findings: run.findings, trace: run.trace, counts: run.counts });
+process.exit(0);
+
+async function go(order) {
   const random = new Random(order.seed);
   const server = new Server(order);
-  const run = { random, server, findings: [], trace: [], counts: { steps: 0, requests: 0 }, devices: [] };
+  Object.assign(run, { random, server, tell, devices: [], kills: 0, killing: false, settings: new Map(), undressed: new Set() });
   run.find = (kind, text) => run.findings.push({ kind, text });
   run.note = (text) => run.trace.push(text);
   await server.begin(random);
   for (const user of order.users) {
-    for (const number of [1, 2]) {
-      run.devices.push(new Device(run, user, number, random.chance(0.2) ? 'replicator' : 'pouch'));
-    }
+    for (const number of [1, 2]) run.devices.push(new Device(run, user, number, random.chance(0.2) ? 'replicator' : 'pouch'));
   }
   const steps = new Steps(run);
   for (let step = 0; step < order.steps; step += 1) {
@@ -45,20 +68,28 @@ async function run(order) {
     await steps.next();
   }
   run.inside = null;
-  await server.giveBackRoles();
-  await settle(run);
+  await run.dying;
+  run.note('in the end');
+  await steps.policy(random.chance(0.5) ? DRAFTS | READERS : random.below(POLICIES));
+  for (const user of order.users) {
+    if (random.chance(0.8)) await steps.gives(user, server.widest(user));
+    await server.knows(user.name);
+  }
+  await settle();
   await judge(run);
-  for (const device of run.devices) await device.close();
-  return { findings: run.findings, trace: run.trace, counts: run.counts };
+  for (const device of run.devices) {
+    run.counts.writes += device.writes.length;
+    run.counts.denied += device.denied.size;
+    await device.close();
+  }
 }
 
 /** Every device syncs until nothing moves any more. */
-async function settle(run) {
-  let quiet = 0;
-  for (let round = 0; round < MOST_ROUNDS && quiet < QUIET_ROUNDS; round += 1) {
+async function settle() {
+  for (let round = 0; round < MOST_ROUNDS; round += 1) {
     let moved = 0;
     for (const device of run.devices) moved += await device.sync();
-    quiet = moved === 0 ? quiet + 1 : 0;
+    if (moved === 0) return;
   }
-  if (quiet < QUIET_ROUNDS) run.find('restless', `documents still move after ${MOST_ROUNDS} rounds`);
+  run.find('restless', `documents still move after ${MOST_ROUNDS} rounds`);
 }

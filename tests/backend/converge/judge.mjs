@@ -1,108 +1,147 @@
 // What must hold when all devices have synced until nothing moved.
 
-import { seen, without } from './model.mjs';
+import { createHash } from 'node:crypto';
+
+import { essence, HIDEABLE, marks, STEADY } from './model.mjs';
+import { history } from './server.mjs';
+
+const QUIET = 500;
+const QUIET_AFTER = 120_000;
 
 export async function judge(run) {
   const { server, devices } = run;
-  const bodies = await server.all();
+  const leaves = await server.leaves();
   for (const device of devices) {
-    for (const body of bodies) await arrived(run, device, body);
+    const local = await locals(device);
+    for (const leaf of leaves) await arrived(run, device, leaf, local);
+    const known = new Set(leaves.flatMap((leaf) => history(leaf).map((rev) => `${leaf._id} ${rev}`)));
+    for (const leaf of local.values()) held(run, device, leaf, known);
     for (const [mark, url] of device.suspects) {
       if (!server.allowed.get(device.user.name).has(mark)) run.find('leak', `${device.name} was sent \`${mark}\` by ${url}`);
     }
-    await accounted(run, device);
+    if (device.may('push')) accounted(run, device, local, known);
+    if (device.may('pull')) await settings(run, device);
   }
-  for (const id of new Set(await server.ids())) await priced(run, id);
-  for (const device of devices) await idle(run, device);
+  for (const leaf of leaves) if (!leaf._deleted) whole(run, leaf);
+  await idle(run);
 }
 
-/** A visible document is on the device, with the winner's content, unless the device has an edit of its own that was denied. */
-async function arrived(run, device, body) {
-  const paths = device.sees(body);
-  if (paths === null) return;
-  const roles = run.server.roles.get(device.user.name);
-  const denied = device.denied.some(({ id }) => id === body._id || id === '*');
-  const local = await device.local.get(body._id, { conflicts: true }).catch((error) => error);
-  if (local.status) {
-    if (!denied) run.find(device.isDisturbed ? 'missing after rights' : 'missing', `${device.name} (${device.kind}) lacks ${body._id} ${body._rev}: ${local.reason ?? local.message}`);
-    return;
-  }
-  if (local._rev !== body._rev) {
-    if (!denied) run.find(device.isDisturbed ? 'other after rights' : 'other', `${device.name} (${device.kind}) has ${local._rev} of ${body._id}, the server ${body._rev}`);
-    return;
-  }
-  const [wanted, got] = [seen(body, device.user.name, roles), without(local, [])].map(sorted);
-  // A field that has become visible with no new revision does not come; it is never another one.
-  for (const [name, value] of Object.entries(got)) {
-    const text = JSON.stringify(value);
-    if (text !== JSON.stringify(wanted[name]) && !mayBeOlder(run, body._id, name, value)) {
-      run.find('content', `${device.name}: \`${name}\` of ${body._id} ${body._rev} is ${text}, not ${JSON.stringify(wanted[name])}`);
+/** The leaves on a device that are alive, by id and revision. */
+async function locals(device) {
+  const found = new Map();
+  for (const id of await device.ids()) {
+    for (const { ok } of await device.local.get(id, { open_revs: 'all', revs: true })) {
+      if (ok && !ok._deleted) found.set(`${id} ${ok._rev}`, ok);
     }
   }
-  for (const name of ['note', 'owner', 'members']) {
-    if (wanted[name] !== undefined && got[name] === undefined) run.find('content', `${device.name}: ${body._id} ${body._rev} lacks \`${name}\``);
+  return found;
+}
+
+/** A leaf that may be seen is on the device, as it is stored but for what is hidden; an end that may be known is known. */
+async function arrived(run, device, leaf, local) {
+  const { server } = run;
+  const { _id: id, _rev: rev } = leaf;
+  if (!device.may('pull')) return;
+  const ended = leaf._deleted ? server.ended.get(`${id} ${rev}`) : null;
+  if (leaf._deleted && !ended) return;
+  if (device.sees(ended?.body ?? leaf) === null) return;
+  const after = device.isDisturbed ? ' after rights' : '';
+  if (ended) {
+    if (ended.isForgotten && !writerOf(run, id, rev)) return;
+    const stale = history(leaf).slice(1).find((one) => local.has(`${id} ${one}`));
+    const other = ended.policy === server.policy ? after : ' under other rules';
+    if (stale) run.find(`stale${other}`, `${device.name} (${device.kind}) has ${stale} of ${id}, which ${rev} has ended`);
+    return;
+  }
+  const got = local.get(`${id} ${rev}`) ?? (await device.local.get(id, { rev }).catch(() => null));
+  if (!got) {
+    run.find(`missing${after}`, `${device.name} (${device.kind}) lacks ${rev} of ${id}`);
+    return;
+  }
+  const [wanted, has] = [essence(leaf), essence(got)];
+  for (const name of new Set([...Object.keys(wanted), ...Object.keys(has)])) {
+    const [one, other] = [wanted[name], has[name]].map((value) => JSON.stringify(value));
+    // A member that was hidden when this revision came stays away until another one comes.
+    const mayLack = other === undefined && (HIDEABLE.includes(name) || name === '_attachments.secret.bin');
+    if (one !== other && !mayLack && !isOfTheWinner(run, device, id, name, has[name])) run.find('content', `${device.name} (${device.kind}): \`${name}\` of ${id} ${rev}, by ${writerOf(run, id, rev)?.name}, is ${other}, not ${one}`);
   }
 }
 
-/** What was seen under other rights under the same revision stays on a device; it is never anything else. */
-function mayBeOlder(run, id, name, value) {
-  const bodies = run.server.bodies.get(id) ?? [];
-  // CouchDB stores texts compressed, which gives them another digest.
-  if (name === '_attachments') {
-    const own = Object.entries(value).filter(([file]) => file !== 'secret.bin');
-    return own.every(([file, digest]) => bodies.some((body) => body._attachments?.[file]?.digest === digest));
-  }
-  return ['price', 'salt'].includes(name) && bodies.some((body) => body[name] === value);
+/** PouchDB asks for the attachments of a leaf without its revision, and gets the winner's. */
+function isOfTheWinner(run, device, id, name, digest) {
+  if (device.kind !== 'pouch' || !name.startsWith('_attachments.')) return false;
+  const bodies = [...run.server.bodies.values()].filter((body) => body._id === id);
+  return bodies.some((body) => essence(body)[name] === digest);
 }
 
-const sorted = (body) => Object.fromEntries(Object.entries(body).sort(([one], [other]) => (one < other ? -1 : 1)));
+/** Who made this revision. */
+function writerOf(run, id, rev) {
+  return run.devices.find(({ writes }) => writes.some((one) => one.id === id && one.rev === rev));
+}
+
+/** What a device holds its user might once see. */
+function held(run, device, leaf, known) {
+  const allowed = run.server.allowed.get(device.user.name);
+  for (const [name, text] of marks(leaf)) {
+    if (!allowed.has(text) && !device.made.has(text)) run.find('leak', `${device.name} holds ${name} \`${text}\` of ${leaf._id} ${leaf._rev}`);
+  }
+  const isOwn = device.writes.some(({ id, rev }) => id === leaf._id && rev === leaf._rev);
+  if (!isOwn && !known.has(`${leaf._id} ${leaf._rev}`)) run.find('unknown', `${device.name} holds ${leaf._rev} of ${leaf._id}, which nobody wrote`);
+}
 
 /** Each write is known to the server, or was told to be denied, or was made over by a later one of the same device. */
-async function accounted(run, device) {
-  const { server } = run;
-  const revs = {};
-  for (const { id, rev } of device.writes) (revs[id] ??= []).push(rev);
-  const { json } = await server.ask('POST', `/${server.db}/_revs_diff`, revs);
-  for (const [id, { missing }] of Object.entries(json)) {
-    const local = await device.local.get(id, { open_revs: 'all', revs: true }).catch(() => []);
-    const leaves = Array.isArray(local) ? local.flatMap((row) => (row.ok ? [row.ok._rev] : [])) : [];
-    for (const rev of missing) {
-      if (!leaves.includes(rev)) continue;
-      const denied = device.denied.some((one) => one.id === id || one.id === '*');
-      if (!denied) run.find('lost', `${device.name} (${device.kind}) wrote ${rev} of ${id}; the server does not know it and nobody said no`);
-    }
+function accounted(run, device, local, known) {
+  for (const { id, rev } of device.writes) {
+    if (!local.has(`${id} ${rev}`) || known.has(`${id} ${rev}`) || device.isDenied(id)) continue;
+    run.find('lost', `${device.name} (${device.kind}) wrote ${rev} of ${id}; the server does not know it and nobody said no`);
   }
 }
 
-/** A price is one that the document has had, on each living leaf. */
-async function priced(run, id) {
+/** Each living leaf has what somebody has given to the document, whoever wrote it since. */
+function whole(run, leaf) {
   const { server } = run;
-  const prices = server.prices.get(id);
-  if (!prices) return;
-  for (const leaf of await server.leaves(id)) {
-    if (leaf._deleted || prices.has(leaf.price)) continue;
-    const kind = server.ended.has(id) ? 'price beside an end' : 'price';
-    run.find(kind, `${id} ${leaf._rev}: the price is ${JSON.stringify(leaf.price)}, not one of ${JSON.stringify([...prices])}`);
+  const { _id: id, _rev: rev } = leaf;
+  const values = server.values.get(id);
+  const undressed = history(leaf).some((one) => run.undressed.has(`${id} ${one}`));
+  const why = server.endedIds.has(id) ? ' beside an end' : undressed ? ' after roles' : '';
+  const kind = (name) => `${name}${why}`;
+  for (const name of STEADY) {
+    const text = JSON.stringify(leaf[name]);
+    if (values && !values.get(name).has(text)) run.find(kind(name), `${id} ${rev}, by ${writerOf(run, id, rev)?.name}: ${name} is ${text}, not one of ${[...values.get(name)]}`);
   }
+  const secrets = server.secrets.get(id);
+  if (!secrets) return;
+  const digests = secrets.map((text) => `md5-${createHash('md5').update(text).digest('base64')}`);
+  const digest = leaf._attachments?.['secret.bin']?.digest;
+  if (!digests.includes(digest)) run.find(kind('secret.bin'), `${id} ${rev}, by ${writerOf(run, id, rev)?.name}: secret.bin is ${digest}, not one of ${digests}`);
 }
 
-/** A live sync that has caught up asks for nothing but the feed. */
-async function idle(run, device) {
-  if (device.kind !== 'pouch') return;
-  const sync = device.local.sync(device.remote, { live: true, retry: true });
-  await new Promise((resolve) => {
-    sync.on('paused', resolve);
-    setTimeout(resolve, 3000);
+/** What an app has noted in a local document is its user's last word. */
+async function settings(run, device) {
+  const last = run.settings.get(device.user.name);
+  if (!last || device.kind !== 'pouch') return;
+  const found = await device.remote.get('_local/settings').catch((error) => error);
+  if (!last.includes(found.text)) run.find('settings', `${device.name}: its settings are ${JSON.stringify(found.text ?? found)}, not ${last}`);
+}
+
+/** Live syncs that have caught up ask for nothing but their feeds. */
+async function idle(run) {
+  const devices = run.devices.filter((device) => device.kind === 'pouch' && device.may('pull'));
+  const syncs = devices.map((device) => {
+    device.asked = [];
+    const { local, remote } = device;
+    const options = { live: true, retry: true };
+    return device.may('push') ? local.sync(remote, options) : local.replicate.from(remote, options);
   });
-  const asked = [];
-  const fetch = device.fetch.bind(device);
-  device.fetch = (url, options) => {
-    asked.push(url);
-    return fetch(url, options);
-  };
-  await new Promise((resolve) => setTimeout(resolve, 700));
-  device.fetch = fetch;
-  sync.cancel();
-  await sync.catch(() => {});
-  if (asked.length > 6) run.find('idle', `${device.name} asked ${asked.length} times while nothing happened: ${asked.slice(0, 4).join(' ')}`);
+  const end = Date.now() + QUIET_AFTER;
+  const stir = ({ url }) => !url.includes('feed=longpoll');
+  const isQuiet = ({ asked, asking }) => asking === 0 && asked.some((one) => !stir(one)) && !asked.some((one) => stir(one) && one.at > Date.now() - QUIET);
+  while (Date.now() < end && !devices.every(isQuiet)) await new Promise((resolve) => setTimeout(resolve, 50));
+  for (const device of devices.filter((one) => !isQuiet(one))) {
+    run.find('idle', `${device.name} asks on and on: ${device.asked.length} times: ${device.asked.slice(-6).map(({ url }) => url).join(' ')}`);
+  }
+  for (const sync of syncs) {
+    sync.cancel();
+    await sync.catch(() => {});
+  }
 }

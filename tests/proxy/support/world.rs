@@ -46,9 +46,14 @@ impl World {
 
     /// Over plain HTTP, for clients that don't know our certificate.
     pub(crate) async fn plain(policies: &str) -> Self {
+        Self::plain_with(policies, "").await
+    }
+
+    /// The same with more sections of configuration.
+    pub(crate) async fn plain_with(policies: &str, more: &str) -> Self {
         let prefix: Arc<str> = format!("{}_", unique()).into();
         let section = format!("insecure = true\n{}", backend().section());
-        let mut world = Self::run(section, prefix, Cast::share(), policies, "").await;
+        let mut world = Self::run(section, prefix, Cast::share(), policies, more).await;
         world.plain = true;
         world
     }
