@@ -1,7 +1,11 @@
 //! Connections to one CouchDB node: TCP, and TLS verified by the configured authority.
 //!
+//! CouchDB may answer before it has read the whole request, and hang up: then what it has said is still to be read,
+//! though nothing can be written any more.
+//!
 //! Invariant: whatever address a request names, the connection goes to the configured node. A connection that is asked
-//! for silence ([`Watch::demand_silence`]) gives an error instead of what has arrived on it.
+//! for silence ([`Watch::demand_silence`]) gives an error instead of what has arrived on it. One that can't be written
+//! to any more ends with an error, never in order.
 
 use crate::config::Origin;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -101,6 +105,7 @@ impl Way {
         Ok(Socket {
             stream,
             watch: Arc::default(),
+            hung_up: None,
         })
     }
 }
@@ -109,6 +114,8 @@ impl Way {
 pub(super) struct Socket {
     stream: Stream,
     watch: Arc<Watch>,
+    /// Why nothing can be written any more.
+    hung_up: Option<io::ErrorKind>,
 }
 
 enum Stream {
@@ -133,11 +140,6 @@ impl Watch {
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
     }
-
-    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.blocked.store(written.is_pending(), Ordering::Relaxed);
-        written
-    }
 }
 
 impl Socket {
@@ -145,17 +147,59 @@ impl Socket {
         Arc::clone(&self.watch)
     }
 
+    /// Writes by this. Where the other side has hung up, nothing is written any more and nothing fails: how the
+    /// connection ends is told to who reads.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(&mut Stream, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let written = match self.hung_up {
+            Some(_) => Poll::Pending,
+            None => match write(&mut self.stream, cx) {
+                Poll::Ready(Err(error)) if is_hung_up(&error) => {
+                    self.hung_up = Some(error.kind());
+                    // What is there has been there before: nothing else would wake who reads.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                written @ (Poll::Ready(_) | Poll::Pending) => written,
+            },
+        };
+        self.watch
+            .blocked
+            .store(written.is_pending(), Ordering::Relaxed);
+        written
+    }
+
+    /// Is there nothing more to come? Writing may have taken the error that reading would have met.
+    fn is_at_its_end(&self) -> bool {
+        matches!(self.peek(), Ok(0))
+    }
+
     /// Security: asks the kernel itself. Tokio learns of what has arrived only when the runtime gets to it, which may be
     /// after the next request has been sent. (`what_arrives_between_two_answers_ends_the_connection`)
     fn has_something_to_read(&self) -> bool {
+        // The end, and an error, are something too.
+        !self
+            .peek()
+            .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
         let tcp = match &self.stream {
             Stream::Plain(io) => io.inner(),
             Stream::Tls(io) => io.inner().get_ref().0,
         };
-        let found = SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
-        // The end, and an error, are something too.
-        !found.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()])
     }
+}
+
+fn is_hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
 
 impl Read for Socket {
@@ -167,6 +211,13 @@ impl Read for Socket {
         let socket = self.get_mut();
         if socket.watch.silence.swap(false, Ordering::Relaxed) && socket.has_something_to_read() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        // Security: an answer that ends with its connection would look whole. (TLS tells its own end.)
+        // (`an_answer_that_was_cut_by_a_reset_never_looks_whole`)
+        if let (Some(kind), Stream::Plain(_)) = (socket.hung_up, &socket.stream)
+            && socket.is_at_its_end()
+        {
+            return Poll::Ready(Err(kind.into()));
         }
         match &mut socket.stream {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buffer),
@@ -181,12 +232,10 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let socket = self.get_mut();
-        let written = match &mut socket.stream {
+        self.get_mut().write(cx, |stream, cx| match stream {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, bytes),
             Stream::Tls(io) => Pin::new(io).poll_write(cx, bytes),
-        };
-        socket.watch.wrote(written)
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -194,10 +243,10 @@ impl Write for Socket {
         match &mut socket.stream {
             // Nothing is kept back, and whether all of it has been taken is not told here.
             Stream::Plain(io) => Pin::new(io).poll_flush(cx),
-            Stream::Tls(io) => {
-                let flushed = Pin::new(io).poll_flush(cx);
-                socket.watch.wrote(flushed)
-            }
+            Stream::Tls(_) => socket.write(cx, |stream, cx| match stream {
+                Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+                Stream::Tls(io) => Pin::new(io).poll_flush(cx),
+            }),
         }
     }
 
@@ -220,11 +269,9 @@ impl Write for Socket {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = self.get_mut();
-        let written = match &mut socket.stream {
+        self.get_mut().write(cx, |stream, cx| match stream {
             Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bytes),
             Stream::Tls(io) => Pin::new(io).poll_write_vectored(cx, bytes),
-        };
-        socket.watch.wrote(written)
+        })
     }
 }

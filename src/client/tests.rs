@@ -1,6 +1,6 @@
 //! The client against a CouchDB that lies, breaks off, or is silent.
 
-use super::{Client, ClientError, Kind, Reuse};
+use super::{Answered, Client, ClientError, Kind, Reuse};
 use crate::body::{self, Body, Cut};
 use crate::config::{CouchDb, Limits, MemberRole, Origin, Present, SentRoles};
 use crate::secret::Secret;
@@ -445,4 +445,71 @@ async fn a_connection_that_waits_for_too_long_is_closed() {
         tcp.read(&mut [0]).await
     });
     assert_eq!((status, ended.unwrap()), (200, 0));
+}
+
+/// A database that answers when a request has begun and hangs up on the rest of it, which resets the connection.
+fn hasty(answer: &'static str) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut tcp, _)) = listener.accept() {
+            // More is there by then than is read of it.
+            std::thread::sleep(Duration::from_millis(5));
+            let _ = tcp.read(&mut [0; 16]);
+            let _ = tcp.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+/// A body of two pieces. The second one comes when the answer has, and is written before anything is read again.
+fn late() -> Body {
+    let pieces = stream::iter(0..2).map(|piece| {
+        std::thread::sleep(Duration::from_millis(30 * piece));
+        Ok(Frame::data(Bytes::from(vec![b'x'; 10_000])))
+    });
+    body::boxed(StreamBody::new(pieces))
+}
+
+async fn text_of(mut body: Answered) -> Result<String, Cut> {
+    let mut text = String::new();
+    while let Some(frame) = body.frame().await {
+        text += str::from_utf8(&frame?.into_data().unwrap()).unwrap();
+    }
+    Ok(text)
+}
+
+#[tokio::test]
+async fn an_answer_that_came_before_the_end_of_the_request_is_read() {
+    let text = "HTTP/1.1 409 Conflict\r\ncontent-length: 4\r\n\r\nno!!";
+    for reuse in [Reuse::IfWhole, Reuse::Never] {
+        let client = client(hasty(text));
+        for _ in 0..10 {
+            let answer = client.send(request(late()), Kind::Request, reuse).await;
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 409);
+            assert_eq!(text_of(answer.into_body()).await, Ok("no!!".into()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_by_a_reset_never_looks_whole() {
+    for text in [
+        "",
+        "HTTP/1.1 409 Con",
+        "HTTP/1.1 409 Conflict\r\ncontent-length: 5\r\n\r\nno!!",
+        // Its end is that of the connection, which did not end in order.
+        "HTTP/1.1 409 Conflict\r\n\r\nno!!",
+    ] {
+        let client = client(hasty(text));
+        let answer = client.send(request(late()), Kind::Request, Reuse::Never);
+        match answer.await {
+            Ok(answer) => {
+                let body = text_of(answer.into_body()).await;
+                assert_eq!(body, Err(Cut::Upstream), "{text}");
+            }
+            Err(error) => assert_eq!(error, ClientError::Broken, "{text}"),
+        }
+    }
 }

@@ -502,3 +502,21 @@ async fn what_is_hidden_at_any_depth_hides_attachments_only_where_it_is_of_them(
         assert!(!leaves.text().contains("photo of a"), "{name} {leaves:?}");
     }
 }
+
+/// CouchDB says what it does not take before it has the bytes, and hangs up on the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_before_the_end_of_the_bytes_arrives() {
+    let rules = "[[rule]]\nname = \"open\"\ndatabases = [\"@open\"]\ncallers = { names = [\"$sam\"] }\n\
+                 permit = [\"read\", \"write\"]\n";
+    let world = World::start(rules).await;
+    world.database("open", json!([{ "_id": "a" }])).await;
+    let bytes = "x".repeat(100_000);
+    let mut told = std::collections::BTreeMap::new();
+    for _ in 0..100 {
+        for name in ["sam", "ops"] {
+            let answer = put(&world.as_(name), "/@open/a/file", &bytes).await;
+            *told.entry(answer.status).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(told, [(409, 200)].into());
+}
