@@ -56,9 +56,9 @@ pub(crate) async fn missing(
     };
     let mut answer = Object::new();
     for ((id, revs), stored) in asked.iter().zip(&stored) {
-        let absent = revs
-            .iter()
-            .filter(|(_, rev)| !stored.contains(rev.as_str()));
+        let is_here = |rev: &Rev| stored.contains(rev.as_str());
+        let absent = revs.iter();
+        let absent = absent.filter(|(_, rev)| !rev.as_ref().is_some_and(is_here));
         let absent: Vec<Value> = absent.map(|(text, _)| Value::from(*text)).collect();
         if !absent.is_empty() {
             answer.insert(*id, laid_out(kind, absent.into()));
@@ -73,26 +73,32 @@ pub(crate) async fn missing(
     Ok(Answer::json(bytes))
 }
 
-/// A document, and the revisions of it that were asked for, as the client wrote them.
-type Asked<'a> = (&'a str, Vec<(&'a str, Rev)>);
+/// A document, and the revisions of it that were asked for, as the client wrote them; without a meaning those that
+/// nobody can have reached.
+type Asked<'a> = (&'a str, Vec<(&'a str, Option<Rev>)>);
 
-fn named(revs: &Value) -> Result<Vec<(&str, Rev)>, Refusal> {
+fn named(revs: &Value) -> Result<Vec<(&str, Option<Rev>)>, Refusal> {
     let revs = revs
         .as_array()
         .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
     let mut named = Vec::with_capacity(revs.len());
     let mut seen = HashSet::new();
     for rev in revs {
-        let known = rev
-            .as_str()
-            .and_then(|text| Some((text, Rev::parse(text).ok()?)));
-        let (text, rev) = known.ok_or(Refusal::BadRequest("Invalid rev format"))?;
+        let text = rev.as_str().filter(|text| is_revision(text));
+        let text = text.ok_or(Refusal::BadRequest("Invalid rev format"))?;
         // CouchDB calls a revision missing that is stored and asked for twice.
         if seen.insert(text) {
-            named.push((text, rev));
+            named.push((text, Rev::parse(text).ok()));
         }
     }
     Ok(named)
+}
+
+/// Whether CouchDB takes this for a revision: a number and a dash. One bad one must not take the others along.
+fn is_revision(text: &str) -> bool {
+    let number = text.split_once('-').map_or("", |(number, _)| number);
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// `possible_ancestors` would name leaves too; it only spares attachments a journey.
@@ -157,7 +163,7 @@ fn of_visible(
     leaves: Option<&[Counted<Value>]>,
     known: &mut Known,
 ) -> HashSet<String> {
-    let named: HashSet<&str> = revs.iter().map(|(_, rev)| rev.as_str()).collect();
+    let named: HashSet<&str> = readable(revs).collect();
     let mut here = HashSet::new();
     for leaf in leaves.unwrap_or_default() {
         if let Sight::Visible(_) = judge(lens, id, leaf, known) {
@@ -169,6 +175,12 @@ fn of_visible(
     here
 }
 
+/// Those that could be stored.
+fn readable<'r>(revs: &'r [(&str, Option<Rev>)]) -> impl Iterator<Item = &'r str> {
+    let revs = revs.iter().filter_map(|(_, rev)| rev.as_ref());
+    revs.map(Rev::as_str)
+}
+
 /// The same where ids alone tell what may be seen: no document is read.
 async fn stored_by_id(
     asker: &Asker,
@@ -178,7 +190,7 @@ async fn stored_by_id(
     let mut visible = Object::new();
     for (id, revs) in asked {
         if lens.judge(id, None).is_some() {
-            let revs: Vec<Value> = revs.iter().map(|(_, rev)| rev.as_str().into()).collect();
+            let revs: Vec<Value> = readable(revs).map(Value::from).collect();
             visible.insert(*id, Value::from(revs));
         }
     }

@@ -16,7 +16,7 @@ use crate::policy::Lens;
 /// A document as the caller sees it.
 #[derive(Debug, Default)]
 pub(crate) struct Document {
-    id: String,
+    pub(crate) id: String,
     /// Its revision.
     pub(crate) rev: String,
     /// Its text; none where he may not see it.
@@ -41,12 +41,17 @@ pub(crate) struct Attachment {
     pub(crate) shown: bool,
 }
 
-/// Judges a document, given as JSON; none where it nests too deep, or takes too much memory.
+/// Judges a document, given as JSON; none where it nests too deep, or takes too much memory. Without a lens all of it
+/// may be seen.
 pub(crate) async fn judge_readable(
     asker: &Asker,
-    lens: &Lens,
+    lens: Option<&Lens>,
     bytes: &[u8],
 ) -> Result<Option<Document>, Cut> {
+    let Some(lens) = lens else {
+        let document = whole(bytes).map_err(|error| Cut::from(&error))?;
+        return bring_inside(asker, document).await.map(Some);
+    };
     let (mut known, mut pace) = (asker.known(), Pace::default());
     loop {
         match look(lens, bytes, &mut known) {
@@ -56,6 +61,22 @@ pub(crate) async fn judge_readable(
             Ok(None) => asker.fill(&mut known, &mut pace).await?,
         }
     }
+}
+
+/// All of it, but that what breaks out of its head does not follow.
+fn whole(bytes: &[u8]) -> Result<Document, JsonError> {
+    let mut document = outline(bytes)?;
+    for attachment in &mut document.attachments {
+        attachment.shown = attachment.sound;
+        if !attachment.sound {
+            document.inside.push(attachment.name.clone());
+        }
+    }
+    document.json = Some(match document.inside.is_empty() {
+        true => bytes.to_vec(),
+        false => stubs(bytes, &document.attachments)?,
+    });
+    Ok(document)
 }
 
 /// None while something must be read first.
@@ -140,10 +161,11 @@ impl Attachment {
         let length = length.as_u64().ok_or(SHAPE)?;
         let media_type = stub.get("content_type").and_then(Value::as_str);
         let media_type = media_type.ok_or(SHAPE)?;
+        let encoding = stub.get("encoding").and_then(Value::as_str);
         let mut head = format!(
             "\r\nContent-Disposition: attachment; filename=\"{name}\"\r\nContent-Type: {media_type}\r\nContent-Length: {length}"
         );
-        if let Some(encoding) = stub.get("encoding").and_then(Value::as_str) {
+        if let Some(encoding) = encoding {
             head.push_str("\r\nContent-Encoding: ");
             head.push_str(encoding);
         }
@@ -152,17 +174,20 @@ impl Attachment {
             name: name.to_owned(),
             head: head.into_bytes(),
             length,
-            sound: is_sound(name) && is_sound(media_type),
+            // A name stands in quotes.
+            sound: !name.contains('"')
+                && [Some(name), Some(media_type), encoding]
+                    .into_iter()
+                    .flatten()
+                    .all(is_sound),
             shown: false,
         })
     }
 }
 
 /// Whether a text stays inside its header, whoever reads it.
-fn is_sound(text: &str) -> bool {
-    !text
-        .chars()
-        .any(|character| character.is_control() || character == '"')
+pub(crate) fn is_sound(text: &str) -> bool {
+    !text.chars().any(char::is_control)
 }
 
 fn follows(stub: &Value) -> bool {

@@ -1,7 +1,7 @@
 //! CouchDB's errors, told to callers who are no administrators: the status, and one of a few known reasons.
 //! CouchDB's own texts can hold ids, values and paths.
 
-use http::Response;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use crate::body::Cut;
@@ -28,11 +28,11 @@ impl From<&JsonError> for Cut {
 pub(crate) async fn refusal(answer: Response<Answered>) -> Refusal {
     let status = answer.status().as_u16();
     let body = read(answer.into_body()).await;
-    let text = |name| {
-        body.as_ref()
-            .and_then(|body| body.get(name))
-            .and_then(Value::as_str)
-    };
+    told(status, body.as_ref())
+}
+
+fn told(status: u16, body: Option<&Value>) -> Refusal {
+    let text = |name| body.and_then(|body| body.get(name)).and_then(Value::as_str);
     tracing::debug!(status, error = text("error"), "CouchDB refused");
     translate(
         status,
@@ -69,8 +69,8 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
         ),
         (400, _) => Refusal::BadRequest("the database can't use this request"),
         (401, _) => Refusal::Unauthorized,
-        // CouchDB's way to say that an index is for administrators of the database.
-        (403, _) | (500, "forbidden") => NOT_ALLOWED,
+        (403, _) => NOT_ALLOWED,
+        (500, _) if is_not_allowed(error, reason) => NOT_ALLOWED,
         (404, _) if reason == "Database does not exist." => Refusal::NoDatabase,
         (404, _) => Refusal::Missing,
         (409, _) => Refusal::Conflict,
@@ -86,6 +86,37 @@ pub(crate) fn translate(status: u16, error: &str, reason: &str) -> Refusal {
         (405, _) => Refusal::Method(""),
         (_, _) => Refusal::BadGateway("the database failed to answer"),
     }
+}
+
+/// CouchDB's ways to say that something is for administrators of the database: of its indexes and its purges.
+fn is_not_allowed(error: &str, reason: &str) -> bool {
+    match error {
+        "forbidden" => true,
+        "error_saving_ddoc" => reason.ends_with(": forbidden"),
+        "badmatch" => reason.starts_with("{error,{forbidden,"),
+        _ => false,
+    }
+}
+
+/// CouchDB's answer to a document with its attachments behind it. `claims`: it has told digests of theirs.
+///
+/// # Errors
+///
+/// Where CouchDB failed, by the bytes that it was sent or otherwise.
+pub(crate) async fn of_parts(
+    answer: Response<Answered>,
+    claims: bool,
+) -> Result<Response<Answered>, Refusal> {
+    if !claims || answer.status() != StatusCode::INTERNAL_SERVER_ERROR {
+        return Ok(answer);
+    }
+    let body = read(answer.into_body()).await;
+    let reason = body.as_ref().and_then(|body| body.get("reason")?.as_str());
+    Err(match reason {
+        // CouchDB 3.5 stumbles over its own `content_md5_mismatch`.
+        Some("function_clause") => Refusal::BadRequest("an attachment does not fit its digest"),
+        Some(_) | None => told(500, body.as_ref()),
+    })
 }
 
 async fn read(mut body: Answered) -> Option<Value> {

@@ -38,7 +38,7 @@ mod known;
 mod layout;
 mod leaves;
 mod meanwhile;
-mod multipart;
+pub(crate) mod multipart;
 mod offline;
 mod pages;
 mod parts;

@@ -1,7 +1,8 @@
 //! Documents with their attachments in several parts, seen through a lens: `multipart/related` for one document,
 //! `multipart/mixed` for several, laid out as `couch_httpd_multipart` and `chttpd_db` lay them out.
 //!
-//! Each document is judged and cut before its attachments pass; those that are hidden are left out. How many follow,
+//! Each document is judged and cut before its attachments pass; those that are hidden are left out. Who may see all of
+//! them has them read likewise, for what their writers have stored must not become the head of a part. How many follow,
 //! their heads and how long they are is known from the document, so neither a name nor anything inside an attachment
 //! can be taken for the end of one.
 //!
@@ -12,19 +13,20 @@ use std::mem;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
-use crate::body::{Body, Cut, boxed};
+use crate::body::{Body, Cut, boxed, full};
 use crate::client::Answered;
 use crate::filter::accept::Kind;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
-use crate::filter::document::{Attachment, Document, judge_readable};
+use crate::filter::document::{Attachment, Document, is_sound, judge_readable};
+use crate::filter::head::verbatim;
 use crate::filter::leaves::Unanswered;
-use crate::filter::parts::{Parts, boundary};
+use crate::filter::parts::{Head, Parts, boundary};
 use crate::filter::unread::pass_over;
 use crate::json::quote;
 use crate::policy::Lens;
@@ -42,13 +44,16 @@ pub(crate) enum Asked {
     Leaves,
     /// Those leaves that were named: what is hidden or absent is missing.
     Named(Unanswered),
+    /// Whatever it is, by somebody who may see all of it: what is missing stays, in CouchDB's words and order.
+    Anything,
 }
 
 /// Several documents on their way.
 #[derive(Debug)]
 pub(crate) struct Mixed {
     asker: Asker,
-    lens: Lens,
+    /// None for who sees everything.
+    lens: Option<Lens>,
     parts: Parts,
     /// `\r\n--` and the boundary of CouchDB's answer, which is ours too.
     mark: Vec<u8>,
@@ -57,6 +62,8 @@ pub(crate) struct Mixed {
     attachments: Option<(Attachments, Document)>,
     out: Vec<u8>,
     shown: usize,
+    /// Is it an answer of `_bulk_get`?
+    is_bulk: bool,
     state: State,
 }
 
@@ -146,52 +153,132 @@ fn mark(boundary: &[u8]) -> Vec<u8> {
     [b"\r\n--", boundary].concat()
 }
 
-/// One document and its attachments, and its revision.
+/// One document and its attachments on their way.
+#[derive(Debug)]
+pub(crate) struct WithParts {
+    parts: Parts,
+    attachments: Attachments,
+    out: Vec<u8>,
+    rev: String,
+    /// Nothing of it stands anywhere else than CouchDB has put it.
+    pub(crate) is_unchanged: bool,
+}
+
+impl WithParts {
+    /// Reads the document. Who has no lens sees everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Missing`] where it may not be seen.
+    pub(crate) async fn read(
+        asker: &Asker,
+        lens: Option<&Lens>,
+        upstream: Body,
+        boundary: &[u8],
+    ) -> Result<Self, Refusal> {
+        let mut parts = Parts::new(upstream, asker.share());
+        let mark = mark(boundary);
+        let read = read(asker, lens, &mut parts, &mark).await;
+        let mut document = read.map_err(Cut::refusal)?.ok_or(Refusal::Missing)?;
+        let json = document.json.take().ok_or(Refusal::Missing)?;
+        let attachments = Attachments::of(&mut document, mark);
+        let mut out = Vec::new();
+        attachments.open(&json, &mut out);
+        if !attachments.shown {
+            out.push(b'\n');
+        }
+        Ok(Self {
+            parts,
+            out,
+            rev: document.rev,
+            is_unchanged: lens.is_none() && attachments.waiting.iter().all(|one| one.shown),
+            attachments,
+        })
+    }
+
+    /// Does anything follow the document?
+    pub(crate) fn has_parts(&self) -> bool {
+        self.attachments.shown
+    }
+
+    /// The answer, and the revision.
+    pub(crate) fn into_answer(self, boundary: &[u8]) -> (Answer, String) {
+        let rev = self.rev.clone();
+        if !self.has_parts() {
+            return (Answer::json(self.out), rev);
+        }
+        (typed(Kind::Related, boundary, self.into_body()), rev)
+    }
+
+    /// All of it.
+    pub(crate) fn into_body(self) -> Body {
+        let Self {
+            parts,
+            attachments,
+            out,
+            ..
+        } = self;
+        if !attachments.shown {
+            return full(out);
+        }
+        let start = Some((parts, attachments, out));
+        let chunks = stream::try_unfold(start, |state| async move {
+            let Some((mut parts, mut attachments, mut out)) = state else {
+                return Ok(None);
+            };
+            let mut more = true;
+            while more && out.is_empty() {
+                more = attachments.step(&mut parts, &mut out).await?;
+            }
+            if !more {
+                parts.end().await?;
+            }
+            let chunk = BodyFrame::data(Bytes::from(mem::take(&mut out)));
+            Ok(Some((chunk, more.then_some((parts, attachments, out)))))
+        });
+        boxed(StreamBody::new(chunks))
+    }
+}
+
+/// CouchDB's answer, with these boundaries, for somebody who may see all of it: as it came, but that what would break
+/// out of the head of a part stands inside its document.
 ///
 /// # Errors
 ///
-/// [`Refusal::Missing`] where it may not be seen.
-pub(crate) async fn related(
-    asker: &Asker,
-    lens: &Lens,
-    upstream: Body,
+/// Where it is none of CouchDB's.
+pub(crate) async fn everything(
+    asker: Asker,
+    upstream: Response<Answered>,
     boundary: &[u8],
-) -> Result<(Answer, String), Refusal> {
-    let mut parts = Parts::new(upstream, asker.share());
-    let mark = mark(boundary);
-    let read = read(asker, lens, &mut parts, &mark).await;
-    let mut document = read.map_err(Cut::refusal)?.ok_or(Refusal::Missing)?;
-    let json = document.json.take().ok_or(Refusal::Missing)?;
-    let attachments = Attachments::of(&mut document, mark);
-    let mut out = Vec::new();
-    attachments.open(&json, &mut out);
-    if !attachments.shown {
-        out.push(b'\n');
-        return Ok((Answer::json(out), document.rev));
-    }
-    let start = Some((parts, attachments, out));
-    let chunks = stream::try_unfold(start, |state| async move {
-        let Some((mut parts, mut attachments, mut out)) = state else {
-            return Ok(None);
-        };
-        let mut more = true;
-        while more && out.is_empty() {
-            more = attachments.step(&mut parts, &mut out).await?;
+) -> Result<Answer, Refusal> {
+    let (head, body) = upstream.into_parts();
+    let mut headers = verbatim(&head.headers, asker.permit.caller().is_administrator());
+    let kind = headers.get(CONTENT_TYPE);
+    let related =
+        kind.is_some_and(|kind| kind.as_bytes().starts_with(Kind::Related.name().as_bytes()));
+    let upstream = boxed(body);
+    // `_bulk_get` has several documents, whatever it calls them.
+    let body = if related && asker.permit.route().document().is_some() {
+        let related = WithParts::read(&asker, None, upstream, boundary).await?;
+        if !related.is_unchanged {
+            headers.remove(CONTENT_LENGTH);
         }
-        if !more {
-            parts.end().await?;
+        if !related.has_parts() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let chunk = BodyFrame::data(Bytes::from(mem::take(&mut out)));
-        Ok(Some((chunk, more.then_some((parts, attachments, out)))))
-    });
-    let body = boxed(StreamBody::new(chunks));
-    Ok((typed(Kind::Related, boundary, body), document.rev))
+        related.into_body()
+    } else {
+        headers.remove(CONTENT_LENGTH);
+        let upstream = (upstream, boundary);
+        Mixed::new(asker, None, Asked::Anything, upstream).into_body()
+    };
+    Ok(Answer::of(head.status, headers, body))
 }
 
 /// The document in front of its attachments, judged; none where it can't be, and none of it may be seen.
 async fn read(
     asker: &Asker,
-    lens: &Lens,
+    lens: Option<&Lens>,
     parts: &mut Parts,
     mark: &[u8],
 ) -> Result<Option<Document>, Cut> {
@@ -203,7 +290,7 @@ async fn read(
 /// The document before this mark, likewise.
 async fn taken(
     asker: &Asker,
-    lens: &Lens,
+    lens: Option<&Lens>,
     parts: &mut Parts,
     mark: &[u8],
 ) -> Result<Option<Document>, Cut> {
@@ -214,7 +301,8 @@ async fn taken(
         },
         Err(begins) => begins,
     };
-    pass_over(asker, lens, &begins).await?;
+    // Who may see everything would take the rest for all that there is.
+    pass_over(asker, lens.ok_or(Cut::Filter)?, &begins).await?;
     Ok(None)
 }
 
@@ -226,6 +314,24 @@ fn typed(kind: Kind, boundary: &[u8], body: Body) -> Answer {
         headers.insert(CONTENT_TYPE, media_type);
     }
     Answer::of(StatusCode::OK, headers, body)
+}
+
+/// The head of a document that has parts of its own. `_bulk_get` names the document, as it is stored.
+///
+/// Security: an id may hold a line end. (`what_is_stored_becomes_no_head_of_a_part`)
+fn write_head(head: &Head, document: &Document, out: &mut Vec<u8>) {
+    if head.value("x-doc-id").is_some() && is_sound(&document.id) && is_sound(&document.rev) {
+        let named = format!(
+            "\r\nX-Doc-Id: {}\r\nX-Rev-Id: {}",
+            document.id, document.rev
+        );
+        out.extend_from_slice(named.as_bytes());
+    }
+    // As it came: with quotes or without.
+    let kind = head.value("content-type").unwrap_or_default();
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
 }
 
 fn missing(rev: &str, mark: &[u8], out: &mut Vec<u8>) {
@@ -240,7 +346,7 @@ impl Mixed {
     /// `boundary` is that of CouchDB's answer.
     pub(crate) fn new(
         asker: Asker,
-        lens: Lens,
+        lens: Option<Lens>,
         asked: Asked,
         (upstream, boundary): (Body, &[u8]),
     ) -> Self {
@@ -253,6 +359,7 @@ impl Mixed {
             attachments: None,
             out: Vec::new(),
             shown: 0,
+            is_bulk: false,
             state: State::Start,
         }
     }
@@ -268,6 +375,11 @@ impl Mixed {
     /// The answer, of this kind.
     pub(crate) fn into_answer(self, kind: Kind) -> Answer {
         let boundary = self.mark.get(4..).unwrap_or_default().to_vec();
+        typed(kind, &boundary, self.into_body())
+    }
+
+    /// All of it.
+    pub(crate) fn into_body(self) -> Body {
         let chunks = stream::try_unfold(self, |mut mixed| async move {
             while mixed.out.is_empty() && mixed.state != State::Done {
                 mixed.step().await?;
@@ -275,7 +387,7 @@ impl Mixed {
             let out = mem::take(&mut mixed.out);
             Ok((!out.is_empty()).then(|| (BodyFrame::data(Bytes::from(out)), mixed)))
         });
-        typed(kind, &boundary, boxed(StreamBody::new(chunks)))
+        boxed(StreamBody::new(chunks))
     }
 
     async fn step(&mut self) -> Result<(), Cut> {
@@ -307,22 +419,19 @@ impl Mixed {
             }
         }
         self.out.extend_from_slice(b"--");
-        if self.is_bulk() {
+        if self.is_bulk {
             self.out.extend_from_slice(b"\r\n");
         }
         self.state = State::Done;
     }
 
-    fn is_bulk(&self) -> bool {
-        matches!(self.asked, Asked::Bulk)
-    }
-
     /// `_bulk_get` begins with the end of a line.
     async fn start(&mut self) -> Result<(), Cut> {
-        let first = match self.is_bulk() {
-            true => self.mark.as_slice(),
-            false => self.mark.get(2..).unwrap_or_default(),
-        };
+        self.is_bulk = self.parts.next_is(b"\r\n").await?;
+        if self.is_bulk {
+            self.out.extend_from_slice(b"\r\n");
+        }
+        let first = self.mark.get(2..).unwrap_or_default();
         self.parts.expect(first).await?;
         self.out.extend_from_slice(first);
         self.state = State::Parts;
@@ -337,7 +446,8 @@ impl Mixed {
                 .await;
         };
         let mark = mark(&boundary);
-        let read = read(&self.asker, &self.lens, &mut self.parts, &mark).await;
+        let lens = self.lens.as_ref();
+        let read = read(&self.asker, lens, &mut self.parts, &mark).await;
         let Some(mut document) = read? else {
             // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
             return self.parts.past(&self.mark).await;
@@ -346,7 +456,7 @@ impl Mixed {
         let attachments = Attachments::of(&mut document, mark);
         if let Some(json) = &document.json {
             match attachments.shown {
-                true => head.write(&mut self.out),
+                true => write_head(&head, &document, &mut self.out),
                 false => self.out.extend_from_slice(DOCUMENT),
             }
             attachments.open(json, &mut self.out);
@@ -359,7 +469,8 @@ impl Mixed {
     async fn alone(&mut self, media_type: &str) -> Result<(), Cut> {
         match media_type {
             "application/json" => {
-                let taken = taken(&self.asker, &self.lens, &mut self.parts, &self.mark).await;
+                let lens = self.lens.as_ref();
+                let taken = taken(&self.asker, lens, &mut self.parts, &self.mark).await;
                 let Some(mut document) = taken? else {
                     return Ok(());
                 };
@@ -374,6 +485,14 @@ impl Mixed {
                 self.close(&document);
                 Ok(())
             }
+            "application/json; error=\"true\"" if matches!(self.asked, Asked::Anything) => {
+                let missing = self.parts.until(&self.mark, self.asker.largest_row());
+                let missing = missing.await?;
+                self.out.extend_from_slice(MISSING);
+                self.out.extend_from_slice(&missing);
+                self.out.extend_from_slice(&self.mark);
+                Ok(())
+            }
             // Of what was named and is missing we speak ourselves.
             "application/json; error=\"true\"" => self.parts.past(&self.mark).await,
             _ => Err(Cut::Filter),
@@ -384,7 +503,7 @@ impl Mixed {
     fn note(&mut self, document: &mut Document) -> Result<(), Cut> {
         match (&mut self.asked, &mut document.json) {
             (Asked::Named(named), Some(json)) => named.answered_by(json).map_err(|_| Cut::Filter),
-            (Asked::Bulk | Asked::Leaves | Asked::Named(_), _) => Ok(()),
+            (Asked::Bulk | Asked::Leaves | Asked::Named(_) | Asked::Anything, _) => Ok(()),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::couch::{Couch, ServiceAccount};
 use crate::filter::accept::Kind;
 use crate::filter::ask::Asker;
-use crate::filter::multipart::{Asked, Mixed, related};
+use crate::filter::multipart::{Asked, Mixed, WithParts};
 use crate::identity::present::Presenter;
 use crate::policy::{Permit, Plan};
 use crate::refusal::Refusal;
@@ -46,9 +46,13 @@ pub async fn in_parts(
     let asker = asker(permit, config)?;
     let answer = match asked {
         Some(asked) => {
-            Mixed::new(asker, lens, asked, (upstream, boundary)).into_answer(Kind::Mixed)
+            let mixed = Mixed::new(asker, Some(lens), asked, (upstream, boundary));
+            mixed.into_answer(Kind::Mixed)
         }
-        None => related(&asker, &lens, upstream, boundary).await?.0,
+        None => {
+            let related = WithParts::read(&asker, Some(&lens), upstream, boundary).await?;
+            related.into_answer(boundary).0
+        }
     };
     Ok(answer.into_response())
 }

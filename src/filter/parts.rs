@@ -166,13 +166,6 @@ impl Head {
         })
     }
 
-    /// Writes it as it came.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(self.text.as_bytes());
-        out.extend_from_slice(b"\r\n\r\n");
-    }
-
     /// The boundary of the parts inside this one, if it has any.
     pub(crate) fn boundary(&self) -> Option<Vec<u8>> {
         boundary(self.value("content-type")?)

@@ -15,7 +15,7 @@ use crate::filter::document::judge_readable;
 use crate::filter::head::{etag, matches};
 use crate::filter::layout::Layout;
 use crate::filter::leaves::{OpenRevs, Unanswered};
-use crate::filter::multipart::{Asked, Mixed, boundary_of, related};
+use crate::filter::multipart::{Asked, Mixed, WithParts, boundary_of};
 use crate::filter::pages::{Pages, Part};
 use crate::filter::reply::Reply;
 use crate::filter::rows::Judge;
@@ -23,6 +23,7 @@ use crate::filter::stream::{Recipe, Rows};
 use crate::filter::unread::shows_a_leaf;
 use crate::filter::window::Window;
 use crate::inspect;
+use crate::inspect::revisions::names_long_one;
 use crate::json::{Event, Frame, Splitter, Value};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
@@ -73,7 +74,11 @@ pub(crate) async fn document(
     };
     let upstream = first_as(accept, &asker, part).await.map_err(absent)?;
     let (answer, rev) = match boundary_of(&upstream) {
-        Some(boundary) => related(&asker, &lens, boxed(upstream.into_body()), &boundary).await?,
+        Some(boundary) => {
+            let upstream = boxed(upstream.into_body());
+            let related = WithParts::read(&asker, Some(&lens), upstream, &boundary).await?;
+            related.into_answer(&boundary)
+        }
         None => plain(&asker, &lens, upstream.into_body()).await?,
     };
     let tag = match tagged {
@@ -104,7 +109,7 @@ async fn plain(
     let Some(bytes) = bytes.map_err(Cut::refusal)? else {
         return Err(unread(asker, lens).await?);
     };
-    let document = judge_readable(asker, lens, &bytes).await;
+    let document = judge_readable(asker, Some(lens), &bytes).await;
     let Some(document) = document.map_err(Cut::refusal)? else {
         return Err(unread(asker, lens).await?);
     };
@@ -163,7 +168,8 @@ async fn open_revs_mixed(
         .map_err(absent)?;
     let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
     let asked = named.map_or(Asked::Leaves, Asked::Named);
-    let mut mixed = Mixed::new(asker, lens, asked, (boxed(upstream.into_body()), &boundary));
+    let upstream = (boxed(upstream.into_body()), boundary.as_slice());
+    let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
     if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }
@@ -177,9 +183,14 @@ pub(crate) async fn bulk_get(
     accept: Option<&str>,
     body: &[u8],
 ) -> Result<Answer, Refusal> {
-    let body = inspect::value(body)?;
-    let docs = body.get("docs").and_then(Value::as_array);
-    let docs = docs.ok_or(Refusal::BadRequest("Missing JSON list of 'docs'."))?;
+    let mut body = inspect::value(body)?;
+    let docs = body.as_object_mut().and_then(|body| body.get_mut("docs"));
+    let Some(Value::Array(docs)) = docs else {
+        return Err(Refusal::BadRequest("Missing JSON list of 'docs'."));
+    };
+    // What nobody can have reached is missing, and such a row is left out.
+    docs.retain(|one| !names_long_one(one));
+    let is_empty = docs.is_empty();
     let mut query = asker.permit.route().query.document()?;
     query.local_seq = false;
     let part = Part {
@@ -192,11 +203,11 @@ pub(crate) async fn bulk_get(
         .into_iter()
         .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
     // To none CouchDB sends nothing at all, which looks like an answer that was lost.
-    if let Some(kind) = kind.filter(|_| !docs.is_empty()) {
+    if let Some(kind) = kind.filter(|_| !is_empty) {
         let upstream = first_as(kind.name(), &asker, part).await?;
         let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
         let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-        return Ok(Mixed::new(asker, lens, Asked::Bulk, upstream).into_answer(kind));
+        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk, upstream).into_answer(kind));
     }
     let recipe = Recipe {
         pages: Pages::Single,

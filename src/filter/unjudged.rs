@@ -16,7 +16,7 @@ use crate::filter::pages::Part;
 use crate::filter::tombstones::keep;
 use crate::filter::writes::whole;
 use crate::inspect;
-use crate::inspect::attachments::{check, following, put as attach};
+use crate::inspect::attachments::{check, following, put as attach, tells_a_digest};
 use crate::inspect::document::Written;
 use crate::inspect::forced::leaves_room;
 use crate::inspect::form::{Form, is_from_here};
@@ -74,12 +74,14 @@ pub(crate) async fn related(
         return asker.upstream.send_in(turn, outbound).await;
     }
     let tail = outgoing.tail();
+    let claims = tells_a_digest(&document) && !asker.permit.caller().is_administrator();
     let (permit, rewrite) = (&asker.permit, &asker.rewrite);
     let outbound = rewrite.as_put_in_parts(permit, pairs, intake, outgoing)?;
-    match turn {
-        Some(turn) => asker.upstream.send_in(turn, outbound).await,
-        None => asker.upstream.send_late(again, tail, outbound).await,
-    }
+    let answer = match turn {
+        Some(turn) => asker.upstream.send_in(turn, outbound).await?,
+        None => asker.upstream.send_late(again, tail, outbound).await?,
+    };
+    errors::of_parts(answer, claims).await
 }
 
 /// A form, as the write of the document that it stands for.

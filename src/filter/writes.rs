@@ -12,7 +12,7 @@ use crate::filter::ask::Asker;
 use crate::filter::errors;
 use crate::filter::head::tag;
 use crate::inspect;
-use crate::inspect::attachments::{following, in_order};
+use crate::inspect::attachments::{following, in_order, tells_a_digest};
 use crate::inspect::bulk::{Batch, Judged, body};
 use crate::inspect::document::{Refused, Written, settle};
 use crate::inspect::local::Locals;
@@ -89,7 +89,10 @@ pub(crate) async fn related(
     let announced = following(&written.document);
     let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
     in_order(&mut document, &announced);
-    let outgoing = parts.behind(&announced, &document)?;
+    let (claims, outgoing) = (
+        tells_a_digest(&document),
+        parts.behind(&announced, &document)?,
+    );
     // What CouchDB checks gives its turn back while the parts are still to come.
     let turn = (query.new_edits == Some(false)).then_some(turn);
     let again = turns.later(&asker.db, id_of(&document));
@@ -109,6 +112,7 @@ pub(crate) async fn related(
         Some(turn) => asker.upstream.send_in(turn, outbound).await?,
         None => asker.upstream.send_late(again, tail, outbound).await?,
     };
+    let upstream = errors::of_parts(upstream, claims).await?;
     answer(&asker, rules, upstream).await
 }
 

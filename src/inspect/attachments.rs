@@ -16,7 +16,7 @@ use memchr::memmem;
 use crate::budget::Counted;
 use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Refused;
-use crate::json::{JsonError, Object, Value, elements, members};
+use crate::json::{JsonError, MAX_DEPTH, Object, Shallow, Value, elements, repeated_members};
 use crate::refusal::Refusal;
 use crate::route::{AttachmentName, DbName, DocId};
 
@@ -208,12 +208,17 @@ fn fault(name: &str, sent: &Value) -> Option<&'static str> {
     if !flag(sent, "follows") && data(sent).is_none() {
         return Some(NO_DATA);
     }
-    match sent.get("content_type") {
+    no_header(sent)
+}
+
+/// Why what an attachment tells of itself can't stand in a head.
+fn no_header(attachment: &Value) -> Option<&'static str> {
+    match attachment.get("content_type") {
         None => {}
         Some(Value::String(kind)) if HeaderValue::from_bytes(kind.as_bytes()).is_ok() => {}
         Some(_) => return Some("the `content_type` of an attachment must be a header value"),
     }
-    match sent.get("encoding") {
+    match attachment.get("encoding") {
         None => None,
         Some(Value::String(coding)) if coding == "gzip" || coding == "identity" => None,
         Some(_) => Some("the `encoding` of an attachment is `gzip` or `identity`"),
@@ -238,25 +243,41 @@ pub(crate) fn check(document: &Value) -> Result<(), Refusal> {
     }
 }
 
-/// The same of a document, or a batch of them, that goes on as it came. What can't be read in one way is passed:
-/// only administrators may send such a thing.
+/// The same of a stored document, whose attachments are to be copied without being sent.
+pub(crate) fn check_stored(document: &Value) -> Result<(), Refusal> {
+    let attachments = document.get(MEMBER).and_then(Value::as_object);
+    let mut all = attachments.into_iter().flat_map(Object::iter);
+    let fault = all.find_map(|(name, one)| match name.chars().any(char::is_control) {
+        true => Some(NAME),
+        false => no_header(one),
+    });
+    fault.map_or(Ok(()), |reason| Err(Refusal::BadRequest(reason)))
+}
+
+/// The same of a document, or a batch of them, that goes on as it came, as only administrators may send it. Whatever
+/// else is said twice in it, its attachments must be readable in one way.
+///
+/// Security: of two members of one name CouchDB believes one or the other.
+/// (`what_is_no_header_value_is_not_stored_by_being_said_twice`)
 pub(crate) fn check_unread(body: &[u8]) -> Result<(), Refusal> {
     // Most bodies have none; the name can be spelt with escapes.
     let spelt = |text: &[u8]| memmem::find(body, text).is_some();
     if !spelt(MEMBER.as_bytes()) && !spelt(b"\\u") {
         return Ok(());
     }
-    match listed(body) {
-        Ok(all) => all.iter().try_for_each(check),
-        Err(_) => Ok(()),
-    }
+    let all = match listed(body) {
+        Err(JsonError::TooDeep) => listed(&Shallow::of(body, MAX_DEPTH / 2).text),
+        listed => listed,
+    };
+    let all = all.map_err(|_| Refusal::BadRequest("the attachments can't be read in one way"))?;
+    all.iter().try_for_each(check)
 }
 
 /// The attachments of each document of a body.
 fn listed(body: &[u8]) -> Result<Vec<Value>, JsonError> {
     let mut all = Vec::new();
     all.extend(attached(body)?);
-    for member in members(body) {
+    for member in repeated_members(body) {
         let member = member?;
         if member.key != "docs" || !member.value.starts_with(b"[") {
             continue;
@@ -273,15 +294,18 @@ fn attached(document: &[u8]) -> Result<Option<Value>, JsonError> {
     if !document.trim_ascii_start().starts_with(b"{") {
         return Ok(None);
     }
-    for member in members(document) {
+    let mut alone = Object::new();
+    for member in repeated_members(document) {
         let member = member?;
-        if member.key == MEMBER {
-            let mut alone = Object::new();
-            alone.insert(MEMBER, Value::parse(member.value)?);
-            return Ok(Some(Value::Object(alone)));
+        if member.key != MEMBER {
+            continue;
         }
+        if alone.contains(MEMBER) {
+            return Err(JsonError::DuplicateKey(MEMBER.to_owned()));
+        }
+        alone.insert(MEMBER, Value::parse(member.value)?);
     }
-    Ok(None)
+    Ok((!alone.is_empty()).then_some(Value::Object(alone)))
 }
 
 /// Was anything sent that may be a stored attachment, byte by byte? Then the stored bytes must be read.
@@ -305,6 +329,13 @@ pub(crate) fn following(document: &Value) -> Vec<(String, Option<u64>)> {
     all.filter(|(_, one)| flag(one, "follows") && !flag(one, "stub"))
         .map(|(name, one)| (name.to_owned(), length(one)))
         .collect()
+}
+
+/// Does it tell a digest of an attachment that follows? CouchDB compares it with the bytes.
+pub(crate) fn tells_a_digest(document: &Value) -> bool {
+    let attachments = document.get(MEMBER).and_then(Value::as_object);
+    let mut all = attachments.into_iter().flat_map(Object::iter);
+    all.any(|(_, one)| flag(one, "follows") && one.get("digest").is_some())
 }
 
 /// How many bytes of an attachment follow: those of its coding, if it has one.

@@ -1,7 +1,8 @@
 //! What a request's body asks for, judged before anything is sent.
 //!
 //! `query` and `find` say what may be asked, `view` narrows it to a pin; `document` judges one write,
-//! `forced` one without `new_edits`, `bulk` a batch of them; `attachments` compares what hangs on them.
+//! `forced` one without `new_edits`, `bulk` a batch of them; `attachments` compares what hangs on them;
+//! `revisions` looks at those that nothing else reads.
 //!
 //! Invariant: a body is parsed strictly and once; what is sent on is written from what was judged.
 
@@ -16,6 +17,7 @@ pub(crate) mod local;
 pub(crate) mod multipart;
 pub(crate) mod query;
 pub(crate) mod related;
+pub(crate) mod revisions;
 pub(crate) mod stored;
 pub(crate) mod turns;
 pub(crate) mod view;

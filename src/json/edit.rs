@@ -27,7 +27,8 @@ pub struct Member<'a> {
 #[derive(Debug)]
 pub struct Members<'a> {
     entries: Entries<'a>,
-    names: Names<'a>,
+    /// None where a name may occur again.
+    names: Option<Names<'a>>,
     /// Where the brackets of the object stand, if that is known.
     brackets: &'a [usize],
 }
@@ -43,11 +44,19 @@ pub fn members(object: &[u8]) -> Members<'_> {
     proven_members(object, &[])
 }
 
-/// The same for an object whose brackets are known to balance, and where they stand.
+/// The same, and a name may occur again.
+pub fn repeated_members(object: &[u8]) -> Members<'_> {
+    Members {
+        names: None,
+        ..members(object)
+    }
+}
+
+/// The same as [`members`] for an object whose brackets are known to balance, and where they stand.
 pub(super) fn proven_members<'a>(object: &'a [u8], brackets: &'a [usize]) -> Members<'a> {
     Members {
         entries: Entries::Fresh(object),
-        names: Names::default(),
+        names: Some(Names::default()),
         brackets,
     }
 }
@@ -145,7 +154,9 @@ impl<'a> Members<'a> {
         };
         let start = cursor.offset();
         let key = cursor.string()?.unescape()?;
-        self.names.add(key.clone())?;
+        if let Some(names) = &mut self.names {
+            names.add(key.clone())?;
+        }
         cursor.colon()?;
         let place = cursor.offset();
         let text = match closing(cursor.text().as_bytes(), &mut self.brackets, place) {

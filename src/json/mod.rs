@@ -30,7 +30,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use edit::{Elements, Member, Members, elements, members, quote, string};
+pub use edit::{Elements, Member, Members, elements, members, quote, repeated_members, string};
 pub use fields::{Clause, Fields, Kind, Visibility};
 pub use frame::{Event, Frame};
 pub use number::Number;

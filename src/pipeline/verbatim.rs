@@ -4,25 +4,30 @@
 //! Invariant: what CouchDB says about an error reaches administrators only; JSON of others has one meaning. Nothing
 //! that a stored document says of itself, or a function of a design document, becomes a header unless it is one.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
 use super::writes::storable;
 use super::{Pipeline, text};
+use crate::budget::Budget;
 use crate::filter::answer::Answer;
 use crate::filter::errors;
 use crate::filter::head::is_whole;
 use crate::filter::lease::Lease;
+use crate::filter::multipart::{boundary_of, everything};
 use crate::filter::unjudged;
 use crate::inspect;
-use crate::inspect::attachments::check;
+use crate::inspect::attachments::{check, check_stored};
 use crate::inspect::document::new_id;
 use crate::inspect::forced::leaves_room;
 use crate::inspect::multipart::Several;
+use crate::inspect::revisions::check_lengths;
 use crate::intake::Intake;
 use crate::json::FieldPath;
 use crate::policy::Permit;
 use crate::refusal::Refusal;
-use crate::route::Method;
+use crate::route::{Call, DatabaseCall, Maintenance, Method, Route};
 
 const NO_HEADER: Refusal = Refusal::BadGateway("the type of this attachment is no header");
 
@@ -41,6 +46,8 @@ impl Pipeline {
         }
         let administrator = permit.caller().is_administrator();
         storable(route)?;
+        let budget = Arc::clone(&intake.budget);
+        self.is_fit_to_copy(&permit, &budget).await?;
         let mut intake = match administrator {
             true => intake,
             false => self.read_one_way(&permit, intake).await?,
@@ -67,9 +74,37 @@ impl Pipeline {
                 false => Ok(Answer::attachment(answer)),
             };
         }
+        if let Some(boundary) = boundary_of(&answer).filter(|_| !failed && shows_documents(route)) {
+            let asker = self.asker(permit, &budget)?;
+            return everything(asker, answer, &boundary).await;
+        }
         // A function may name any header.
         let all_headers = administrator && !route.runs_a_function();
         Ok(Answer::verbatim(answer, all_headers, lease))
+    }
+
+    /// Security: what stands in a stored document already goes no further. What is changed between this look and the
+    /// copy can be copied; who changes it could as well write the copy.
+    /// (`a_copy_stores_no_type_that_is_no_header`)
+    async fn is_fit_to_copy(&self, permit: &Permit, budget: &Arc<Budget>) -> Result<(), Refusal> {
+        let Call::Database {
+            db,
+            call: DatabaseCall::CopyDocument { from, .. },
+        } = &permit.route().call
+        else {
+            return Ok(());
+        };
+        let couch = self.couch.counted(budget);
+        let query = permit.route().query.document()?;
+        let stored = match &query.rev {
+            Some(rev) => {
+                let wanted = [(from.as_str(), Some(rev.as_str()))];
+                let found = couch.read_revisions(db, &wanted).await?;
+                found.into_iter().flatten().next()
+            }
+            None => couch.read_one(db, from).await?,
+        };
+        stored.map_or(Ok(()), |stored| check_stored(&stored))
     }
 
     /// A body of several parts, from somebody whom no rule binds; in a tombstone these fields are kept.
@@ -101,6 +136,11 @@ impl Pipeline {
     /// (`json_that_can_be_read_in_two_ways_is_refused_without_a_lens_too`)
     async fn read_one_way(&self, permit: &Permit, intake: Intake) -> Result<Intake, Refusal> {
         let route = permit.route();
+        if names_revisions(route) {
+            let (intake, bytes) = self.whole(intake).await?;
+            check_lengths(&bytes)?;
+            return Ok(intake.with_body(bytes, &self.limits));
+        }
         let writes = matches!(route.method, Method::Put | Method::Post);
         if !(writes && route.document().is_some()) {
             return Ok(intake);
@@ -114,6 +154,29 @@ impl Pipeline {
         }
         Ok(intake.with_body(bytes, &self.limits))
     }
+}
+
+/// Is the answer made of documents, in whose parts CouchDB writes what they say of their attachments?
+fn shows_documents(route: &Route) -> bool {
+    let Call::Database { db: _, call } = &route.call else {
+        return false;
+    };
+    let one = route.method == Method::Get && matches!(call, DatabaseCall::Document(_));
+    one || matches!(call, DatabaseCall::BulkGet)
+}
+
+/// Does the body name revisions that CouchDB reads?
+fn names_revisions(route: &Route) -> bool {
+    matches!(
+        &route.call,
+        Call::Database {
+            db: _,
+            call: DatabaseCall::BulkGet
+                | DatabaseCall::RevsDiff
+                | DatabaseCall::MissingRevs
+                | DatabaseCall::Maintain(Maintenance::Purge)
+        }
+    )
 }
 
 /// A name for the request that nobody could have put into the answer before it was asked. CouchDB takes up to 36

@@ -218,7 +218,8 @@ impl Call {
             Err(_) if first.text().starts_with('_') => return Err(RouteError::UnknownEndpoint),
             // Security: what couchwarden keeps for itself is nobody's, administrators included
             // (`nobody_reaches_the_database_of_couchwarden`).
-            Ok(db) if db.is_own() => return Err(RouteError::UnknownEndpoint),
+            // Who could write its entry would have it, too.
+            Ok(db) if db.is_own() || db.is_register() => return Err(RouteError::UnknownEndpoint),
             db => db?,
         };
         Ok(Self::Database {

@@ -26,7 +26,7 @@ impl History {
             Some(rev) => Some(Rev::parse(rev.as_str()?).ok()?),
         };
         let Some(revisions) = document.get("_revisions") else {
-            let own = rev.filter(|rev| rev.generation() > 0)?;
+            let own = rev.filter(|rev| rev.generation() > 0 && rev.is_counted())?;
             let before = Vec::new();
             return Some(Self { own, before });
         };

@@ -23,6 +23,9 @@ const SYSTEM_DATABASES: [&str; 6] = [
 /// The database of couchwarden itself: what all couchwardens before one CouchDB must know.
 const OWN_DATABASE: &str = "couchwarden";
 
+/// The most digits of a generation. CouchDB reads longer ones for long: a million of them for a minute.
+pub(crate) const MOST_DIGITS: usize = 64;
+
 /// The longest database name (`[couchdb] max_database_name_length`), in bytes.
 const MAX_DATABASE_NAME: usize = 238;
 
@@ -93,6 +96,12 @@ impl DbName {
     /// The decoded name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Is it CouchDB's list of all databases and their shards? Administrators reach its entries through a member of the
+    /// cluster (`/_node/NAME/_dbs`), which names them one by one.
+    pub fn is_register(&self) -> bool {
+        &*self.0 == "_dbs"
     }
 
     /// Is it one of CouchDB's own (`_users`, `x/_replicator`)? CouchDB treats these in its own way.
@@ -295,6 +304,8 @@ pub struct Rev {
 impl Rev {
     /// As `couch_doc:parse_rev`: 32 characters after the dash are hexadecimal, of any case, and mean
     /// the same in lower case. The number has no sign and no leading zero.
+    ///
+    /// CouchDB's number has no end. Nobody has reached what is beyond ours: it counts as the last one.
     pub fn parse(text: &str) -> Result<Self, RouteError> {
         const INVALID: RouteError = RouteError::Ambiguous("Invalid rev format");
         let (number, suffix) = text.split_once('-').ok_or(INVALID)?;
@@ -302,8 +313,10 @@ impl Rev {
         if !digits || (number.len() > 1 && number.starts_with('0')) || plain(suffix).is_err() {
             return Err(INVALID);
         }
-        // CouchDB's has no end. One of forty digits was written to break something.
-        let generation: u128 = number.parse().map_err(|_| INVALID)?;
+        if number.len() > MOST_DIGITS {
+            return Err(INVALID);
+        }
+        let generation: u128 = number.parse().unwrap_or(u128::MAX);
         let digest = generation != 0 && suffix.len() == 32;
         if digest && !suffix.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(INVALID);
@@ -321,7 +334,13 @@ impl Rev {
         Self::parse(&format!("{generation}-{digest}"))
     }
 
-    /// The number before the dash.
+    /// Can its generation be counted?
+    pub(super) fn is_counted(&self) -> bool {
+        let number = self.whole.split_once('-').map(|(number, _)| number);
+        number.is_some_and(|number| number.parse::<u128>().is_ok())
+    }
+
+    /// The number before the dash, or the last one that can be counted.
     pub fn generation(&self) -> u128 {
         self.generation
     }

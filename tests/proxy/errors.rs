@@ -488,3 +488,66 @@ async fn nobody_who_is_known_is_told_to_log_in() {
         .await
         .no(401, "unauthorized");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_couchdb_forbids_in_words_of_its_own_is_forbidden() {
+    let fake = Fake::start(|seen| match seen.target.as_str() {
+        "/notes/_index" if seen.method == "GET" => plain(200, r#"{"total_rows":0,"indexes":[]}"#),
+        "/notes/_index" => plain(
+            500,
+            r#"{"error":"error_saving_ddoc","reason":"Unknown error while saving the design document: forbidden","ref":1}"#,
+        ),
+        "/notes/_purge" => plain(
+            500,
+            r#"{"error":"badmatch","reason":"{error,{forbidden,<<\"You are not a db or server admin.\">>}}","ref":1}"#,
+        ),
+        _ => plain(404, r#"{"error":"not_found","reason":"missing"}"#),
+    })
+    .await;
+    let rules = "[[rule]]\nname = \"r\"\ndatabases = [\"notes\"]\ncallers = { names = [\"walt\"] }\n\
+                 permit = [\"read\", \"find\", \"index\", \"maintain\"]\n";
+    let world = World::before(&fake, rules, "").await;
+    let walt = world.as_("walt");
+    let index = json!({ "index": { "fields": ["a"] } });
+    let told = walt.post("/notes/_index", index).await;
+    told.no(403, "forbidden");
+    let purge = json!({ "_design/a": ["1-a"] });
+    let told = walt.post("/notes/_purge", purge).await;
+    told.no(403, "forbidden");
+}
+
+/// CouchDB 3.5 means to say `400` and stumbles.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_do_not_fit_their_digest_are_a_fault_of_the_request() {
+    let fake = Fake::start(|seen| match seen.method.as_str() {
+        "PUT" => plain(
+            500,
+            r#"{"error":"unknown_error","reason":"function_clause","ref":1428987167}"#,
+        ),
+        _ => plain(404, r#"{"error":"not_found","reason":"missing"}"#),
+    })
+    .await;
+    let rules = "[[rule]]\nname = \"r\"\ndatabases = [\"notes\", \"open\"]\ncallers = { names = [\"walt\"] }\n\
+                 permit = [\"replicate\"]\n[[rule]]\nname = \"h\"\ndatabases = [\"notes\"]\n\
+                 callers = { names = [\"walt\"] }\nhide = [\"salt\"]\n";
+    let world = World::before(&fake, rules, "").await;
+    let walt = world.as_("walt");
+    let told = |digest: &str| {
+        let document = format!(
+            r#"{{"_attachments":{{"f":{{"follows":true,"content_type":"a/b","length":1{digest}}}}}}}"#
+        );
+        format!(
+            "--limit\r\nContent-Type: application/json\r\n\r\n{document}\r\n--limit\r\n\r\nx\r\n--limit--"
+        )
+    };
+    let kind = [("content-type", "multipart/related; boundary=limit")];
+    for db in ["notes", "open"] {
+        let path = format!("/{db}/a");
+        let digest = r#","digest":"md5-AAAAAAAAAAAAAAAAAAAAAA==""#;
+        let answer = walt.ask("PUT", &path, &kind, told(digest)).await;
+        answer.no(400, "bad_request");
+        // Without one it is CouchDB's own.
+        let answer = walt.ask("PUT", &path, &kind, told("")).await;
+        answer.no(502, "bad_gateway");
+    }
+}

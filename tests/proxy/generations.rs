@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{World, backend};
+use crate::support::{Fake, World, backend, plain};
 
 const RULES: &str = r#"
 [[rule]]
@@ -63,7 +63,7 @@ async fn a_forged_generation_leaves_room_for_those_after_it() {
     let headers = [("content-type", "application/json"), ("if-match", &*tag)];
     let told = walt.ask("PUT", "/@open/new?new_edits=false", &headers, "{}");
     told.await.no(403, "forbidden");
-    for generation in ["0", &"9".repeat(60)] {
+    for generation in ["0", &"9".repeat(60), &"9".repeat(100)] {
         let forged = json!({ "_rev": format!("{generation}-{:032x}", 15) });
         let told = walt.put("/@open/new?new_edits=false", forged).await;
         told.no(400, "bad_request");
@@ -78,6 +78,85 @@ async fn a_forged_generation_leaves_room_for_those_after_it() {
         .await;
     let next = next.yes()["rev"].as_str().unwrap().to_owned();
     assert!(next.starts_with("1099511627777-"), "{next}");
+}
+
+/// A replica that names one is told so of that one; the rest of what it asks is answered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revision_that_nobody_can_have_reached_is_missing() {
+    let world = World::start(RULES).await;
+    world
+        .database("notes", json!([{ "_id": "a", "owner": "walt" }]))
+        .await;
+    world.database("open", json!([{ "_id": "a" }])).await;
+    let numbers = [
+        "9223372036854775808".to_owned(),
+        "18446744073709551616".to_owned(),
+        "340282366920938463463374607431768211456".to_owned(),
+        "9".repeat(60),
+        "9".repeat(1000),
+    ];
+    for (name, db) in [("walt", "notes"), ("walt", "open"), ("ops", "open")] {
+        let who = world.as_(name);
+        let path = |rest: &str| format!("/@{db}/{rest}");
+        let rev = who.get(&path("a")).await.yes()["_rev"].clone();
+        let real = rev.as_str().unwrap();
+        for number in &numbers {
+            // Of what passes as it comes CouchDB reads each digit.
+            if number.len() > 60 && db == "open" {
+                continue;
+            }
+            let far = format!("{number}-{}", "f".repeat(32));
+            let asked = json!({ "a": [far, real], "b": [far] });
+            let told = who.post(&path("_revs_diff"), asked.clone()).await.yes();
+            assert_eq!(told["a"]["missing"], json!([far]), "{name} {db}");
+            assert_eq!(told["b"]["missing"], json!([far]), "{name} {db}");
+            let told = who.post(&path("_missing_revs"), asked).await.yes();
+            assert_eq!(told["missing_revs"]["a"], json!([far]), "{name} {db}");
+            let asked = json!({ "docs": [{ "id": "a", "rev": far }, { "id": "a", "rev": real }] });
+            let told = who.post(&path("_bulk_get"), asked).await.yes();
+            let found = told["results"].as_array().unwrap().iter();
+            let mut found = found.flat_map(|row| row["docs"].as_array().unwrap());
+            assert!(found.any(|one| one["ok"]["_rev"] == real), "{told}");
+            // No path is so long.
+            if number.len() > 60 {
+                continue;
+            }
+            let listed = format!("a?open_revs=%5B%22{real}%22,%22{far}%22%5D");
+            let told = who.get(&path(&listed)).await.yes();
+            assert_eq!(told[0]["ok"]["_rev"], real, "{told}");
+            assert_eq!(told[1], json!({ "missing": far }));
+            let since = format!("a?atts_since=%5B%22{far}%22%5D");
+            assert_eq!(who.get(&path(&since)).await.yes()["_rev"], real);
+            let alone = who.get(&path(&format!("a?rev={far}"))).await;
+            alone.no(404, "not_found");
+        }
+    }
+}
+
+/// CouchDB reads a number of a million digits for a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn couchdb_is_given_no_generation_that_it_reads_for_long() {
+    let fake = Fake::start(|_| plain(200, r#"{"results":[]}"#)).await;
+    let rules = RULES.replace('@', "");
+    let world = World::before(&fake, &rules, "").await;
+    let far = format!("{}-a", "9".repeat(100_000));
+    let walt = world.as_("walt");
+    for db in ["notes", "open"] {
+        for entry in [
+            json!({ "id": "a", "rev": far }),
+            json!({ "id": "a", "atts_since": [far] }),
+        ] {
+            let asked = json!({ "docs": [entry, { "id": "a", "rev": "1-a" }] });
+            walt.post(&format!("/{db}/_bulk_get"), asked).await.yes();
+        }
+        let asked = json!({ "a": [far, "1-a"] });
+        for path in ["_revs_diff", "_missing_revs", "_purge"] {
+            let _ = walt.post(&format!("/{db}/{path}"), asked.clone()).await;
+        }
+    }
+    for seen in fake.seen() {
+        assert!(!seen.body.contains("99999999999"), "{}", seen.target);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,9 +250,21 @@ fn closed() -> Vec<(&'static str, String)> {
     for path in ["/%63ouchwarden", "/couchwarden/"] {
         asked.push(("GET", path.to_owned()));
     }
-    asked.push(("GET", "/_node/_local/_dbs/couchwarden".to_owned()));
-    asked.push(("PUT", "/_node/_local/_dbs/couchwarden".to_owned()));
-    asked.push(("DELETE", "/_node/_local/_dbs/couchwarden".to_owned()));
+    // CouchDB's list of all databases, where it is one itself, in each member of a cluster and as a whole.
+    for entry in ["/_node/_local/_dbs", "/_dbs"] {
+        for method in ["GET", "HEAD", "PUT", "DELETE"] {
+            asked.push((method, format!("{entry}/couchwarden")));
+            asked.push((method, format!("{entry}/%63ouchwarden")));
+        }
+    }
+    asked.push(("GET", "/_dbs/couchwarden/file".to_owned()));
+    asked.push(("COPY", "/_dbs/couchwarden".to_owned()));
+    let of_databases = endpoints().into_iter();
+    let of_databases = of_databases.filter(|(_, path)| path.contains("{db}"));
+    asked.extend(of_databases.map(|(method, path)| {
+        let path = path.replace("{db}", "_dbs").replace("{docid}", "x");
+        (method, path.replace(['{', '}'], ""))
+    }));
     asked.push(("POST", "/_warden/voicemail/couchwarden".to_owned()));
     asked
 }

@@ -134,7 +134,7 @@ fn revisions() {
             "+1-a",
             "-1-a",
             "1 -a",
-            "340282366920938463463374607431768211456-a",
+            &format!("{}-a", "9".repeat(100)),
             "1-zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz",
             "1-a\n",
         ],
