@@ -513,7 +513,9 @@ proptest! {
 #[test]
 fn what_a_replicator_can_not_follow_is_told() {
     let rule = |name: &str, permit: &str| {
-        format!("[[rule]]\nname='{name}'\ndatabases=['d']\npermit={permit}\n")
+        format!(
+            "[[rule]]\nname='{name}'\ndatabases=['d']\ncallers={{everyone=true}}\npermit={permit}\n"
+        )
     };
     let rules = policy(&format!(
         "{}{}{}",
