@@ -113,6 +113,14 @@ impl Pages {
         }
     }
 
+    /// The rows at the begin of the page that is being read which stood on the page before.
+    pub(crate) fn overlap(&mut self) -> Option<&mut Tail> {
+        match self {
+            Self::Lists(pages) => pages.overlap.as_mut(),
+            Self::Single | Self::Find(_) | Self::Changes(_) => None,
+        }
+    }
+
     /// How many ranges are still to be asked for.
     pub(crate) fn ranges(&self) -> usize {
         match self {
@@ -141,6 +149,8 @@ pub(crate) struct ListPages {
     pub(crate) current: ViewQuery,
     /// The rows behind which the page that is being read began; none at the begin of a range.
     pub(crate) begun_at: Option<Tail>,
+    /// Those of them that may still come.
+    overlap: Option<Tail>,
     /// Whether the answer is paged at all: a limit is asked for, and rows are not named by keys.
     pub(crate) paged: bool,
     /// `limit` of the page that is being read.
@@ -161,6 +171,7 @@ impl ListPages {
             paged,
             size: None,
             begun_at: None,
+            overlap: None,
         };
         let part = pages.ask(window.needed());
         Some((part, pages))
@@ -168,7 +179,9 @@ impl ListPages {
 
     fn ask(&mut self, needed: Option<u64>) -> Part {
         self.size = needed.filter(|_| self.paged).map(|needed| needed.max(1));
-        self.current.limit = self.size;
+        self.overlap.clone_from(&self.begun_at);
+        let overlap = self.overlap.as_ref().map_or(0, Tail::rows);
+        self.current.limit = self.size.map(|size| size.saturating_add(overlap));
         if self.size.is_some() {
             // The next page goes on behind the last row of this one.
             self.current.sorted = None;
@@ -179,16 +192,16 @@ impl ListPages {
     fn next(&mut self, window: Window, end: &PageEnd) -> Result<Option<Part>, JsonError> {
         let full = self.size.filter(|size| end.rows >= *size);
         if let (Some(size), Some(tail)) = (full, &end.tail) {
-            // One document may emit a key more than once; those rows can only be counted.
-            let earlier = match self.begun_at.as_ref() {
-                Some(begun) if tail.rows() == end.rows && begun.is_like(tail) => self.current.skip,
-                Some(_) | None => 0,
-            };
+            // One document may emit a key more than once; those rows can only be counted. They are not skipped: by
+            // then they may stand elsewhere, and others at their place.
+            // (`a_hidden_row_that_moves_between_two_pages_takes_no_other_with_it`)
+            let begun = self.begun_at.take();
+            let earlier = begun.filter(|begun| tail.rows() == end.rows && begun.is_like(tail));
             self.current.endkey = self.current.endkey.take().or(self.current.key.take());
             self.current.startkey = Some(tail.key());
             self.current.startkey_docid = Some(tail.id()?);
-            self.current.skip = tail.rows().saturating_add(earlier);
-            self.begun_at = Some(tail.clone());
+            let earlier = earlier.as_ref().map_or(0, Tail::rows);
+            self.begun_at = Some(tail.clone().and_before(earlier));
             let size = size.saturating_mul(2).clamp(SECOND_PAGE, LARGEST_PAGE);
             return Ok(Some(self.ask(Some(size))));
         }

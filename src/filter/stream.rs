@@ -299,6 +299,7 @@ impl Rows {
         } = self;
         let mut desk = Desk {
             remembers_rows: self.pages.remembers_rows(),
+            overlap: self.pages.overlap(),
             layout: *layout,
             judge: &mut self.judge,
             known: &mut self.known,
@@ -420,6 +421,8 @@ impl Rows {
 /// What a row needs that has just come.
 struct Desk<'r> {
     remembers_rows: bool,
+    /// Rows that stood on the page before.
+    overlap: Option<&'r mut Tail>,
     layout: Layout,
     judge: &'r mut Judge,
     known: &'r mut Known,
@@ -437,6 +440,11 @@ struct Desk<'r> {
 impl Desk<'_> {
     /// Writes it, leaves it out, or lets it wait.
     fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
+        if let Some(overlap) = &mut self.overlap
+            && overlap.take(row)?
+        {
+            return Ok(());
+        }
         self.end.rows += 1;
         if self.remembers_rows {
             self.end.tail = Tail::with(self.end.tail.take(), row)?;

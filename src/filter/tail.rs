@@ -40,6 +40,23 @@ impl Tail {
         self.rows
     }
 
+    /// This tail, and so many rows like it on the pages before.
+    pub(crate) fn and_before(mut self, rows: u64) -> Self {
+        self.rows = self.rows.saturating_add(rows);
+        self
+    }
+
+    /// Whether the row is one of these, which is then taken off.
+    pub(crate) fn take(&mut self, row: Row<'_>) -> Result<bool, JsonError> {
+        if self.rows == 0 {
+            return Ok(false);
+        }
+        let row = ListRow::read(row)?;
+        let found = self.is_at(row.id.unwrap_or_default(), row.key.unwrap_or_default());
+        self.rows = if found { self.rows - 1 } else { 0 };
+        Ok(found)
+    }
+
     /// Whether the other one has the same key and document.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.is_at(&other.id, &other.key)

@@ -576,6 +576,31 @@ async fn hidden_versions_change_no_answer_from_a_view() {
     }
 }
 
+/// Each page of CouchDB's goes on at the last row of the one before, which by then may have gone elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_row_that_moves_between_two_pages_takes_no_other_with_it() {
+    let documents = [
+        ("a", true, 1),
+        ("hidden", false, 2),
+        ("next", true, 3),
+        ("then", true, 4),
+    ];
+    for moved in [None, Some((false, 0)), Some((false, 5))] {
+        for policies in [BY_PERMIT, BY_FORBID] {
+            for limit in 3..7 {
+                let model = Model::quiet(&documents, &[("hidden", moved)]);
+                let (world, _) = before(model, policies).await;
+                let page = world
+                    .as_("rita")
+                    .get(&format!("{VIEW}?limit={limit}"))
+                    .await;
+                let ids = ["a", "a", "next", "next", "then", "then"];
+                assert_eq!(page.ids(), ids[..limit].join(" "), "{limit} {moved:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_found_documents_leave_nothing_out() {
     let shut = ["a", "b", "f"].map(|id| (id, false, 1));
