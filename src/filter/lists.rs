@@ -208,6 +208,8 @@ async fn reduced(
         (query.reduce, query.group) = (Some(false), None);
     }
     let by_keys = query.keys.is_some();
+    // Groups of keys that are named stand in their order, backwards too.
+    query.descending &= !by_keys;
     let mut ranges = inspect::view::narrow(query, lens)?;
     let state = match reducer {
         Reducer::Other => {
