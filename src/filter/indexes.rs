@@ -3,6 +3,8 @@
 //!
 //! Invariant: a caller is shown an index only if every field that it is about is open to him in every document.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::filter::answer::{Answer, first};
@@ -46,6 +48,11 @@ async fn list(asker: &Asker, lens: &Lens) -> Result<Answer, Refusal> {
             .map_err(|_| Refusal::BadQuery(format!("`{name}` is not a positive integer"))),
     };
     let (limit, skip) = (number("limit")?, number("skip")?);
+    if limit == Some(0) {
+        return Err(Refusal::BadQuery(
+            "`limit` is not a positive integer".to_owned(),
+        ));
+    }
     if let Some((name, _)) = query
         .iter()
         .find(|(name, _)| !matches!(*name, "limit" | "skip"))
@@ -181,12 +188,31 @@ fn explained(lens: &Lens, told: &Value) -> Option<Object> {
                     let index = candidate.get("index");
                     index.is_some_and(open)
                 });
-                shown.insert(name, Value::Array(candidates.cloned().collect()));
+                let candidates = ranked_anew(candidates.cloned().collect());
+                shown.insert(name, Value::Array(candidates));
             }
             _ => {}
         }
     }
     Some(shown)
+}
+
+/// Ranks without gaps: one would tell of an index that is not shown.
+fn ranked_anew(mut candidates: Vec<Value>) -> Vec<Value> {
+    let rank = |candidate: &Value| {
+        let rank = candidate.get("analysis")?.get("ranking")?;
+        rank.as_number()?.as_u64()
+    };
+    let ranks: BTreeSet<u64> = candidates.iter().filter_map(rank).collect();
+    for candidate in &mut candidates {
+        let place = rank(candidate).map(|own| ranks.range(..=own).count() as u64);
+        let analysis = candidate.as_object_mut();
+        let analysis = analysis.and_then(|members| members.get_mut("analysis"));
+        if let (Some(place), Some(analysis)) = (place, analysis.and_then(Value::as_object_mut)) {
+            analysis.insert("ranking", place);
+        }
+    }
+    candidates
 }
 
 async fn pass(asker: &Asker, method: Method, body: Option<Vec<u8>>) -> Result<Answer, Refusal> {
