@@ -1,11 +1,12 @@
-//! Two answers compared, but for what couchwarden leaves out or seals by design.
+//! Two answers compared: that to a caller with that of the model, but for what is listed.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::data::Data;
-use super::model::{Twin, see};
+use super::listed::LISTED;
+use super::model::Twin;
 use super::requests::{Request, Shape};
-use super::rules::{Rules, cut};
+use super::rules::Rules;
 use crate::support::Answer;
 
 /// An answer as it is compared.
@@ -16,28 +17,64 @@ pub(super) struct Told {
     pub(super) json: Value,
 }
 
-/// Members that are left out or sealed: what they count or number is what may not be told.
-const LEFT_OUT: [&str; 9] = [
-    "total_rows",
-    "offset",
-    "update_seq",
-    "last_seq",
-    "seq",
-    "pending",
-    "bookmark",
-    "warning",
-    "possible_ancestors",
+/// A request that was answered twice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Case<'c> {
+    pub(super) request: &'c Request,
+    pub(super) data: &'c Data,
+    pub(super) rules: &'c Rules,
+    /// CouchDB itself fails at it, whoever asks.
+    pub(super) fails: bool,
+}
+
+/// The headers that say what bytes are.
+const HEADERS: [&str; 5] = [
+    "content-type",
+    "content-length",
+    "content-range",
+    "content-encoding",
+    "accept-ranges",
 ];
 
 impl Told {
-    pub(super) fn of(answer: &Answer) -> Self {
-        let json = serde_json::from_slice(&answer.body)
-            .unwrap_or_else(|_| json!({ "bytes": String::from_utf8_lossy(&answer.body) }));
+    pub(super) fn of(answer: &Answer, shape: Shape) -> Self {
+        let text = String::from_utf8_lossy(&answer.body);
+        let kind = answer.header("content-type").unwrap_or_default();
+        let bytes = || parts(kind, &text).unwrap_or_else(|| json!({ "bytes": text }));
+        let json = match shape {
+            Shape::Lines if answer.status == 200 => results(text.lines()),
+            Shape::Events if answer.status == 200 => {
+                results(text.lines().filter_map(|line| line.strip_prefix("data: ")))
+            }
+            Shape::Bytes if answer.status < 300 => {
+                let mut json = bytes();
+                for name in HEADERS {
+                    if let Some(value) = answer.header(name) {
+                        json[name] = json!(value);
+                    }
+                }
+                json
+            }
+            Shape::Plain
+            | Shape::Unordered
+            | Shape::Pages
+            | Shape::Feed
+            | Shape::Walk
+            | Shape::Lines
+            | Shape::Events
+            | Shape::Bytes
+            | Shape::Tagged => serde_json::from_slice(&answer.body).unwrap_or_else(|_| bytes()),
+        };
         Self {
             status: answer.status,
             cut: answer.cut,
             json,
         }
+    }
+
+    pub(super) fn with(mut self, name: &str, value: Value) -> Self {
+        self.json = json!({ "first": self.json, name: value });
+        self
     }
 
     /// With the rows of the next page.
@@ -55,113 +92,181 @@ impl Told {
     }
 }
 
-/// What is wrong with the answer to a caller, if anything is.
-pub(super) fn difference(
-    request: &Request,
-    (data, rules): (&Data, &Rules),
-    got: &Told,
-    wanted: &Told,
-) -> Option<String> {
-    let mut wanted = wanted.clone();
-    if request.twin.runs_code() {
-        see_rows(&mut wanted.json, request.twin, data, rules);
-    }
-    let (mut got, mut wanted) = (normal(request, got), normal(request, &wanted));
-    if request.endpoint == "_changes" {
-        if request.twin == Twin::Winners {
-            leave_out_ends(&mut got.json, data, rules);
+/// A body in several parts as a list, what is JSON in it as such.
+fn parts(kind: &str, text: &str) -> Option<Value> {
+    let (_, boundary) = kind
+        .strip_prefix("multipart/")
+        .and_then(|kind| kind.split_once("boundary="))?;
+    let mark = format!("--{}", boundary.trim_matches('"'));
+    let mut all = Vec::new();
+    for part in text.split(&mark).skip(1) {
+        if part.starts_with("--") {
+            return Some(json!(all));
         }
-        leave_out_bytes(&mut got.json, data, rules);
-        leave_out_bytes(&mut wanted.json, data, rules);
+        let part = part.strip_prefix("\r\n")?;
+        let (head, body) = part.split_once("\r\n\r\n")?;
+        let body = body.strip_suffix("\r\n")?;
+        let kind = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Type: "))?;
+        all.push(match kind {
+            _ if kind.starts_with("multipart/") => parts(kind, body)?,
+            _ if kind.starts_with("application/json") && !head.contains("filename") => {
+                serde_json::from_str(body).ok()?
+            }
+            _ => json!({ "head": head, "bytes": body }),
+        });
     }
-    if request.chooses_leaves() {
-        leave_out_unknown(&mut got.json, data, rules);
-        leave_out_unknown(&mut wanted.json, data, rules);
-    }
-    if got.status == wanted.status && got.cut == wanted.cut && alike(&got.json, &wanted.json) {
-        return None;
-    }
-    Some(format!(
-        "got    {} {}{}\nwanted {} {}",
-        got.status,
-        got.json,
-        if got.cut { " (cut)" } else { "" },
-        wanted.status,
-        wanted.json
-    ))
+    None
 }
 
-/// Where the winner is hidden, a feed tells of the end of what its caller had: a deleted leaf that they may see.
-fn leave_out_ends(json: &mut Value, data: &Data, rules: &Rules) {
-    let ends = |row: &Value| {
-        let winner = row["id"].as_str().and_then(|id| data.winner(id));
-        let shown = winner.is_some_and(|(id, leaf)| see(rules, id, leaf).is_some());
-        !shown && row["deleted"] == true
-    };
-    if let Some(rows) = json["results"].as_array_mut() {
-        rows.retain(|row| !ends(row));
-    }
+/// The rows of a feed that has one in each line.
+fn results<'t>(lines: impl Iterator<Item = &'t str>) -> Value {
+    let rows: Vec<Value> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!({ "broken": line })))
+        .filter(|row| row.get("last_seq").is_none())
+        .collect();
+    json!({ "results": rows })
 }
 
-/// Where the winner is hidden, its place in a feed is taken by another leaf, whose attachments come as stubs.
-fn leave_out_bytes(json: &mut Value, data: &Data, rules: &Rules) {
-    for row in json["results"].as_array_mut().into_iter().flatten() {
-        let winner = row["id"].as_str().and_then(|id| data.winner(id));
-        let shown = winner.is_some_and(|(id, leaf)| see(rules, id, leaf).is_some());
-        let attachments = row.pointer_mut("/doc/_attachments").filter(|_| !shown);
-        let attachments = attachments.and_then(Value::as_object_mut);
-        for attachment in attachments.into_iter().flat_map(|all| all.values_mut()) {
-            if let Some(members) = attachment.as_object_mut() {
-                members.retain(|name, _| !["data", "stub", "length"].contains(&name.as_str()));
+impl Case<'_> {
+    /// The listed differences between two answers, or what else is wrong.
+    pub(super) fn compare(&self, got: &Told, wanted: &Told) -> Result<Vec<&'static str>, String> {
+        let mut wanted = wanted.clone();
+        self.model(&mut wanted.json);
+        // The names of databases.
+        let mut got = got.clone();
+        for told in [&mut got, &mut wanted] {
+            if let Some(members) = told.json.as_object_mut() {
+                members.remove("dbname");
+            }
+        }
+        let (one, other, touched) = self.settled(&got, &wanted, None);
+        if !same(&one, &other) {
+            return Err(format!(
+                "differ at {}\ngot    {} {}{}\nwanted {} {}",
+                place(&one.json, &other.json),
+                one.status,
+                one.json,
+                if one.cut { " (cut)" } else { "" },
+                other.status,
+                other.json
+            ));
+        }
+        // An entry of the list is met where the answers would differ without it.
+        let met = touched.into_iter().filter(|at| {
+            let (one, other, _) = self.settled(&got, &wanted, Some(*at));
+            !same(&one, &other)
+        });
+        Ok(met.map(|at| LISTED[at].name).collect())
+    }
+
+    /// Both answers without what is listed, but for one entry; and the entries that changed something.
+    fn settled(
+        &self,
+        got: &Told,
+        wanted: &Told,
+        without: Option<usize>,
+    ) -> (Told, Told, Vec<usize>) {
+        let (mut got, mut wanted) = (got.clone(), wanted.clone());
+        let mut touched = Vec::new();
+        for (at, listed) in LISTED.iter().enumerate() {
+            if without == Some(at) {
+                continue;
+            }
+            let before = (got.clone(), wanted.clone());
+            (listed.settle)(self, &mut got, &mut wanted);
+            if before != (got.clone(), wanted.clone()) {
+                touched.push(at);
+            }
+        }
+        (got, wanted, touched)
+    }
+
+    /// What a twin holds and the caller may not see.
+    fn model(&self, json: &mut Value) {
+        if self.request.endpoint == "view queries" {
+            rows_of(json, "results").for_each(|one| self.model_rows(one));
+        }
+        if self.request.twin.runs_code() {
+            self.model_rows(json);
+        }
+        if self.request.endpoint == "_changes" {
+            let design = |row: &Value| {
+                row["id"]
+                    .as_str()
+                    .is_some_and(|id| id.starts_with("_design/"))
+            };
+            if let Some(results) = json.get_mut("results").and_then(Value::as_array_mut) {
+                results.retain(|row| !design(row));
             }
         }
     }
-}
 
-/// Where the winner is hidden, a feed that a filter chooses leaves for tells what it knows: those leaves.
-fn leave_out_unknown(json: &mut Value, data: &Data, rules: &Rules) {
-    for row in json["results"].as_array_mut().into_iter().flatten() {
-        let winner = row["id"].as_str().and_then(|id| data.winner(id));
-        let shown = winner.is_some_and(|(id, leaf)| see(rules, id, leaf).is_some());
-        if let Some(row) = row.as_object_mut().filter(|_| !shown) {
-            row.retain(|name, _| name != "doc" && name != "deleted");
-        }
-    }
-}
-
-/// Of rows that come with whole documents what the rules show.
-fn see_rows(json: &mut Value, twin: Twin, data: &Data, rules: &Rules) {
-    let rows = ["rows", "results"]
-        .into_iter()
-        .find(|name| json[*name].is_array());
-    let Some(rows) = rows.and_then(|name| json[name].as_array_mut()) else {
-        return;
-    };
-    for row in rows {
-        let stored = row["id"].as_str().and_then(|id| data.winner(id));
-        let hidden = match (twin, stored) {
-            (Twin::Pinned, _) | (_, None) => Some(rules.hide.clone()),
-            (Twin::Leaves | Twin::Winners | Twin::Whole, Some((id, leaf))) => {
-                rules.hidden(id, leaf.body())
-            }
-        };
-        let hidden = hidden.unwrap_or_default();
-        for path in &hidden {
+    /// Of whole documents the twin shows everything; what is hidden in their rows is what is hidden in their winners.
+    fn model_rows(&self, json: &mut Value) {
+        let (data, rules, twin) = (self.data, self.rules, self.request.twin);
+        for row in rows_of(json, "rows") {
+            let stored = row["id"].as_str().and_then(|id| data.winner(id));
+            let sight = match (twin, stored) {
+                (Twin::Pinned, _) | (_, None) => Some(rules.hidden_everywhere()),
+                (Twin::Leaves | Twin::Winners | Twin::Indexed | Twin::Whole, Some((id, leaf))) => {
+                    rules.sight(id, leaf.body())
+                }
+            };
+            let sight = sight.unwrap_or_else(|| rules.hidden_everywhere());
             if let Some(value) = row.get_mut("value") {
-                cut(value, path);
+                sight.cut_value(value);
+            }
+            let Some(doc) = row.get_mut("doc").filter(|doc| doc.is_object()) else {
+                continue;
+            };
+            let id = doc["_id"].as_str().unwrap().to_owned();
+            let body: Map<String, Value> = doc.as_object().unwrap().clone();
+            *doc = rules.see(&id, &body).map_or(Value::Null, Value::Object);
+            // A linked document comes without what is hidden in the document of its row, too.
+            if let Some(members) = doc.as_object_mut() {
+                sight.cut_document(members);
             }
         }
-        let Some(doc) = row.get_mut("doc").filter(|doc| doc.is_object()) else {
-            continue;
-        };
-        let id = doc["_id"].as_str().unwrap().to_owned();
-        let body = doc.as_object().unwrap().clone();
-        *doc = rules.see(&id, &body).map_or(Value::Null, Value::Object);
-        // A linked document comes without what is hidden in the document of its row, too.
-        if doc.is_object() {
-            hidden.iter().for_each(|path| cut(doc, path));
-        }
     }
+}
+
+fn rows_of<'j>(json: &'j mut Value, name: &str) -> impl Iterator<Item = &'j mut Value> {
+    let rows = json.get_mut(name).and_then(Value::as_array_mut);
+    rows.into_iter().flatten()
+}
+
+/// Where two values begin to differ, and how.
+fn place(one: &Value, other: &Value) -> String {
+    match (one, other) {
+        (Value::Array(ones), Value::Array(others)) if ones.len() == others.len() => {
+            let mut pairs = ones.iter().zip(others).enumerate();
+            let found = pairs.find(|(_, (one, other))| !alike(one, other));
+            found.map_or_else(String::new, |(at, (one, other))| {
+                format!("/{at}{}", place(one, other))
+            })
+        }
+        (Value::Object(ones), Value::Object(others)) => {
+            let names = ones.keys().chain(others.keys());
+            let differ = |name: &&String| {
+                let (one, other) = (ones.get(*name), others.get(*name));
+                one.zip(other).is_none_or(|(one, other)| !alike(one, other))
+            };
+            let name = names.into_iter().find(differ);
+            name.map_or_else(String::new, |name| {
+                let null = Value::Null;
+                let [one, other] = [ones, others].map(|all| all.get(name).unwrap_or(&null));
+                format!("/{name}{}", place(one, other))
+            })
+        }
+        (one, other) => format!(": {one} | {other}"),
+    }
+}
+
+fn same(one: &Told, other: &Told) -> bool {
+    one.status == other.status && one.cut == other.cut && alike(&one.json, &other.json)
 }
 
 /// Alike, but for the last digits of numbers that are no whole ones: they depend on the order of additions.
@@ -190,89 +295,5 @@ fn alike(one: &Value, other: &Value) -> bool {
             one.len() == other.len() && one.iter().all(same)
         }
         (one, other) => one == other,
-    }
-}
-
-fn normal(request: &Request, told: &Told) -> Told {
-    let mut told = told.clone();
-    if told.status >= 400 {
-        // Words are ours; of a deletion nobody is told.
-        if let Some(members) = told.json.as_object_mut() {
-            members.retain(|name, _| name == "error");
-        }
-        return told;
-    }
-    leave_out(&mut told.json);
-    let rows = told.json.get_mut("rows").and_then(Value::as_array_mut);
-    for row in rows.into_iter().flatten() {
-        if row.get("id").is_none() {
-            spell_group(row);
-        }
-    }
-    if request.endpoint == "_bulk_get" {
-        // What is hidden has no entry, and what is absent is answered alike.
-        for entry in told.json["results"].as_array_mut().into_iter().flatten() {
-            if let Some(docs) = entry["docs"].as_array_mut() {
-                docs.retain(|doc| doc.get("error").is_none());
-            }
-        }
-        if let Some(results) = told.json["results"].as_array_mut() {
-            results.retain(|entry| {
-                entry["docs"]
-                    .as_array()
-                    .is_some_and(|docs| !docs.is_empty())
-            });
-        }
-    }
-    let changes = told.json.get_mut("results").and_then(Value::as_array_mut);
-    if let Some(results) = changes.filter(|_| request.endpoint == "_changes") {
-        let design = |row: &Value| {
-            row["id"]
-                .as_str()
-                .is_some_and(|id| id.starts_with("_design/"))
-        };
-        results.retain(|row| !design(row));
-    }
-    let sorted = request
-        .body
-        .as_ref()
-        .is_some_and(|body| body.get("sort").is_some());
-    if matches!(request.shape, Shape::Unordered | Shape::Pages) && !sorted {
-        let rows = match told.json.get_mut("docs") {
-            Some(docs) => docs.as_array_mut(),
-            None => told.json.as_array_mut(),
-        };
-        if let Some(rows) = rows {
-            rows.sort_by_key(Value::to_string);
-        }
-    }
-    told
-}
-
-/// CouchDB shows any of the keys of a group, which collate alike, and any of the values that it can't add.
-fn spell_group(row: &mut Value) {
-    if let Some(key) = row.get_mut("key") {
-        let text = key.to_string().replace('\u{ad}', "");
-        *key = serde_json::from_str(&text).unwrap();
-    }
-    if row["value"]["error"] == "builtin_reduce_error" {
-        row["value"]["caused_by"].take();
-    }
-}
-
-fn leave_out(json: &mut Value) {
-    match json {
-        Value::Object(members) => {
-            members.retain(|name, _| !LEFT_OUT.contains(&name.as_str()));
-            for name in ["_conflicts", "_deleted_conflicts"] {
-                let revs = members.get_mut(name).and_then(Value::as_array_mut);
-                if let Some(revs) = revs {
-                    revs.sort_by_key(Value::to_string);
-                }
-            }
-            members.values_mut().for_each(leave_out);
-        }
-        Value::Array(elements) => elements.iter_mut().for_each(leave_out),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
+use crate::support::backend;
+
 /// Ids that differ in what readers make of them.
 pub(super) const IDS: [&str; 26] = [
     "a",
@@ -36,6 +38,9 @@ pub(super) const IDS: [&str; 26] = [
     "\u{1F600}",
 ];
 
+/// The partitions of a partitioned database.
+pub(super) const PARTITIONS: [&str; 2] = ["p", "q"];
+
 /// A document with its leaves.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
@@ -58,6 +63,8 @@ pub(super) struct Data {
     pub(super) documents: Vec<Document>,
     /// In which order the revisions are written: indexes into `documents` and their leaves.
     pub(super) order: Vec<(usize, usize)>,
+    /// Ids begin with a partition.
+    pub(super) partitioned: bool,
 }
 
 impl Leaf {
@@ -108,16 +115,27 @@ pub(super) fn split(rev: &str) -> (u64, &str) {
 
 impl Data {
     pub(super) fn draw(random: &mut Rng) -> Self {
-        let mut ids: Vec<&str> = IDS.to_vec();
+        let partitioned = backend().is_couchdb() && random.u32(0..4) == 0;
+        let mut ids: Vec<usize> = (0..IDS.len()).collect();
         random.shuffle(&mut ids);
         ids.truncate(random.usize(3..IDS.len()));
-        let documents: Vec<Document> = ids.iter().map(|id| document(random, id)).collect();
+        let ids = ids.into_iter().map(|at| spell(at, partitioned));
+        let documents: Vec<Document> = ids.map(|id| document(random, &id)).collect();
         let mut order: Vec<(usize, usize)> = Vec::new();
         for (at, document) in documents.iter().enumerate() {
             order.extend((0..document.leaves.len()).map(|leaf| (at, leaf)));
         }
         random.shuffle(&mut order);
-        Self { documents, order }
+        Self {
+            documents,
+            order,
+            partitioned,
+        }
+    }
+
+    /// One of the ids that documents may have.
+    pub(super) fn spell(&self, at: usize) -> String {
+        spell(at, self.partitioned)
     }
 
     pub(super) fn leaf(&self, (document, leaf): (usize, usize)) -> (&str, &Leaf) {
@@ -158,7 +176,19 @@ impl Data {
                 }
             }
         }
-        Self { documents, order }
+        Self {
+            documents,
+            order,
+            partitioned: self.partitioned,
+        }
+    }
+}
+
+fn spell(at: usize, partitioned: bool) -> String {
+    let id = IDS[at];
+    match partitioned {
+        true => format!("{}:{id}", PARTITIONS[at % PARTITIONS.len()]),
+        false => id.to_owned(),
     }
 }
 
@@ -255,7 +285,7 @@ fn value(random: &mut Rng) -> Value {
     pick(random, &values).clone()
 }
 
-fn body(random: &mut Rng) -> Map<String, Value> {
+pub(super) fn body(random: &mut Rng) -> Map<String, Value> {
     let mut body = Map::new();
     let mut put = |name: &str, value: Value| {
         body.insert(name.into(), value);

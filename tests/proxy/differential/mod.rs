@@ -6,19 +6,24 @@
 //! (`compare`), but for what couchwarden leaves out by design. What differs is shrunk to a few documents and one request
 //! (`shrink`).
 //!
-//! `DIFFERENTIAL_SEED=N` runs one round, `DIFFERENTIAL_SECONDS=N` runs new rounds for so long (`just differential`).
+//! What differs by design is listed (`listed`), and counted at the end: an entry that is met no more is to be taken out.
+//!
+//! `DIFFERENTIAL_KEPT=1` shrinks nothing, `DIFFERENTIAL_SEED=N` runs one round, `DIFFERENTIAL_SECONDS=N` runs new rounds for so long (`just differential`).
 
 mod compare;
 mod data;
+mod listed;
 mod model;
 mod requests;
 mod rules;
 mod run;
 mod shrink;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
+use serde_json::{Value, json};
 
 use data::Data;
 use requests::Request;
@@ -35,12 +40,17 @@ const ENOUGH: usize = 12;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() {
     let mut found: Vec<String> = Vec::new();
+    let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut rounds, mut asked) = (0, 0);
     for seed in seeds() {
         let round = draw(seed);
         rounds += 1;
         asked += round.requests.len();
-        for difference in run::run(&round).await {
+        let outcome = run::run(&round).await;
+        for (name, times) in outcome.listed {
+            *listed.entry(name).or_default() += times;
+        }
+        for difference in outcome.found {
             let kind = difference.kind();
             if found.iter().any(|report| report.contains(&kind)) {
                 continue;
@@ -56,13 +66,20 @@ async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() 
         "{rounds} rounds, {asked} requests, {} differences",
         found.len()
     );
+    for entry in &listed::LISTED {
+        println!("{:8} {}", listed.get(entry.name).unwrap_or(&0), entry.name);
+    }
     assert!(found.is_empty(), "{}", found.join("\n\n"));
 }
 
 fn draw(seed: u64) -> Round {
     let mut random = Rng::with_seed(seed);
     let data = Data::draw(&mut random);
-    let rules = Rules::draw(&mut random);
+    let rules = Rules::draw(&mut random, &data);
+    let hidden = match random.u32(0..3) {
+        0 => hidden(&mut random, &data, &rules),
+        _ => Vec::new(),
+    };
     let requests = (0..REQUESTS)
         .map(|_| Request::draw(&mut random, &data, &rules))
         .collect();
@@ -70,18 +87,28 @@ fn draw(seed: u64) -> Round {
         data,
         rules,
         requests,
+        hidden,
     }
+}
+
+/// Documents that the caller may not see, whatever is written last.
+fn hidden(random: &mut Rng, data: &Data, rules: &Rules) -> Vec<Value> {
+    let mut all = Vec::new();
+    for at in 0..40 {
+        let partition = if data.partitioned { "p:" } else { "" };
+        let id = format!("{partition}h{}", at % 3);
+        let mut body = data::body(random);
+        body.insert("quiet".into(), json!(true));
+        if rules.see(&id, &body).is_none() {
+            body.insert("_id".into(), json!(id));
+            all.push(Value::Object(body));
+        }
+    }
+    all
 }
 
 /// One that was asked for, new ones for a time, or those of `cargo test`.
 fn seeds() -> Box<dyn Iterator<Item = u64>> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(
-            text.parse::<u64>()
-                .unwrap_or_else(|_| panic!("{name} is a number")),
-        )
-    };
     if let Some(seed) = number("DIFFERENTIAL_SEED") {
         return Box::new(std::iter::once(seed));
     }
@@ -92,4 +119,10 @@ fn seeds() -> Box<dyn Iterator<Item = u64>> {
         return Box::new((first..).take_while(move |_| Instant::now() < end));
     }
     Box::new(SEEDS)
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse::<u64>();
+    Some(number.unwrap_or_else(|_| panic!("{name} is a number")))
 }

@@ -3,6 +3,8 @@
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
+use super::data::Data;
+
 /// What the caller may do: rules that permit, what is forbidden again, and what is hidden.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
@@ -20,6 +22,8 @@ pub(super) struct Rules {
 pub(super) struct Permit {
     pub(super) documents: Option<Condition>,
     pub(super) hide: Vec<&'static str>,
+    /// Nothing but this is shown, where it is given.
+    pub(super) show: Option<Vec<&'static str>>,
 }
 
 /// A condition on a document.
@@ -55,24 +59,40 @@ const HIDDEN: [&[&str]; 8] = [
     &["tags", "nested.hidden"],
 ];
 
+const SHOWN: [&[&str]; 4] = [
+    &["type", "n"],
+    &["type", "owner", "nested.shown", "_attachments"],
+    &["tags", "list.*.shown", "type"],
+    &["type", "n", "owner", "tags", "nested", "list"],
+];
+
 /// Views whose rows are judged by their documents, and views that are summed, of which the pin alone decides.
-const ROWS: &str = r#""view:app/by_n", "view:app/by_type", "view:app/linked""#;
-const SUMS: &str = r#""view:app/sums", "view:app/stats", "view:app/count", "view:app/script", "view:app/distinct", "view:app/mixed""#;
+const ROWS: &str = r#""view:app/by_n", "view:app/by_type", "view:app/linked", "view:parts/by_n", "view:parts/by_type", "view:parts/linked""#;
+const SUMS: &str = r#""view:app/sums", "view:app/stats", "view:app/count", "view:app/script", "view:app/distinct", "view:app/mixed", "view:parts/sums", "view:parts/stats", "view:parts/count", "view:parts/script", "view:parts/distinct", "view:parts/mixed""#;
 
 impl Condition {
-    fn draw(random: &mut Rng, depth: u32) -> Self {
+    fn draw(random: &mut Rng, data: &Data, depth: u32) -> Self {
         let kinds = if depth == 0 { 7 } else { 10 };
         match random.u32(0..kinds) {
             0 => Self::Is("type", ["a", "b"][random.usize(0..2)]),
             1 => Self::IsNot("owner", ["walt", "alice"][random.usize(0..2)]),
             2 => Self::In("type", vec!["a", "c"]),
             3 => Self::Exists(["secret", "owner", "n"][random.usize(0..3)], random.bool()),
+            4 if data.partitioned => Self::IdBegins(["p:a", "q:", "p:"][random.usize(0..3)]),
             4 => Self::IdBegins(["a", "c", "b"][random.usize(0..3)]),
             5 => Self::Holds("tags", [json!(1), json!("a")][random.usize(0..2)].clone()),
             6 => Self::Above("n", random.i32(-1..3)),
-            7 => Self::Any((0..2).map(|_| Self::draw(random, depth - 1)).collect()),
-            8 => Self::All((0..2).map(|_| Self::draw(random, depth - 1)).collect()),
-            _ => Self::Not(Box::new(Self::draw(random, depth - 1))),
+            7 => Self::Any(
+                (0..2)
+                    .map(|_| Self::draw(random, data, depth - 1))
+                    .collect(),
+            ),
+            8 => Self::All(
+                (0..2)
+                    .map(|_| Self::draw(random, data, depth - 1))
+                    .collect(),
+            ),
+            _ => Self::Not(Box::new(Self::draw(random, data, depth - 1))),
         }
     }
 
@@ -135,18 +155,19 @@ impl Condition {
 }
 
 impl Rules {
-    pub(super) fn draw(random: &mut Rng) -> Self {
+    pub(super) fn draw(random: &mut Rng, data: &Data) -> Self {
         let conditions = random.u32(0..4);
         let hide = HIDDEN[random.usize(0..HIDDEN.len())];
         let permits = (0..random.usize(1..3))
             .map(|_| Permit {
-                documents: (conditions > 0).then(|| Condition::draw(random, 2)),
+                documents: (conditions > 0).then(|| Condition::draw(random, data, 2)),
                 hide: HIDDEN[random.usize(0..HIDDEN.len())].to_vec(),
+                show: (random.u32(0..6) == 0).then(|| SHOWN[random.usize(0..SHOWN.len())].to_vec()),
             })
             .collect();
         Self {
             permits,
-            forbid: (random.u32(0..3) == 0).then(|| Condition::draw(random, 1)),
+            forbid: (random.u32(0..3) == 0).then(|| Condition::draw(random, data, 1)),
             hide: if random.bool() {
                 hide.to_vec()
             } else {
@@ -158,13 +179,34 @@ impl Rules {
 
     /// Do rules of this round hide fields from the caller?
     pub(super) fn hides_fields(&self) -> bool {
-        !self.hide.is_empty() || self.permits.iter().any(|permit| !permit.hide.is_empty())
+        let whole = |permit: &Permit| permit.hide.is_empty() && permit.show.is_none();
+        !self.hide.is_empty() || !self.everywhere(whole)
     }
 
-    /// May every field of every document be named in a query?
-    pub(super) fn hidden_somewhere(&self) -> Vec<&'static str> {
-        let permits = self.permits.iter().flat_map(|permit| permit.hide.iter());
-        permits.chain(&self.hide).copied().collect()
+    /// May a query name this field, whatever document it is about?
+    pub(super) fn may_name(&self, field: &str) -> bool {
+        let steps = steps(field);
+        let apart = |path: &&str| {
+            let path = self::steps(path);
+            !begins(&steps, &path) && !begins(&path, &steps)
+        };
+        let shows = |permit: &Permit| match &permit.show {
+            Some(shown) => shown.iter().any(|path| begins(&steps, &self::steps(path))),
+            None => permit.hide.iter().all(|path| apart(&path)),
+        };
+        field == "_id" || self.hide.iter().all(|path| apart(&path)) && self.everywhere(shows)
+    }
+
+    /// Does one of the rules show this that are about all documents, or else each of them?
+    fn everywhere(&self, shows: impl Fn(&Permit) -> bool) -> bool {
+        let (some, all): (Vec<&Permit>, Vec<&Permit>) = self
+            .permits
+            .iter()
+            .partition(|permit| permit.documents.is_some());
+        match all.is_empty() {
+            true => some.into_iter().all(shows),
+            false => all.into_iter().any(shows),
+        }
     }
 
     /// The policy file. `$rita` is the caller, `@real` the database.
@@ -173,11 +215,13 @@ impl Rules {
         for (at, permit) in self.permits.iter().enumerate() {
             text += &rule(
                 &format!("reads-{at}"),
-                &format!("permit = [\"read\", \"changes\", \"find\", {ROWS}]"),
+                &format!("permit = [\"read\", \"changes\", \"find\", \"index\", {ROWS}]"),
             );
             text += &self.keys();
-            if !permit.hide.is_empty() {
-                text += &format!("hide = {}\n", json!(permit.hide));
+            match &permit.show {
+                Some(show) => text += &format!("show = {}\n", json!(show)),
+                None if permit.hide.is_empty() => {}
+                None => text += &format!("hide = {}\n", json!(permit.hide)),
             }
             if let Some(condition) = &permit.documents {
                 text += &format!("documents = {}\n", toml(&condition.selector()));
@@ -207,32 +251,33 @@ impl Rules {
 
     /// What the caller sees of a revision: nothing, or its body without what is hidden.
     pub(super) fn see(&self, id: &str, body: &Map<String, Value>) -> Option<Map<String, Value>> {
-        let mut seen = Value::Object(body.clone());
-        for path in self.hidden(id, body)? {
-            cut(&mut seen, path);
-        }
-        match seen {
-            Value::Object(seen) => Some(seen),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => None,
-        }
+        let sight = self.sight(id, body)?;
+        let mut seen = body.clone();
+        sight.cut_document(&mut seen);
+        Some(seen)
     }
 
-    /// The paths that are hidden in a document; `None`: all of it is.
-    pub(super) fn hidden(&self, id: &str, body: &Map<String, Value>) -> Option<Vec<&'static str>> {
+    /// What is shown of a document; `None`: nothing.
+    pub(super) fn sight(&self, id: &str, body: &Map<String, Value>) -> Option<Sight> {
         let holds = |condition: &Condition| condition.holds(id, body);
         if self.forbid.as_ref().is_some_and(holds) {
             return None;
         }
         let shows = |permit: &&Permit| permit.documents.as_ref().is_none_or(holds);
-        let showing: Vec<&Permit> = self.permits.iter().filter(shows).collect();
-        let first = showing.first()?.hide.iter();
-        let everywhere =
-            first.filter(|path| showing.iter().all(|permit| permit.hide.contains(path)));
-        Some(everywhere.chain(&self.hide).copied().collect())
+        let permits: Vec<Permit> = self.permits.iter().filter(shows).cloned().collect();
+        let hide = self.hide.clone();
+        (!permits.is_empty()).then_some(Sight { permits, hide })
+    }
+
+    /// What is shown of a value where only the rules that hide are about it.
+    pub(super) fn hidden_everywhere(&self) -> Sight {
+        let permits = vec![Permit {
+            documents: None,
+            hide: Vec::new(),
+            show: None,
+        }];
+        let hide = self.hide.clone();
+        Sight { permits, hide }
     }
 
     /// Every rule of which one could be left out.
@@ -252,6 +297,11 @@ impl Rules {
             if !self.permits[at].hide.is_empty() {
                 let mut less = self.clone();
                 less.permits[at].hide.clear();
+                all.push(less);
+            }
+            if self.permits[at].show.is_some() {
+                let mut less = self.clone();
+                less.permits[at].show = None;
                 all.push(less);
             }
         }
@@ -288,30 +338,83 @@ fn rule(name: &str, what: &str) -> String {
     )
 }
 
-/// Takes away what a path leads to. An object that holds nothing else stays: its writer has to send it back.
-pub(super) fn cut(value: &mut Value, path: &str) {
-    let steps: Vec<&str> = path.split('.').collect();
-    cut_steps(value, &steps);
+/// Which fields of a document are shown: those that one of these shows, and that nothing hides from everybody.
+#[derive(Debug, Clone)]
+pub(super) struct Sight {
+    permits: Vec<Permit>,
+    hide: Vec<&'static str>,
 }
 
-fn cut_steps(value: &mut Value, steps: &[&str]) {
-    let [step, rest @ ..] = steps else { return };
-    match value {
-        Value::Object(members) if rest.is_empty() => {
-            members.remove(*step);
-        }
-        Value::Object(members) => {
-            if let Some(inner) = members.get_mut(*step) {
-                cut_steps(inner, rest);
-            }
-        }
-        Value::Array(elements) if *step == "*" => {
-            for element in elements {
-                cut_steps(element, rest);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {}
+/// Members that no rule is about.
+const OWN: [&str; 8] = [
+    "_id",
+    "_rev",
+    "_deleted",
+    "_revisions",
+    "_revs_info",
+    "_conflicts",
+    "_deleted_conflicts",
+    "_local_seq",
+];
+
+impl Sight {
+    pub(super) fn cut_document(&self, document: &mut Map<String, Value>) {
+        document.retain(|name, value| {
+            OWN.contains(&name.as_str()) || self.keep(value, &[name.clone()])
+        });
     }
+
+    /// Of a scalar of which nothing is shown, `null` is left.
+    pub(super) fn cut_value(&self, value: &mut Value) {
+        if !self.keep(value, &[]) {
+            value.take();
+        }
+    }
+
+    /// Leaves of a value what is shown at this place; false if that is nothing. An object or list that holds nothing
+    /// any more stays: its writer has to send it back.
+    fn keep(&self, value: &mut Value, place: &[String]) -> bool {
+        let container = value.is_object() || value.is_array();
+        if !self.shows(place, container) {
+            return false;
+        }
+        let below = |name: &str| [place, &[name.to_owned()]].concat();
+        match value {
+            Value::Object(members) => {
+                members.retain(|name, value| self.keep(value, &below(name)));
+            }
+            Value::Array(elements) => {
+                let mut at = 0;
+                elements.retain_mut(|value| {
+                    at += 1;
+                    self.keep(value, &below(&(at - 1).to_string()))
+                });
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        true
+    }
+
+    fn shows(&self, place: &[String], container: bool) -> bool {
+        let place: Vec<&str> = place.iter().map(String::as_str).collect();
+        let covered = |paths: &[&str]| paths.iter().any(|path| begins(&place, &steps(path)));
+        let leads = |paths: &[&str]| paths.iter().any(|path| begins(&steps(path), &place));
+        let shows = |permit: &Permit| match &permit.show {
+            Some(show) => covered(show) || container && leads(show),
+            None => !covered(&permit.hide),
+        };
+        !covered(&self.hide) && self.permits.iter().any(shows)
+    }
+}
+
+fn steps(path: &str) -> Vec<&str> {
+    path.split('.').collect()
+}
+
+/// Does a place lie at or below another one?
+fn begins(place: &[&str], with: &[&str]) -> bool {
+    let same = |(one, other): (&&str, &&str)| one == other || *one == "*" || *other == "*";
+    place.len() >= with.len() && place.iter().zip(with).all(same)
 }
 
 /// A value as an inline TOML value.

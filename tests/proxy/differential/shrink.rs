@@ -10,7 +10,7 @@ impl Round {
     /// One finding, to be read and repeated by hand.
     pub(super) fn tell(&self, told: &str) -> String {
         let mut text = format!("rules:{}\ndocuments:\n", self.rules.text());
-        for row in super::model::everything(&self.data) {
+        for row in super::model::everything(&self.data).concat() {
             text += &format!("  {row}\n");
         }
         for request in &self.requests {
@@ -26,11 +26,20 @@ impl Round {
                 request.twin.name()
             );
         }
+        for row in &self.hidden {
+            text += &format!("meanwhile {row}\n");
+        }
         format!("{text}{told}\n")
     }
 
     fn simpler(&self) -> Vec<Self> {
         let mut all = Vec::new();
+        if !self.hidden.is_empty() {
+            all.push(Self {
+                hidden: Vec::new(),
+                ..self.clone()
+            });
+        }
         let documents = &self.data.documents;
         for (at, document) in documents.iter().enumerate() {
             all.push(Self {
@@ -70,14 +79,14 @@ pub(super) async fn shrink(round: &Round, difference: &Difference) -> (Round, St
         ..round.clone()
     };
     let mut told = difference.told.clone();
-    let mut tries = 0;
+    let mut tries = super::number("DIFFERENTIAL_KEPT").map_or(0, |_| TRIES);
     'smaller: while tries < TRIES {
         for next in smallest.simpler() {
             tries += 1;
             if tries >= TRIES {
                 break;
             }
-            if let Some(found) = run::run(&next).await.into_iter().next() {
+            if let Some(found) = run::run(&next).await.found.into_iter().next() {
                 smallest = next;
                 told = found.told;
                 continue 'smaller;

@@ -220,11 +220,16 @@ impl World {
 
     /// Makes a database and fills it; `documents` is an array. With one shard, CouchDB answers the same each time.
     pub(crate) async fn database(&self, name: &str, documents: Value) {
+        self.database_with(name, "", documents).await;
+    }
+
+    /// The same with more parameters, `&partitioned=true`.
+    pub(crate) async fn database_with(&self, name: &str, more: &str, documents: Value) {
         let full = self.db(name);
         self.databases.lock().unwrap().push(full.clone());
         let made = self
             .backend()
-            .put(&format!("/{full}?q=1"), Value::Null)
+            .put(&format!("/{full}?q=1{more}"), Value::Null)
             .await;
         assert_eq!(made.status, 201, "{:?}", made.body);
         let members =
