@@ -8,6 +8,7 @@
 )]
 
 #[path = "../../tests/backend/mod.rs"]
+#[expect(dead_code, reason = "the demo needs less of it than the tests do")]
 mod backend;
 mod company;
 mod ddocs;

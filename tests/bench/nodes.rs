@@ -14,6 +14,7 @@
 )]
 
 #[path = "../backend/mod.rs"]
+#[expect(dead_code, reason = "a bench needs less of it than the tests do")]
 mod backend;
 
 use std::net::SocketAddr;

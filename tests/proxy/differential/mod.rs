@@ -46,7 +46,7 @@ async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() 
         let round = draw(seed);
         rounds += 1;
         asked += round.requests.len();
-        let outcome = run::run(&round).await;
+        let outcome = Box::pin(run::run(&round)).await;
         for (name, times) in outcome.listed {
             *listed.entry(name).or_default() += times;
         }
@@ -55,7 +55,7 @@ async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() 
             if found.iter().any(|report| report.contains(&kind)) {
                 continue;
             }
-            let (smallest, told) = shrink::shrink(&round, &difference).await;
+            let (smallest, told) = Box::pin(shrink::shrink(&round, &difference)).await;
             found.push(format!("seed {seed}, {kind}\n{}", smallest.tell(&told)));
         }
         if found.len() >= ENOUGH {

@@ -86,7 +86,7 @@ pub(super) async fn shrink(round: &Round, difference: &Difference) -> (Round, St
             if tries >= TRIES {
                 break;
             }
-            if let Some(found) = run::run(&next).await.found.into_iter().next() {
+            if let Some(found) = Box::pin(run::run(&next)).await.found.into_iter().next() {
                 smallest = next;
                 told = found.told;
                 continue 'smaller;
