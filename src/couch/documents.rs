@@ -3,7 +3,7 @@
 //! Invariant: answers stand in the order of what was asked, and an answer that can't be laid beside its
 //! question is an error. What is read for a request is counted as long as it is held.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -16,6 +16,11 @@ use crate::route::{DatabaseCall, DbName, DocId, List, Maintenance, Method, Rev};
 const BATCH: usize = 500;
 /// What an answer about several documents may take, in bytes: where it takes more, fewer are asked for.
 const PART: usize = 8 * 1024 * 1024;
+/// So many revisions of one document are asked for one by one at most. For each of them CouchDB reads all the revisions
+/// that the document has.
+const ONE_BY_ONE: usize = 16;
+/// What a path and its query may take, in bytes: CouchDB reads a request line of 8 KiB.
+const LINE: usize = 7000;
 
 /// Documents as they were found: all leaves of one, or none where it is there and too long or too deep to be read.
 pub(crate) type Revisions = Option<Vec<Counted<Value>>>;
@@ -223,18 +228,41 @@ impl Couch {
         db: &DbName,
         wanted: &[(&str, Option<&str>)],
     ) -> Result<Vec<Vec<Counted<Value>>>, CouchError> {
-        let mut errand = self.errand(db, Method::Post, DatabaseCall::BulkGet, &[("revs", "true")]);
-        errand.most = most(wanted);
-        let docs = wanted.iter().map(|(id, rev)| {
-            let mut one = vec![("id", Value::from(*id))];
-            one.extend(rev.map(|rev| ("rev", Value::from(rev))));
-            object(one)
-        });
-        errand.body = Some(object([("docs", docs.collect::<Vec<_>>().into())]));
-        let Some((answer, share)) = self.run(errand).await?.kept()? else {
-            return Ok(wanted.iter().map(|_| Vec::new()).collect());
-        };
-        let by_id = revisions_by_id(answer, share.as_ref())?;
+        let (together, one_by_one) = grouped(wanted);
+        let mut by_id = ById::new();
+        let mut left = most(wanted);
+        for (id, revs) in together {
+            let query = [("open_revs", revs.as_str()), ("revs", "true")];
+            let mut errand = self.errand(db, Method::Get, DatabaseCall::Document(id), &query);
+            errand.most = left;
+            let Some((answer, share)) = self.run(errand).await?.kept()? else {
+                continue;
+            };
+            left = left.saturating_sub(share.as_ref().map_or(0, |share| share.weight()));
+            let Value::Array(docs) = answer else {
+                return Err(CouchError::Unreadable("no list of revisions"));
+            };
+            add_revisions(&mut by_id, docs, share.as_ref())?;
+        }
+        if !one_by_one.is_empty() {
+            let query = [("revs", "true")];
+            let mut errand = self.errand(db, Method::Post, DatabaseCall::BulkGet, &query);
+            errand.most = left;
+            let docs = one_by_one.into_iter().map(|(id, rev)| {
+                let mut one = vec![("id", Value::from(id))];
+                one.extend(rev.map(|rev| ("rev", Value::from(rev))));
+                object(one)
+            });
+            errand.body = Some(object([("docs", docs.collect::<Vec<_>>().into())]));
+            let Some((answer, share)) = self.run(errand).await?.kept()? else {
+                return Ok(wanted.iter().map(|_| Vec::new()).collect());
+            };
+            // However the server has grouped them.
+            let results = member(answer, "results").ok_or(CouchError::Unreadable("no results"))?;
+            let docs = results.into_iter();
+            let docs = docs.flat_map(|result| member(result, "docs").unwrap_or_default());
+            add_revisions(&mut by_id, docs, share.as_ref())?;
+        }
         let of = |id: &str, rev: Option<&str>| -> Vec<Counted<Value>> {
             let all = by_id.get(id);
             match rev {
@@ -431,16 +459,53 @@ fn document_of(row: Value, id: &str) -> Result<Option<Value>, CouchError> {
     }
 }
 
-/// The documents of a `_bulk_get` by id and revision, however the server has grouped them.
-fn revisions_by_id(
-    answer: Value,
+/// Documents by id and revision.
+type ById = HashMap<String, HashMap<String, Counted<Value>>>;
+/// A revision of a document, or every leaf of it.
+type Wanted<'w> = (&'w str, Option<&'w str>);
+
+/// Those of which several of one document are asked for together, as `open_revs` names them, and the rest. A caller
+/// may have made thousands of leaves of one document.
+fn grouped<'w>(wanted: &[Wanted<'w>]) -> (Vec<(DocId, String)>, Vec<Wanted<'w>>) {
+    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (id, rev) in wanted {
+        if let Some(rev) = rev.filter(|rev| fits_a_line(rev)) {
+            named.entry(id).or_default().push(rev);
+        }
+    }
+    let mut together = Vec::new();
+    named.retain(|id, revs| {
+        let Ok(id) = DocId::parse(id) else {
+            return false;
+        };
+        if revs.len() <= ONE_BY_ONE || id.as_str().len() > LINE / 6 {
+            return false;
+        }
+        // A byte takes up to three in a path, a quotation mark and a comma in a query.
+        let room = LINE.saturating_sub(id.as_str().len() * 3);
+        let most = room / revs.iter().map(|rev| rev.len() + 9).max().unwrap_or(room);
+        for some in revs.chunks(most.max(1)) {
+            together.push((id.clone(), format!("[\"{}\"]", some.join("\",\""))));
+        }
+        true
+    });
+    let is_there = |(id, rev): &Wanted<'_>| named.contains_key(id) && rev.is_some_and(fits_a_line);
+    let rest = wanted.iter().filter(|one| !is_there(one));
+    (together, rest.copied().collect())
+}
+
+/// A revision that `open_revs` can name beside others: one that is none fails all.
+fn fits_a_line(rev: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    rev.len() <= 100 && rev.bytes().all(plain) && Rev::parse(rev).is_ok()
+}
+
+/// Adds the documents of a list of what was found and what was not.
+fn add_revisions(
+    by_id: &mut ById,
+    docs: impl IntoIterator<Item = Value>,
     share: Option<&Arc<Share>>,
-) -> Result<HashMap<String, HashMap<String, Counted<Value>>>, CouchError> {
-    let results = member(answer, "results").ok_or(CouchError::Unreadable("no results"))?;
-    let mut by_id: HashMap<String, HashMap<String, Counted<Value>>> = HashMap::new();
-    let docs = results
-        .into_iter()
-        .flat_map(|result| member(result, "docs").unwrap_or_default());
+) -> Result<(), CouchError> {
     for doc in docs {
         let Value::Object(mut doc) = doc else {
             continue;
@@ -455,7 +520,7 @@ fn revisions_by_id(
         let known = by_id.entry(id).or_default();
         known.insert(rev, Counted::new(doc, share.cloned()));
     }
-    Ok(by_id)
+    Ok(())
 }
 
 /// The JSON of a write that a majority has taken.

@@ -231,7 +231,7 @@ fn respond(
         ("GET", "_changes") => (200, changes(store, &asked)),
         ("PUT", id) => put(store, &asked, &unescape(id)),
         (_, id) => match store.documents.get(&(asked.db, unescape(id))) {
-            Some(doc) if query.contains("open_revs=all") => {
+            Some(doc) if query.contains("open_revs=") => {
                 (200, format!(r#"[{{"ok":{doc}}},{{"missing":"1-x"}}]"#))
             }
             Some(doc) if doc.get("_deleted").is_none() => (200, doc.to_string()),

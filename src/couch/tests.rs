@@ -115,6 +115,35 @@ async fn revisions_come_in_the_order_asked() {
 }
 
 #[tokio::test]
+async fn many_revisions_of_one_document_are_asked_for_together() {
+    let fake = filled().await;
+    let couch = fake.couch();
+    let there = format!("2-{}", "a".repeat(32));
+    let mut revs: Vec<String> = (0..400).map(|n| format!("2-{n:032x}")).collect();
+    revs.insert(300, there);
+    // A list that holds these would be an error.
+    revs.extend([
+        "x".to_owned(),
+        "1-\"".to_owned(),
+        format!("1-{}", "b".repeat(200)),
+    ]);
+    let mut wanted: Vec<(&str, Option<&str>)> =
+        revs.iter().map(|rev| ("b", Some(rev.as_str()))).collect();
+    wanted.push(("gone", None));
+    fake.heard();
+    let found = couch.read_revisions(&db(), &wanted).await.unwrap();
+    let lengths: Vec<usize> = found.iter().map(Vec::len).collect();
+    let expected = (0..lengths.len()).map(|at| usize::from(at == 300 || at == 404));
+    assert_eq!(lengths, expected.collect::<Vec<_>>());
+    assert_eq!(found[300][0].get("x"), Some(&json("2")));
+    let heard = fake.heard();
+    assert!(heard.len() < 6, "{heard:?}");
+    for line in &heard {
+        assert!(line.len() < 8000, "{}", line.len());
+    }
+}
+
+#[tokio::test]
 async fn a_write_names_its_revision_or_conflicts() {
     let couch = filled().await.couch();
     let rev = couch

@@ -191,3 +191,38 @@ async fn no_losing_leaf_brings_back_what_its_writer_may_not_change() {
     }
     walt.delete("/@notes/d?rev=20-ee").await.yes();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_leaves_each_reader_sees_their_own() {
+    let all: Vec<Value> = (0..120)
+        .map(|n| {
+            let team = if n % 3 == 0 { "blue" } else { "red" };
+            leaf("many", &format!("1-{n:032x}"), json!({ "team": team }))
+        })
+        .collect();
+    let world = world(all.into()).await;
+    let expected: Vec<String> = (0..120)
+        .filter(|n| n % 3 != 0)
+        .map(|n| format!("1-{n:032x}"))
+        .collect();
+    let rita = world.as_("rita");
+    let told = rita.get("/@notes/_changes?style=all_docs").await.yes();
+    let rows = told["results"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["id"] == "many").unwrap();
+    let rev = |leaf: &Value| leaf["rev"].as_str().unwrap().to_owned();
+    let mut revs: Vec<String> = row["changes"].as_array().unwrap().iter().map(rev).collect();
+    revs.sort();
+    assert_eq!(revs, expected);
+    // The winner is the last one but those of the blue team.
+    let read = rita.get("/@notes/many?conflicts=true").await.yes();
+    let text = |rev: &Value| rev.as_str().unwrap().to_owned();
+    let mut revs: Vec<String> = read["_conflicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(text)
+        .collect();
+    revs.push(text(&read["_rev"]));
+    revs.sort();
+    assert_eq!(revs, expected);
+}
