@@ -14,13 +14,18 @@ use crate::shares::{Capacity, Full, Held, Holder, Holdings};
 
 /// What is counted at once; the rest of a body is counted with its next bytes.
 const UNIT: usize = 1024;
-/// Until a body takes more than this, it is not counted: long ones must not keep short ones out.
-const FREE: usize = 64 * UNIT;
+/// The first of every body, in units, counts to nobody as long as there is room for it: long ones must not keep short
+/// ones out.
+const FIRST: usize = 64;
+/// What there is for those first ones, beside the budget: so much of it, in percent. Where it is used up they count like
+/// the rest.
+const FIRST_PERCENT: usize = 25;
 
 /// The budget of one start of the program, or of one request, which counts to whom the request counts to.
 #[derive(Debug)]
 pub(crate) struct Budget {
     units: Arc<Capacity>,
+    first: Arc<Capacity>,
     holdings: Option<Arc<Holdings>>,
 }
 
@@ -29,6 +34,7 @@ pub(crate) struct Budget {
 pub(crate) struct Share {
     budget: Arc<Budget>,
     weight: usize,
+    first: Option<Held>,
     held: Option<Held>,
 }
 
@@ -68,8 +74,10 @@ impl From<Full> for NoRoom {
 impl Budget {
     /// So many bytes, and so many percent of them for one caller.
     pub(crate) fn new(bytes: usize, percent: u8) -> Self {
+        let units = bytes / UNIT;
         Self {
-            units: Capacity::new(bytes / UNIT, percent),
+            units: Capacity::new(units, percent),
+            first: Capacity::new(units.saturating_mul(FIRST_PERCENT) / 100, 100),
             holdings: None,
         }
     }
@@ -78,6 +86,7 @@ impl Budget {
     pub(crate) fn of_request(&self, holdings: &Arc<Holdings>) -> Arc<Self> {
         Arc::new(Self {
             units: Arc::clone(&self.units),
+            first: Arc::clone(&self.first),
             holdings: Some(Arc::clone(holdings)),
         })
     }
@@ -95,6 +104,7 @@ impl Share {
         Self {
             budget: Arc::clone(budget),
             weight: 0,
+            first: None,
             held: None,
         }
     }
@@ -116,28 +126,56 @@ impl Share {
 
     /// Holds as much as this, whatever was held before. Where there is no room nothing changes.
     pub(crate) fn set(&mut self, weight: usize) -> Result<(), NoRoom> {
-        let needed = weight.saturating_sub(FREE) / UNIT;
-        match &mut self.held {
-            None if needed == 0 => {}
+        let units = weight / UNIT;
+        let before = self.first();
+        let needed = units.saturating_sub(self.set_first(units.min(FIRST)));
+        // What will fit once there is room for its first units is refused for now only.
+        let least = units.saturating_sub(FIRST);
+        let set = match &mut self.held {
+            None if needed == 0 => Ok(()),
             None => {
-                let (units, holder) = (&self.budget.units, self.budget.holder());
-                if needed > units.most_of(&holder) {
-                    return Err(NoRoom::Ever);
+                let (all, holder) = (&self.budget.units, self.budget.holder());
+                match least > all.most_of(&holder) {
+                    true => Err(NoRoom::Ever),
+                    false => all.take(holder, needed).map_err(NoRoom::from).map(|held| {
+                        self.held = Some(held);
+                    }),
                 }
-                self.held = Some(units.take(holder, needed)?);
             }
-            Some(held) if needed > held.most() => return Err(NoRoom::Ever),
-            Some(held) => held.set(needed)?,
+            Some(held) if least > held.most() => Err(NoRoom::Ever),
+            Some(held) => held.set(needed).map_err(NoRoom::from),
+        };
+        match set {
+            Ok(()) => self.weight = weight,
+            Err(_) => {
+                self.set_first(before);
+            }
         }
-        self.weight = weight;
-        Ok(())
+        set
+    }
+
+    /// How many of its first units count to nobody.
+    fn first(&self) -> usize {
+        self.first.as_ref().map_or(0, Held::count)
+    }
+
+    /// So many from now on, or as many as before where there is no room for more.
+    fn set_first(&mut self, count: usize) -> usize {
+        match &mut self.first {
+            None if count == 0 => {}
+            None => self.first = self.budget.first.take(Holder::Many, count).ok(),
+            Some(first) => {
+                let _ = first.set(count);
+            }
+        }
+        self.first()
     }
 
     /// The whole body, which keeps its share as long as somebody holds it.
     pub(crate) fn keep(self, body: Bytes) -> Bytes {
-        match self.held {
-            None => body,
-            Some(_) => Bytes::from_owner(Kept { body, _share: self }),
+        match (&self.first, &self.held) {
+            (None, None) => body,
+            (Some(_), _) | (_, Some(_)) => Bytes::from_owner(Kept { body, _share: self }),
         }
     }
 }

@@ -179,6 +179,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// How many it holds.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
     /// The most that its holder gets where nobody else holds anything.
     pub(crate) fn most(&self) -> usize {
         self.capacity.most_of(&self.holder)

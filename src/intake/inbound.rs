@@ -176,13 +176,11 @@ impl Inbound {
                 share.count(&data)?;
             }
             // Most bodies come in one piece, which is then not copied.
-            if first.is_empty() {
+            if first.is_empty() && whole.is_empty() {
                 first = data;
                 continue;
             }
-            if whole.is_empty() {
-                whole.extend_from_slice(&first);
-            }
+            whole.extend_from_slice(&std::mem::take(&mut first));
             whole.extend_from_slice(&data);
         }
         let whole = if whole.is_empty() {

@@ -360,6 +360,50 @@ async fn nobody_holds_more_than_a_share_of_the_budget() {
     body(&attacker, 300_000).await.unwrap();
 }
 
+#[tokio::test]
+async fn however_short_bodies_are_they_take_no_more_than_there_is() {
+    let budget = Budget::new(1 << 20, 25);
+    let body = |holder: &Holder, length: usize| {
+        let limits = Limits::default();
+        let shape = Shape {
+            streams: false,
+            gzip: false,
+        };
+        let raw = pieces(vec!["x".repeat(length).into()]);
+        let budget = budget.of_request(&Holdings::new(holder.clone()));
+        let body = Inbound::new(raw, None, &limits, shape);
+        body.counted(&budget).collect(limits.body)
+    };
+    let name = |name: String| Holder::Name(UserName::parse(&name).unwrap());
+    for length in [1100, 10_000, 60_000] {
+        let mut held = Vec::new();
+        let mut all = 0;
+        // However many names they have.
+        for attacker in 0..50 {
+            let attacker = name(format!("attacker{attacker}"));
+            let mut own = 0;
+            loop {
+                assert!(all < 2 << 20, "{length}: they hold {all} bytes");
+                match body(&attacker, length).await {
+                    Ok(body) => held.push(body),
+                    Err(refusal) => {
+                        assert!([429, 503].contains(&refusal.status()), "{refusal:?}");
+                        break;
+                    }
+                }
+                (own, all) = (own + length, all + length);
+            }
+            assert!(own < 600_000, "{length}: {own}");
+            if attacker == name("attacker0".into()) {
+                // Others find room all the same.
+                body(&name("other".into()), length).await.unwrap();
+            }
+        }
+        drop(held);
+        body(&name("attacker0".into()), length).await.unwrap();
+    }
+}
+
 #[test]
 fn what_comes_by_trusted_proxies_counts_to_the_address_that_they_name() {
     let request = |forwarded: &str| {
