@@ -18,9 +18,10 @@ use crate::filter::writes::whole;
 use crate::inspect;
 use crate::inspect::attachments::{check, following, put as attach, tells_a_digest};
 use crate::inspect::document::Written;
-use crate::inspect::forced::leaves_room;
+use crate::inspect::forced::far_revisions;
 use crate::inspect::form::{Form, is_from_here};
 use crate::inspect::related::Related;
+use crate::inspect::stored::may_follow;
 use crate::inspect::turns::{Pass, Turns};
 use crate::intake::{Inbound, Intake};
 use crate::json::{FieldPath, Value};
@@ -48,9 +49,7 @@ pub(crate) async fn related(
     };
     let (sent, parts) = Related::read(body, &kind.unwrap_or_default(), limits.body).await?;
     let document = readable(&sent)?;
-    if forced && !asker.permit.caller().is_administrator() {
-        leaves_room(&document, query.rev.as_ref(), if_match.as_deref())?;
-    }
+    follows(asker, (&query, if_match.as_deref()), &document).await?;
     let turn = match forced {
         true => {
             let ids = [id.as_str()].into_iter();
@@ -116,6 +115,7 @@ pub(crate) async fn form(
         attach(&mut document, &name, file);
     }
     check(&document)?;
+    follows(asker, (&query, if_match.as_deref()), &document).await?;
     let ids = [id.as_str()].into_iter();
     let turn = turns.take(asker.db.as_str(), ids, Pass::SideBySide).await;
     let document = kept(asker, fields, (&query, if_match.as_deref()), document).await?;
@@ -133,6 +133,21 @@ fn asked(asker: &Asker) -> Result<(&DocId, DocumentQuery), Refusal> {
 
 fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
     intake.header(name).map(str::to_owned)
+}
+
+/// Whether the generation that it names can have been reached, where its writer is no administrator.
+async fn follows(
+    asker: &Asker,
+    (query, if_match): (&DocumentQuery, Option<&str>),
+    document: &Value,
+) -> Result<(), Refusal> {
+    if asker.permit.caller().is_administrator() {
+        return Ok(());
+    }
+    let (id, _) = asked(asker)?;
+    let forced = query.new_edits == Some(false);
+    let far = far_revisions(Some(document), &[query.rev.as_ref()], if_match, forced)?;
+    may_follow(&asker.couch, (&asker.db, id), &far, forced).await
 }
 
 /// The document in front of its attachments.

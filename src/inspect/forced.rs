@@ -210,34 +210,44 @@ impl Leaves {
     }
 }
 
-/// Whether a forced write of somebody whom no rule binds names a generation that leaves room for those after it. A
-/// document that names no revision gets the `rev` of the query, else the one of `If-Match`, from CouchDB.
+/// The revisions by which this write of somebody whom no rule binds would be stored above the highest generation. It
+/// names them in its document, elsewhere in the request, or by `If-Match`.
 ///
-/// Security: see `has_room_for`; here nothing stored is looked at. (`a_forged_generation_leaves_room_for_those_after_it`)
-pub(crate) fn leaves_room(
-    document: &Value,
-    rev: Option<&Rev>,
+/// Security: see `has_room_for`. An ordinary write is stored above the revision that it names, also where nothing is
+/// stored.
+/// (`a_forged_generation_leaves_room_for_those_after_it`, `no_way_to_write_stores_a_forged_generation`)
+pub(crate) fn far_revisions(
+    document: Option<&Value>,
+    named: &[Option<&Rev>],
     if_match: Option<&str>,
-) -> Result<(), Refusal> {
-    let named = document.get("_rev").is_some() || document.get("_revisions").is_some();
-    let generation = match (named, rev) {
-        (false, None) => match if_match {
-            Some(tag) => Rev::parse(tag.trim_matches('"'))
-                .ok()
-                .map(|rev| rev.generation()),
-            None => return Ok(()),
-        },
-        (true, _) => History::of(document).map(|history| history.own().generation()),
-        (false, Some(rev)) => Some(rev.generation()),
-    };
-    match generation {
-        Some(1..=HIGHEST) => Ok(()),
-        Some(_) => Err(Refusal::Forbidden(
-            "the generation is far above what `_revisions` and the stored revisions account for",
-        )),
-        None => Err(Refusal::BadRequest("Invalid rev format")),
+    forced: bool,
+) -> Result<Vec<Rev>, Refusal> {
+    const INVALID: Refusal = Refusal::BadRequest("Invalid rev format");
+    let names =
+        |document: &&Value| document.get("_rev").is_some() || document.get("_revisions").is_some();
+    let own = document.filter(names).map(|document| {
+        let history = History::of(document).ok_or(INVALID)?;
+        Ok(history.own().clone())
+    });
+    let tag = if_match.map(|tag| Rev::parse(tag.trim_matches('"')).map_err(|_| INVALID));
+    let named = named.iter().flatten().map(|rev| Ok((*rev).clone()));
+    let mut far = Vec::new();
+    for rev in named.chain(own).chain(tag) {
+        let rev = rev?;
+        let stored_as = rev.generation().saturating_add(u128::from(!forced));
+        match (rev.generation(), stored_as) {
+            (0, _) => return Err(INVALID),
+            (_, ..=HIGHEST) => {}
+            _ => far.push(rev),
+        }
     }
+    Ok(far)
 }
+
+/// The answer to a generation that can't have been reached.
+pub(crate) const FAR: Refusal = Refusal::Forbidden(
+    "the generation is far above what `_revisions` and the stored revisions account for",
+);
 
 /// What policy makes of it. `bytes`: the base with its attachments, where they may matter.
 pub(crate) fn judge_forced(

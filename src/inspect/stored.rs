@@ -5,11 +5,11 @@
 use crate::budget::Counted;
 use crate::couch::{Couch, CouchError, Pace, Revisions};
 use crate::inspect::document::Written;
-use crate::inspect::forced::Leaves;
+use crate::inspect::forced::{FAR, Leaves};
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
-use crate::route::DbName;
+use crate::route::{DbName, DocId, Rev};
 
 /// What CouchDB has of a document that is written.
 #[derive(Debug)]
@@ -162,6 +162,27 @@ impl Replaced {
                 && rules.knows(document)
         })
     }
+}
+
+/// Whether a write may name these revisions, whose generations are far above what writing comes to: an ordinary one may
+/// where they stand already.
+pub(crate) async fn may_follow(
+    couch: &Couch,
+    (db, id): (&DbName, &DocId),
+    far: &[Rev],
+    forced: bool,
+) -> Result<(), Refusal> {
+    if far.is_empty() {
+        return Ok(());
+    }
+    if forced {
+        return Err(FAR);
+    }
+    let named = far.iter().map(|rev| (id.as_str(), Some(rev.as_str())));
+    let named: Vec<_> = named.collect();
+    let found = couch.read_revisions(db, &named).await?;
+    let stand = found.iter().all(|found| !found.is_empty());
+    stand.then_some(()).ok_or(FAR)
 }
 
 /// Reads every leaf of the first of these documents: of at least one, and of as many as may be held together.

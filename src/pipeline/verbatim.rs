@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
 use super::writes::storable;
-use super::{Pipeline, text};
+use super::{Pipeline, database, text};
 use crate::budget::Budget;
 use crate::filter::answer::Answer;
 use crate::filter::errors;
@@ -20,14 +20,15 @@ use crate::filter::unjudged;
 use crate::inspect;
 use crate::inspect::attachments::{check, check_stored};
 use crate::inspect::document::new_id;
-use crate::inspect::forced::leaves_room;
+use crate::inspect::forced::far_revisions;
 use crate::inspect::multipart::Several;
 use crate::inspect::revisions::check_lengths;
+use crate::inspect::stored::may_follow;
 use crate::intake::Intake;
-use crate::json::FieldPath;
+use crate::json::{FieldPath, Value};
 use crate::policy::Permit;
 use crate::refusal::Refusal;
-use crate::route::{Call, DatabaseCall, Maintenance, Method, Route};
+use crate::route::{Call, DatabaseCall, DocId, Maintenance, Method, Rev, Route};
 
 const NO_HEADER: Refusal = Refusal::BadGateway("the type of this attachment is no header");
 
@@ -143,17 +144,55 @@ impl Pipeline {
         }
         let writes = matches!(route.method, Method::Put | Method::Post);
         if !(writes && route.document().is_some()) {
+            let (tag, budget) = (intake.header(&IF_MATCH), &intake.budget);
+            self.follows(permit, None, tag, budget).await?;
             return Ok(intake);
         }
         let (intake, bytes) = self.whole(intake).await?;
         let document = inspect::value(&bytes)?;
         check(&document)?;
-        let query = route.query.document()?;
-        if query.new_edits == Some(false) {
-            leaves_room(&document, query.rev.as_ref(), intake.header(&IF_MATCH))?;
-        }
+        let (tag, budget) = (intake.header(&IF_MATCH), &intake.budget);
+        self.follows(permit, Some(&document), tag, budget).await?;
         Ok(intake.with_body(bytes, &self.limits))
     }
+
+    /// Whether the generation that a write names can have been reached.
+    async fn follows(
+        &self,
+        permit: &Permit,
+        document: Option<&Value>,
+        if_match: Option<&str>,
+        budget: &Arc<Budget>,
+    ) -> Result<(), Refusal> {
+        let route = permit.route();
+        let Some((id, to)) = written(route) else {
+            return Ok(());
+        };
+        let query = route.query.document()?;
+        // What else a copy names is its source.
+        let copies = route.method == Method::Copy;
+        let named = [query.rev.as_ref().filter(|_| !copies), to];
+        let if_match = if_match.filter(|_| !copies);
+        let forced = query.new_edits == Some(false);
+        let far = far_revisions(document, &named, if_match, forced)?;
+        let couch = self.couch.counted(budget);
+        may_follow(&couch, (&database(permit)?, id), &far, forced).await
+    }
+}
+
+/// The document that a request with one in its path writes, and the revision that a copy replaces.
+fn written(route: &Route) -> Option<(&DocId, Option<&Rev>)> {
+    let Call::Database { db: _, call } = &route.call else {
+        return None;
+    };
+    if !route.may_write() {
+        return None;
+    }
+    if let DatabaseCall::CopyDocument { to, to_rev, .. } = call {
+        return Some((to, to_rev.as_ref()));
+    }
+    let of_attachment = route.attachment().map(|(doc, _)| doc);
+    Some((route.document().or(of_attachment)?, None))
 }
 
 /// Is the answer made of documents, in whose parts CouchDB writes what they say of their attachments?

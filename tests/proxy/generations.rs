@@ -1,8 +1,8 @@
 //! Generations that nobody has reached by writing: refused where they are forged, and no trap where they stand already.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{Fake, World, backend, plain};
+use crate::support::{Answer, Client, Fake, World, backend, plain};
 
 const RULES: &str = r#"
 [[rule]]
@@ -18,6 +18,116 @@ databases = ["@open"]
 callers = { names = ["$walt"] }
 permit = ["replicate"]
 "#;
+
+/// Every way to write the document `id` with this revision as the one that it follows.
+async fn every_way(who: &Client, db: &str, id: &str, rev: &str) -> Vec<(&'static str, Answer)> {
+    let (path, json) = (format!("/{db}/{id}"), ("content-type", "application/json"));
+    let (start, digest) = rev.split_once('-').unwrap();
+    let body = json!({ "_rev": rev, "owner": "walt" });
+    let listed = json!({ "_id": id, "_rev": rev, "owner": "walt" });
+    let revisions =
+        format!(r#"{{"_revisions":{{"start":{start},"ids":["{digest}"]}},"owner":"walt"}}"#);
+    let plain = r#"{"owner":"walt"}"#;
+    let tag = format!("\"{rev}\"");
+    let tagged = [json, ("if-match", &*tag)];
+    let parts = format!("--x\r\ncontent-type: application/json\r\n\r\n{body}\r\n--x--");
+    let form =
+        format!("--x\r\ncontent-disposition: form-data; name=\"_doc\"\r\n\r\n{body}\r\n--x--\r\n");
+    let related = [("content-type", "multipart/related; boundary=x")];
+    let referer = format!("https://localhost:{}/", who.address.port());
+    let of_form = [
+        ("content-type", "multipart/form-data; boundary=x"),
+        ("referer", &*referer),
+    ];
+    let to = format!("{id}?rev={rev}");
+    let query = format!("{path}?rev={rev}");
+    let named = format!("{path}/file?rev={rev}");
+    let batch = json!({ "docs": [listed.clone()] });
+    vec![
+        ("?rev", who.ask("PUT", &query, &[json], plain).await),
+        ("_rev", who.put(&path, body.clone()).await),
+        (
+            "_revisions",
+            who.ask("PUT", &path, &[json], revisions).await,
+        ),
+        ("If-Match", who.ask("PUT", &path, &tagged, plain).await),
+        (
+            "batch",
+            who.put(&format!("{path}?batch=ok"), body.clone()).await,
+        ),
+        ("related", who.ask("PUT", &path, &related, parts).await),
+        ("form", who.ask("POST", &path, &of_form, form).await),
+        ("attachment", who.ask("PUT", &named, &[], "bytes").await),
+        ("POST", who.post(&format!("/{db}"), listed.clone()).await),
+        (
+            "_bulk_docs",
+            who.post(&format!("/{db}/_bulk_docs"), batch).await,
+        ),
+        ("DELETE", who.delete(&query).await),
+        (
+            "COPY",
+            who.ask("COPY", &format!("/{db}/from"), &[("destination", &*to)], "")
+                .await,
+        ),
+    ]
+}
+
+/// Is it the one row of a batch that says so, or the answer itself?
+fn is_refused(answer: &Answer) -> bool {
+    let row = || {
+        let told: Value = serde_json::from_slice(&answer.body).ok()?;
+        Some(told.get(0)?.get("error")?.is_string())
+    };
+    match answer.status {
+        400..500 => true,
+        201 => row().unwrap_or(false),
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_to_write_stores_a_forged_generation() {
+    let world = World::start(RULES).await;
+    for db in ["notes", "open"] {
+        let from = json!({ "_id": "from", "owner": "walt" });
+        world.database(db, json!([from])).await;
+    }
+    let walt = world.as_("walt");
+    let highest = u128::MAX.to_string();
+    for (n, generation) in [
+        "1099511627776",
+        "18446744073709551616",
+        &highest,
+        &"9".repeat(60),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let rev = format!("{generation}-{:032x}", 15);
+        for db in ["@notes", "@open"] {
+            let id = format!("new{n}");
+            for (way, answer) in every_way(&walt, db, &id, &rev).await {
+                assert!(is_refused(&answer), "{db} {way} {generation}: {answer:?}");
+            }
+            let stored = format!("/{}/{id}", world.db(db.trim_start_matches('@')));
+            world.backend().get(&stored).await.no(404, "not_found");
+        }
+    }
+    // What stands under such a revision already is written over by whoever has it.
+    let far = revision(far(), 'a');
+    let stored = json!({ "_id": "there", "_rev": far, "owner": "walt" });
+    let batch = json!({ "docs": [stored], "new_edits": false });
+    let path = format!("/{}/_bulk_docs", world.db("open"));
+    assert_eq!(world.backend().post(&path, batch).await.yes(), json!([]));
+    let answers = every_way(&walt, "@open", "there", &far).await;
+    // The first one of all; what is written later is told nothing.
+    let won = answers.iter().filter(|(_, answer)| !is_refused(answer));
+    let won: Vec<&str> = won
+        .map(|(way, _)| *way)
+        .filter(|way| *way != "batch")
+        .collect();
+    assert_eq!(won, ["?rev"]);
+}
 
 /// More than writing comes to, and as far as this backend counts without mistakes: the embedded one by doubles.
 fn far() -> u128 {
