@@ -21,8 +21,8 @@ const LEAST: u32 = 4;
 /// Salt and hash of nothing in particular.
 const DUMMY: &str = "CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
-/// Verifies and hashes passwords.
-#[derive(Debug)]
+/// Verifies and hashes passwords. Its copies have the same workers.
+#[derive(Debug, Clone)]
 pub(super) struct Hasher {
     /// Those who compute.
     workers: Arc<Semaphore>,

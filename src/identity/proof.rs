@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
+use super::hash::Hasher;
 use super::users::{Standing, Voucher};
 use super::{Identity, basic};
 use crate::caller::{Caller, UserName};
+use crate::couch::Couch;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
@@ -54,8 +56,11 @@ impl Identity {
         Ok((self.caller(name, &standing), standing))
     }
 
-    /// Asks the voucher that the name belongs to. A name that nobody knows costs a hash and a question
-    /// too, so that it can't be told from one that somebody knows.
+    /// Asks the voucher that the name belongs to.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with CouchDB's answer, for which there is a deadline, or with one hash"
+    )]
     async fn check(
         &self,
         name: &UserName,
@@ -64,52 +69,78 @@ impl Identity {
         standing: &Standing,
     ) -> Result<bool, Refusal> {
         // Many attempts at once must not all pass before the first has failed: each is counted as a
-        // failure when it starts, and taken off when it was none. One that is dropped half-way counts.
+        // failure when it starts, and taken off when it was none.
         let attempt = self.throttle.begin(peer, name)?;
-        let right = match standing {
-            Standing::Known(record) => match &record.voucher {
-                Voucher::Node(hash) => self.hasher.verify(password, Some(hash)).await,
-                Voucher::CouchDb => self.ask_couchdb(name, password, peer).await,
-            },
-            Standing::Unusable => self.hasher.verify(password, None).await.map(|_| false),
-            Standing::Unknown => self.check_unknown(name, password, peer).await,
+        let check = PasswordCheck {
+            couch: self.couch.clone(),
+            hasher: self.hasher.clone(),
+            asks_nodes: self.users.asks_nodes(),
+            asks_couchdb: self.users.asks_couchdb(),
+            name: name.clone(),
+            password: password.clone(),
+            peer,
+            standing: standing.clone(),
         };
-        match right {
-            Ok(false) => tracing::info!(user = %name, %peer, "wrong name or password"),
-            // What was no failure of the caller is taken off.
-            Ok(true) | Err(_) => attempt.forgive(),
+        // It goes on when nobody waits for it any more: who gives up guesses no faster, and shuts nobody out.
+        let checking = tokio::spawn(async move {
+            let right = check.run().await;
+            match right {
+                Ok(false) => {
+                    let (user, peer) = (&check.name, &check.peer);
+                    tracing::info!(%user, %peer, "wrong name or password");
+                }
+                // What was no failure of the caller is taken off.
+                Ok(true) | Err(_) => attempt.forgive(),
+            }
+            right
+        });
+        checking.await.map_err(|_| Refusal::Internal)?
+    }
+}
+
+/// The check of one password.
+struct PasswordCheck {
+    couch: Couch,
+    hasher: Hasher,
+    asks_nodes: bool,
+    asks_couchdb: bool,
+    name: UserName,
+    password: Secret,
+    peer: IpAddr,
+    standing: Standing,
+}
+
+impl PasswordCheck {
+    /// A name that nobody knows costs a hash and a question too, so that it can't be told from one that somebody knows.
+    async fn run(&self) -> Result<bool, Refusal> {
+        match &self.standing {
+            Standing::Known(record) => match &record.voucher {
+                Voucher::Node(hash) => self.hasher.verify(&self.password, Some(hash)).await,
+                Voucher::CouchDb => self.ask_couchdb().await,
+            },
+            Standing::Unusable => {
+                let verified = self.hasher.verify(&self.password, None).await;
+                verified.map(|_| false)
+            }
+            Standing::Unknown => self.check_unknown().await,
         }
-        right
     }
 
-    async fn check_unknown(
-        &self,
-        name: &UserName,
-        password: &Secret,
-        peer: IpAddr,
-    ) -> Result<bool, Refusal> {
-        if self.users.asks_nodes() {
-            self.hasher.verify(password, None).await?;
+    async fn check_unknown(&self) -> Result<bool, Refusal> {
+        if self.asks_nodes {
+            self.hasher.verify(&self.password, None).await?;
         }
         // CouchDB's own administrators have no document.
-        if self.users.asks_couchdb() {
-            self.ask_couchdb(name, password, peer).await
-        } else {
-            Ok(false)
+        match self.asks_couchdb {
+            true => self.ask_couchdb().await,
+            false => Ok(false),
         }
     }
 
-    async fn ask_couchdb(
-        &self,
-        name: &UserName,
-        password: &Secret,
-        peer: IpAddr,
-    ) -> Result<bool, Refusal> {
-        Ok(self
-            .couch
-            .verify_password(name, password, peer)
-            .await?
-            .is_some())
+    async fn ask_couchdb(&self) -> Result<bool, Refusal> {
+        let (name, password) = (&self.name, &self.password);
+        let asked = self.couch.verify_password(name, password, self.peer).await;
+        Ok(asked?.is_some())
     }
 }
 

@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use crate::couch::fake::Fake;
+use crate::identity::Identity;
 use crate::identity::tests::{basic, by_basic, cast, identity, who};
 use crate::refusal::Refusal;
 
@@ -103,4 +105,53 @@ async fn a_voucher_that_can_not_be_asked_is_no_wrong_password() {
     }
     fake.store.lock().unwrap().answer = None;
     assert!(by_basic(&identity, "bob:banana").await.is_ok());
+}
+
+/// Begins to log in, and gives up when CouchDB has been asked.
+async fn give_up(fake: &Fake, identity: &Identity, pair: &str) {
+    let asked = async {
+        let is_asked = |heard: &String| heard.ends_with("/_session");
+        while !fake.heard().iter().any(is_asked) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let login = async {
+        // Until an earlier one has been forgiven.
+        while by_basic(identity, pair).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::select! {
+        biased;
+        () = asked => {}
+        () = login => panic!("not asked"),
+        () = tokio::time::sleep(limit) => panic!("it is refused unheard"),
+    }
+}
+
+#[tokio::test]
+async fn who_gives_up_with_the_right_password_shuts_nobody_out() {
+    let fake = cast().await;
+    let identity = identity(&fake);
+    for _ in 0..50 {
+        give_up(&fake, &identity, "bob:banana").await;
+    }
+    // What goes on is forgiven in the end.
+    let in_the_end = async { while by_basic(&identity, "bob:banana").await.is_err() {} };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, in_the_end).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_gives_up_guesses_no_faster() {
+    let fake = cast().await;
+    let identity = identity(&fake);
+    for at in 0..4 {
+        give_up(&fake, &identity, &format!("bob:wrong{at}")).await;
+    }
+    for pair in ["bob:wrong5", "bob:banana"] {
+        let refusal = who(by_basic(&identity, pair).await).unwrap_err();
+        assert_eq!(refusal.status(), 429);
+    }
 }
