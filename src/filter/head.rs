@@ -63,7 +63,28 @@ pub(crate) fn verbatim(upstream: &HeaderMap, administrator: bool) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
+    let cached = kept_by_their_own(&headers);
+    headers.insert(CACHE_CONTROL, cached);
     headers
+}
+
+/// What is told to caches, without what would let them keep the answer for others.
+///
+/// Security: CouchDB's `must-revalidate` lets a shared cache keep the answer to a login, and a function may say
+/// `public` (RFC 9111 section 3.5). (`no_answer_may_be_kept_for_others`)
+fn kept_by_their_own(headers: &HeaderMap) -> HeaderValue {
+    const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+    let mut text = String::from("private");
+    let told = headers.get_all(CACHE_CONTROL).iter();
+    let told = told.filter_map(|value| value.to_str().ok());
+    for one in told.flat_map(|value| value.split(',')).map(str::trim) {
+        let name = one.split('=').next().unwrap_or_default().trim();
+        let shares = ["", "private", "public", "s-maxage"];
+        if !shares.iter().any(|word| name.eq_ignore_ascii_case(word)) {
+            text.extend([", ", one]);
+        }
+    }
+    HeaderValue::from_str(&text).unwrap_or(PRIVATE)
 }
 
 fn passes(name: &HeaderName, administrator: bool) -> bool {

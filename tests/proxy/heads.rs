@@ -512,6 +512,60 @@ async fn a_stored_type_that_is_no_header_gets_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_answer_may_be_kept_for_others() {
+    const TOLD: [(&str, &str); 5] = [
+        ("", "private"),
+        (
+            "Cache-Control: must-revalidate\r\n",
+            "private, must-revalidate",
+        ),
+        ("Cache-Control: public\r\n", "private"),
+        (
+            "Cache-Control: Public , s-maxage=9,max-age=7\r\n",
+            "private, max-age=7",
+        ),
+        (
+            "Cache-Control: PRIVATE=\"x\", no-cache\r\nCache-Control: S-MaxAge = 3\r\n",
+            "private, no-cache",
+        ),
+    ];
+    let fake = Fake::start(|seen| {
+        let told = seen.target.split('?').next().unwrap().rsplit('/').next().unwrap();
+        let told = told.strip_prefix("told").and_then(|n| n.parse::<usize>().ok());
+        let (told, _) = TOLD[told.unwrap_or(0)];
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{told}Content-Length: 2\r\n\r\n{{}}"
+        );
+        vec![Step::Send(head.into_bytes())]
+    })
+    .await;
+    let world = World::before(&fake, OPEN, "").await;
+    for name in ["ops", "sam"] {
+        let who = world.as_(name);
+        for (n, (_, expected)) in TOLD.iter().enumerate() {
+            let mut paths = vec![format!("/open/told{n}")];
+            if name == "ops" {
+                paths.push(format!("/open/_design/d/_show/f/told{n}"));
+                paths.push(format!("/open/_design/d/_rewrite/told{n}"));
+            }
+            for path in paths {
+                let answer = who.get(&path).await;
+                answer.yes();
+                assert_eq!(answer.header("cache-control"), Some(*expected), "{path}");
+            }
+        }
+        // What is made here.
+        let refused = who.get("/open/a?rev=x").await;
+        assert!(
+            refused
+                .header("cache-control")
+                .unwrap()
+                .starts_with("private")
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_function_sets_no_header_that_is_not_on_the_list() {
     let fake = Fake::start(|_| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\nVary: Accept\r\n\
