@@ -1,5 +1,7 @@
 //! What may be asked: only visible fields may be named, and a query's parameters come from one place.
 
+use std::collections::HashSet;
+
 use crate::inspect::view::json;
 use crate::json::{Object, Value};
 use crate::policy::{Lens, Selector, SelectorError};
@@ -112,7 +114,13 @@ fn malformed(error: &SelectorError) -> Refusal {
     Refusal::Malformed(error.to_string())
 }
 
+/// The most fields that one query names. What CouchDB does to choose an index grows with their square.
+const MOST_FIELDS: usize = 1000;
+
 pub(crate) fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
+    if named.len() > MOST_FIELDS && named.iter().collect::<HashSet<_>>().len() > MOST_FIELDS {
+        return Err(Refusal::BadRequest("the query names more than 1000 fields"));
+    }
     may_name(
         lens,
         named.iter().map(|path| path.iter().map(String::as_str)),

@@ -247,3 +247,39 @@ async fn a_checkpoint_is_copied_inside_the_callers_own_space() {
     rita.get("/@notes/_local/two").await.no(404, "not_found");
     copy(&rita, "/@notes/_local/one").await.no(404, "not_found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_names_no_more_fields_than_couchdb_bears() {
+    const OWN: &str = r#"
+[[rule]]
+name = "own"
+databases = ["@notes"]
+callers = { names = ["$rita"] }
+permit = ["read", "changes", "find"]
+documents = { owner = "rita" }
+"#;
+    let world = World::start(OWN).await;
+    world
+        .database("notes", json!([{ "_id": "a", "owner": "rita", "n": 7 }]))
+        .await;
+    let rita = world.as_("rita");
+    let named = |count: usize, by: &str| {
+        let one = |n: usize| json!({ format!("f{n}"): { "$exists": false } });
+        let all: Vec<Value> = (0..count).map(one).collect();
+        json!({ "selector": { by: all } })
+    };
+    let feed = "/@notes/_changes?filter=_selector";
+    for by in ["$and", "$or", "$nor"] {
+        for path in ["/@notes/_find", feed] {
+            let told = rita.post(path, named(1001, by)).await;
+            told.no(400, "bad_request");
+        }
+    }
+    let found = rita.post("/@notes/_find", named(1000, "$and")).await.yes();
+    assert_eq!(found["docs"][0]["_id"], "a");
+    // One field may be named as often as one likes.
+    let often: Vec<Value> = (0..2000).map(|n| json!({ "n": n })).collect();
+    let often = json!({ "selector": { "$or": often } });
+    let found = rita.post("/@notes/_find", often).await.yes();
+    assert_eq!(found["docs"][0]["_id"], "a");
+}
