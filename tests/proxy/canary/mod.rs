@@ -322,7 +322,7 @@ async fn every_parameter_is_asked_with() {
         (
             "/{db}/_changes",
             include_str!("../../../src/route/query/changes.rs"),
-            "match canonical(name).as_ref() {",
+            "match canonical_of_changes(name).as_ref() {",
             "\n        }\n",
         ),
         (
