@@ -1,6 +1,7 @@
 //! Cuts hidden fields out of bytes: walks only where a path leads, and copies the rest in long runs.
 //!
-//! Invariant: what comes out is a subsequence of what went in, valid JSON, and has no hidden member under any spelling.
+//! Invariant: what comes out is a subsequence of what went in, valid JSON, and has no hidden member under any spelling,
+//! and no member whose value is an object that had members and has none any more.
 
 use super::fields::Visibility;
 use super::names::Names;
@@ -30,6 +31,16 @@ pub(super) fn cut(spot: &Spot<'_>, value: &[u8], out: &mut Vec<u8>) -> Result<()
     Ok(())
 }
 
+/// What is left of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remains {
+    /// It is hidden.
+    Nothing,
+    /// The braces of an object that had members.
+    Braces,
+    Something,
+}
+
 struct Knife<'a, 'o> {
     cursor: Cursor<'a>,
     value: &'a [u8],
@@ -39,20 +50,20 @@ struct Knife<'a, 'o> {
 }
 
 impl Knife<'_, '_> {
-    fn value(&mut self, spot: &Spot<'_>, depth: usize) -> Result<(), JsonError> {
+    fn value(&mut self, spot: &Spot<'_>, depth: usize) -> Result<Remains, JsonError> {
         let below = depth.saturating_add(1);
         match self.cursor.peek() {
-            _ if spot.shows_all() => self.cursor.value(depth).map(|_| ()),
+            _ if spot.shows_all() => self.cursor.value(depth).map(|_| Remains::Something),
             Some(b'{' | b'[') if below > MAX_DEPTH => Err(JsonError::TooDeep),
             Some(b'{') => self.object(spot, below),
-            Some(b'[') => self.array(spot, below),
-            Some(_) | None => self.cursor.value(depth).map(|_| ()),
+            Some(b'[') => self.array(spot, below).map(|()| Remains::Something),
+            Some(_) | None => self.cursor.value(depth).map(|_| Remains::Something),
         }
     }
 
-    fn object(&mut self, spot: &Spot<'_>, depth: usize) -> Result<(), JsonError> {
+    fn object(&mut self, spot: &Spot<'_>, depth: usize) -> Result<Remains, JsonError> {
         let mut names = Names::default();
-        let mut shown = false;
+        let (mut shown, mut had) = (false, false);
         // An entry begins right after the bracket or comma before it, and ends right before the next one.
         let mut start = self.cursor.offset().saturating_add(1);
         let mut more = self.cursor.open(b'{', b'}')?;
@@ -60,10 +71,21 @@ impl Knife<'_, '_> {
             let key = self.cursor.string()?.unescape()?;
             names.add(key.clone())?;
             self.cursor.colon()?;
-            let kept = self.entry(spot, &key, depth)?;
+            had = true;
+            let before = (self.out.len(), self.copied);
+            let left = self.entry(spot, &key, depth)?;
+            if left == Remains::Braces {
+                // What has been copied of it goes as well.
+                self.out.truncate(before.0);
+                self.copied = before.1;
+            }
+            let kept = left == Remains::Something;
             (start, more) = self.close(b'}', start, kept, &mut shown)?;
         }
-        Ok(())
+        Ok(match had && !shown {
+            true => Remains::Braces,
+            false => Remains::Something,
+        })
     }
 
     fn array(&mut self, spot: &Spot<'_>, depth: usize) -> Result<(), JsonError> {
@@ -72,24 +94,29 @@ impl Knife<'_, '_> {
         let mut more = self.cursor.open(b'[', b']')?;
         let mut index = 0_usize;
         while more {
-            let kept = self.entry(spot, &index.to_string(), depth)?;
+            // An emptied element stays: others stand behind it.
+            let kept = self.entry(spot, &index.to_string(), depth)? != Remains::Nothing;
             (start, more) = self.close(b']', start, kept, &mut shown)?;
             index = index.saturating_add(1);
         }
         Ok(())
     }
 
-    /// Passes over the value of an entry; true if the entry stays.
-    fn entry(&mut self, spot: &Spot<'_>, name: &str, depth: usize) -> Result<bool, JsonError> {
+    /// Passes over the value of an entry.
+    fn entry(&mut self, spot: &Spot<'_>, name: &str, depth: usize) -> Result<Remains, JsonError> {
         match spot.fate(name) {
-            Visibility::Visible => self.cursor.value(depth).map(|_| true),
-            Visibility::Hidden => self.cursor.value(depth).map(|_| false),
+            Visibility::Visible => self.cursor.value(depth).map(|_| Remains::Something),
+            Visibility::Hidden => self.cursor.value(depth).map(|_| Remains::Nothing),
             Visibility::Partly => {
                 let below = spot.below(name);
-                if !matches!(self.cursor.peek(), Some(b'{' | b'[')) {
-                    return self.cursor.value(depth).map(|_| below.shows_scalar());
+                if matches!(self.cursor.peek(), Some(b'{' | b'[')) {
+                    return self.value(&below, depth);
                 }
-                self.value(&below, depth).map(|()| true)
+                self.cursor.value(depth)?;
+                Ok(match below.shows_scalar() {
+                    true => Remains::Something,
+                    false => Remains::Nothing,
+                })
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Writing back through what was cut out: hidden fields return to their place, and what a writer changed is named.
 //!
-//! Laws: restore(stored, cut(stored)) = stored; cut(restore(stored, sent)) = sent.
+//! Laws: restore(stored, cut(stored)) = stored; cut(restore(stored, sent)) = sent, but that an empty object is not there
+//! into which hidden members return.
 //! Invariant: a write through hidden fields never destroys, moves or sets one.
 
 use std::collections::HashMap;
@@ -25,13 +26,15 @@ pub enum HiddenFieldSent {
 impl Fields {
     /// Puts the hidden fields of the stored document back into the document as sent.
     pub fn restore(&self, stored: &Value, sent: Value) -> Result<Value, HiddenFieldSent> {
-        restore(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
+        let spot = self.spot(Kind::Document);
+        restore(&spot, stored, sent, OnHidden::Refuse, &mut Vec::new())
     }
 
     /// Puts what these hide of the stored document back into a document from which it is missing: of a writer who saw
     /// no more than these show nobody can tell whether they took it away. What was sent stays as it is.
     pub fn put_back(&self, stored: &Value, sent: Value) -> Result<Value, HiddenFieldSent> {
-        put_back(&self.spot(Kind::Document), stored, sent, &mut Vec::new())
+        let spot = self.spot(Kind::Document);
+        restore(&spot, stored, sent, OnHidden::Keep, &mut Vec::new())
     }
 
     /// Is something hidden that differs from the stored document, in the new one to which these fields belong?
@@ -126,33 +129,59 @@ fn refuse_member(
     })
 }
 
-/// How much of a stored value is shown in fact.
+/// What becomes of a hidden field that is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnHidden {
+    Refuse,
+    Keep,
+}
+
+/// How much of a stored value is shown in fact. Nothing of an object that is emptied.
 fn extent(spot: &Spot<'_>, stored: &Value) -> Visibility {
-    let whole = match stored {
-        Value::Object(object) => object
-            .iter()
-            .all(|(key, value)| extent_of(spot, key, value) == Visibility::Visible),
-        Value::Array(elements) => elements.iter().enumerate().all(|(index, value)| {
-            extent_of(spot, &index.to_string(), value) == Visibility::Visible
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)
-            if !spot.shows_scalar() =>
-        {
-            return Visibility::Hidden;
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    let (mut least, mut most) = (Visibility::Visible, Visibility::Hidden);
+    let mut see = |extent: Visibility| {
+        least = least.min(extent);
+        most = most.max(extent);
     };
-    if whole {
-        Visibility::Visible
-    } else {
-        Visibility::Partly
+    match stored {
+        Value::Object(object) => {
+            let members = object.iter();
+            members.for_each(|(key, value)| see(extent_of_member(spot, key, value)));
+            match (object.is_empty(), least, most) {
+                (false, _, Visibility::Hidden) => Visibility::Hidden,
+                (_, Visibility::Visible, _) => Visibility::Visible,
+                _ => Visibility::Partly,
+            }
+        }
+        Value::Array(elements) => {
+            let elements = elements.iter().enumerate();
+            elements.for_each(|(index, value)| {
+                see(extent_of_element(spot, &index.to_string(), value));
+            });
+            least.max(Visibility::Partly)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            match spot.shows_scalar() {
+                true => Visibility::Visible,
+                false => Visibility::Hidden,
+            }
+        }
     }
 }
 
-fn extent_of(spot: &Spot<'_>, step: &str, stored: &Value) -> Visibility {
-    match spot.fate(step) {
-        Visibility::Partly => extent(&spot.below(step), stored),
+fn extent_of_member(spot: &Spot<'_>, key: &str, stored: &Value) -> Visibility {
+    match spot.fate(key) {
+        Visibility::Partly => extent(&spot.below(key), stored),
         fate @ (Visibility::Hidden | Visibility::Visible) => fate,
+    }
+}
+
+/// An emptied object stays in its list.
+fn extent_of_element(spot: &Spot<'_>, index: &str, stored: &Value) -> Visibility {
+    let extent = extent_of_member(spot, index, stored);
+    match (spot.fate(index), stored) {
+        (Visibility::Partly, Value::Object(_)) => extent.max(Visibility::Partly),
+        _ => extent,
     }
 }
 
@@ -160,34 +189,41 @@ fn restore(
     spot: &Spot<'_>,
     stored: &Value,
     sent: Value,
+    hidden: OnHidden,
     trail: &mut Vec<String>,
 ) -> Result<Value, HiddenFieldSent> {
-    if extent(spot, stored) == Visibility::Visible {
-        return refuse_hidden(spot, &sent, trail).map(|()| sent);
+    match (extent(spot, stored), hidden) {
+        (Visibility::Visible, OnHidden::Refuse) => {
+            return refuse_hidden(spot, &sent, trail).map(|()| sent);
+        }
+        (Visibility::Visible, OnHidden::Keep) => return Ok(sent),
+        (Visibility::Hidden, OnHidden::Keep) if stored.as_object().is_none() => return Ok(sent),
+        (Visibility::Hidden | Visibility::Partly, _) => {}
     }
     match (stored, sent) {
         (Value::Object(stored), Value::Object(sent)) => {
-            restore_object(spot, stored, sent, trail).map(Value::Object)
+            restore_object(spot, stored, sent, hidden, trail).map(Value::Object)
         }
         (Value::Array(stored), Value::Array(sent)) => {
-            restore_array(spot, stored, sent, trail).map(Value::Array)
+            restore_array(spot, stored, sent, hidden, trail).map(Value::Array)
         }
         _ => Err(HiddenFieldSent::Destroyed(place(trail))),
     }
 }
 
 /// What was sent for one stored member or element.
-fn restore_member(
+fn restore_below(
     spot: &Spot<'_>,
     step: &str,
     stored: &Value,
     sent: Value,
+    hidden: OnHidden,
     trail: &mut Vec<String>,
 ) -> Result<Value, HiddenFieldSent> {
-    within(trail, step, |trail| match spot.fate(step) {
-        Visibility::Visible => Ok(sent),
-        Visibility::Hidden => Err(HiddenFieldSent::Sent(place(trail))),
-        Visibility::Partly => restore(&spot.below(step), stored, sent, trail),
+    within(trail, step, |trail| match (spot.fate(step), hidden) {
+        (Visibility::Visible, _) | (Visibility::Hidden, OnHidden::Keep) => Ok(sent),
+        (Visibility::Hidden, OnHidden::Refuse) => Err(HiddenFieldSent::Sent(place(trail))),
+        (Visibility::Partly, _) => restore(&spot.below(step), stored, sent, hidden, trail),
     })
 }
 
@@ -195,6 +231,7 @@ fn restore_object(
     spot: &Spot<'_>,
     stored: &Object,
     sent: Object,
+    hidden: OnHidden,
     trail: &mut Vec<String>,
 ) -> Result<Object, HiddenFieldSent> {
     let places: HashMap<String, usize> = sent
@@ -212,20 +249,29 @@ fn restore_object(
             .get(key)
             .and_then(|at| sent.get_mut(*at))
             .and_then(|(_, value)| value.take());
-        match (new, extent_of(spot, key, value)) {
-            (Some(new), _) => whole.append(key, restore_member(spot, key, value, new, trail)?),
-            (None, Visibility::Hidden) => whole.append(key, value.clone()),
-            (None, Visibility::Visible) => (),
+        let new = match (new, extent_of_member(spot, key, value)) {
+            (Some(new), _) => new,
+            (None, Visibility::Hidden) => {
+                whole.append(key, value.clone());
+                continue;
+            }
+            (None, Visibility::Visible) => continue,
+            // What is shown of it has been taken away, as it would be without the rest.
+            (None, Visibility::Partly) if value.as_object().is_some() => Object::new().into(),
             (None, Visibility::Partly) => {
                 return Err(within(trail, key, |trail| {
                     HiddenFieldSent::Destroyed(place(trail))
                 }));
             }
-        }
+        };
+        let restored = restore_below(spot, key, value, new, hidden, trail)?;
+        whole.append(key, restored);
     }
     for (key, value) in sent {
         if let Some(value) = value {
-            refuse_member(spot, &key, &value, trail)?;
+            if hidden == OnHidden::Refuse {
+                refuse_member(spot, &key, &value, trail)?;
+            }
             whole.append(&key, value);
         }
     }
@@ -236,105 +282,33 @@ fn restore_array(
     spot: &Spot<'_>,
     stored: &[Value],
     sent: Vec<Value>,
+    hidden: OnHidden,
     trail: &mut Vec<String>,
 ) -> Result<Vec<Value>, HiddenFieldSent> {
     let extents = stored.iter().enumerate().map(|(index, value)| {
         let step = index.to_string();
-        let extent = extent_of(spot, &step, value);
+        let extent = extent_of_element(spot, &step, value);
         (step, value, extent)
     });
     let extents: Vec<(String, &Value, Visibility)> = extents.collect();
+    // As long as the stored one, it may hold what is hidden.
+    let is_whole = hidden == OnHidden::Keep && stored.len() == sent.len();
+    let is_sent = |extent: Visibility| is_whole || extent != Visibility::Hidden;
     // Elements have no names: only an array of the same length says which is which.
-    if extents
-        .iter()
-        .filter(|(_, _, extent)| *extent != Visibility::Hidden)
-        .count()
-        != sent.len()
-    {
+    let shown = extents.iter().filter(|(_, _, extent)| is_sent(*extent));
+    if shown.count() != sent.len() {
         return Err(HiddenFieldSent::Destroyed(place(trail)));
     }
     let mut sent = sent.into_iter();
     let mut whole = Vec::with_capacity(stored.len());
     for (step, value, extent) in extents {
-        let new = if extent == Visibility::Hidden {
-            None
-        } else {
-            sent.next()
-        };
+        let new = if is_sent(extent) { sent.next() } else { None };
         whole.push(match new {
             None => value.clone(),
-            Some(new) => restore_member(spot, &step, value, new, trail)?,
+            Some(new) => restore_below(spot, &step, value, new, hidden, trail)?,
         });
     }
     Ok(whole)
-}
-
-fn put_back(
-    spot: &Spot<'_>,
-    stored: &Value,
-    sent: Value,
-    trail: &mut Vec<String>,
-) -> Result<Value, HiddenFieldSent> {
-    if extent(spot, stored) == Visibility::Visible {
-        return Ok(sent);
-    }
-    match (stored, sent) {
-        (Value::Object(stored), Value::Object(sent)) => {
-            put_back_members(spot, stored, sent, trail).map(Value::Object)
-        }
-        (Value::Array(stored), Value::Array(sent)) if stored.len() == sent.len() => {
-            let elements = stored.iter().zip(sent).enumerate();
-            let elements = elements.map(|(index, (stored, sent))| {
-                put_back_below(spot, &index.to_string(), stored, sent, trail)
-            });
-            elements.collect::<Result<_, _>>().map(Value::Array)
-        }
-        // Shorter by what was hidden, or refused.
-        (Value::Array(stored), Value::Array(sent)) => {
-            restore_array(spot, stored, sent, trail).map(Value::Array)
-        }
-        _ => Err(HiddenFieldSent::Destroyed(place(trail))),
-    }
-}
-
-fn put_back_members(
-    spot: &Spot<'_>,
-    stored: &Object,
-    mut sent: Object,
-    trail: &mut Vec<String>,
-) -> Result<Object, HiddenFieldSent> {
-    for (key, value) in stored.iter() {
-        match (sent.get_mut(key), extent_of(spot, key, value)) {
-            (Some(new), _) => {
-                let own = std::mem::replace(new, Value::Null);
-                *new = put_back_below(spot, key, value, own, trail)?;
-            }
-            (None, Visibility::Hidden) => sent.append(key, value.clone()),
-            (None, Visibility::Visible) => (),
-            (None, Visibility::Partly) => {
-                return Err(within(trail, key, |trail| {
-                    HiddenFieldSent::Destroyed(place(trail))
-                }));
-            }
-        }
-    }
-    Ok(sent)
-}
-
-/// What was sent for one stored member or element is put back into where only a part of it is shown.
-fn put_back_below(
-    spot: &Spot<'_>,
-    step: &str,
-    stored: &Value,
-    sent: Value,
-    trail: &mut Vec<String>,
-) -> Result<Value, HiddenFieldSent> {
-    match extent_of(spot, step, stored) {
-        Visibility::Hidden | Visibility::Visible => Ok(sent),
-        Visibility::Partly => within(trail, step, |trail| {
-            put_back(&spot.below(step), stored, sent, trail)
-        }),
-    }
 }
 
 /// What is new or gone is named by its leaves, so that adding `{"a":{"b":1}}` counts as a change of `a.b` alone.

@@ -112,8 +112,8 @@ pub(super) fn cut(
         }
         match cutter.judge(fields, kind, *find) {
             Judged::Shown => (),
-            Judged::Hidden => cutter.remove(*find, out)?,
-            Judged::Unknown => {
+            Judged::Hidden if cutter.remove(*find, out)? => (),
+            Judged::Hidden | Judged::Unknown => {
                 out.truncate(start);
                 return Ok(false);
             }
@@ -245,8 +245,8 @@ impl<'a> Cutter<'a> {
         }
     }
 
-    /// Cuts a member out, with one comma, as the walk does it.
-    fn remove(&mut self, find: Find, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    /// Cuts a member out, with one comma, as the walk does it. False if its object would have none any more.
+    fn remove(&mut self, find: Find, out: &mut Vec<u8>) -> Result<bool, JsonError> {
         let before = self
             .text
             .as_bytes()
@@ -264,6 +264,9 @@ impl<'a> Cutter<'a> {
         let more = cursor.more(b'}')?;
         // A comma that has gone already stood after other hidden members, with none shown before them.
         let shown = *mark == b',' && before.len() >= self.copied;
+        if !shown && !more && self.depth > 1 {
+            return Ok(false);
+        }
         let start = if shown {
             before.len()
         } else {
@@ -275,7 +278,7 @@ impl<'a> Cutter<'a> {
         } else {
             end
         };
-        Ok(())
+        Ok(true)
     }
 
     fn copy_to(&mut self, end: usize, out: &mut Vec<u8>) {

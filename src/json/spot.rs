@@ -144,8 +144,10 @@ impl<'f> Spot<'f> {
             Value::Object(object) => {
                 let mut shown = Object::new();
                 for (key, value) in object.iter() {
-                    if let Some(value) = self.cut_member(key, value) {
-                        shown.append(key, value);
+                    if let Some(cut) = self.cut_member(key, value)
+                        && !is_emptied(value, &cut)
+                    {
+                        shown.append(key, cut);
                     }
                 }
                 Some(shown.into())
@@ -172,4 +174,10 @@ impl<'f> Spot<'f> {
             Visibility::Visible => Some(value.clone()),
         }
     }
+}
+
+/// Whether an object had members and has none any more.
+fn is_emptied(before: &Value, after: &Value) -> bool {
+    let is_empty = |value: &Value| value.as_object().is_some_and(Object::is_empty);
+    is_empty(after) && !is_empty(before)
 }

@@ -78,6 +78,46 @@ fn showing_keeps_the_containers_on_the_way() {
 }
 
 #[test]
+fn an_object_whose_members_are_all_hidden_is_not_there() {
+    let text = r#"{"a":{"p":1},"b":{"c":{"p":1,"q":2}},"d":{},"e":[{"p":1}],"f":{"p":1,"x":2}}"#;
+    for (hide, shown) in [
+        (
+            &["a.p"][..],
+            r#"{"b":{"c":{"p":1,"q":2}},"d":{},"e":[{"p":1}],"f":{"p":1,"x":2}}"#,
+        ),
+        (
+            &["a.p", "b.c.p", "b.c.q"],
+            r#"{"d":{},"e":[{"p":1}],"f":{"p":1,"x":2}}"#,
+        ),
+        (&["**.p", "**.q", "f.x"], r#"{"d":{},"e":[{}]}"#),
+        (
+            &["*.p"],
+            r#"{"b":{"c":{"p":1,"q":2}},"d":{},"e":[{"p":1}],"f":{"x":2}}"#,
+        ),
+    ] {
+        assert_eq!(check(&except(hide), Kind::Plain, text), shown, "{hide:?}");
+        // What can't be searched for is walked.
+        let walked = [hide, &["zz*.0"]].concat();
+        assert_eq!(
+            check(&except(&walked), Kind::Plain, text),
+            shown,
+            "{hide:?}"
+        );
+    }
+    let shown = r#"{"b":{"c":{"q":2}}}"#;
+    assert_eq!(
+        check(
+            &only(&["b.c.q", "a.x", "d.x.y", "g"]),
+            Kind::Plain,
+            r#"{"a":{"p":1},"b":{"c":{"p":1,"q":2}}}"#
+        ),
+        shown
+    );
+    // The value itself is there, whatever is left of it.
+    assert_eq!(check(&except(&["p"]), Kind::Plain, r#"{"p":1}"#), "{}");
+}
+
+#[test]
 fn scalars_are_whole_or_null() {
     assert_eq!(check(&only(&["a"]), Kind::Plain, " 5"), "null");
     assert_eq!(check(&except(&["a"]), Kind::Plain, " 5"), " 5");
@@ -140,7 +180,7 @@ fn a_search_is_not_misled_by_look_alikes() {
         (
             "a.p",
             r#"{"\"a":{"p":1},"x\\":{"a":{"p":2}},"a" : {"p":3}}"#,
-            r#"{"\"a":{"p":1},"x\\":{"a":{"p":2}},"a" : {}}"#,
+            r#"{"\"a":{"p":1},"x\\":{"a":{"p":2}}}"#,
         ),
         (
             "p",
@@ -155,12 +195,12 @@ fn a_search_is_not_misled_by_look_alikes() {
         (
             "**.p",
             r#"[[[[[[[[[[{"p":1,"q":{"p":2}}]]]]]]]]]]"#,
-            r#"[[[[[[[[[[{"q":{}}]]]]]]]]]]"#,
+            r#"[[[[[[[[[[{}]]]]]]]]]]"#,
         ),
         (
             "a.p",
             r#"{"\u0061":{"p":1},"b":{"p":2}}"#,
-            r#"{"\u0061":{},"b":{"p":2}}"#,
+            r#"{"b":{"p":2}}"#,
         ),
         ("a/b", r#"{"a\/b":1}"#, "{}"),
     ] {
@@ -253,8 +293,9 @@ fn model(fields: &Fields, kind: Kind, value: &Value, place: &mut Vec<String>) ->
         Value::Object(object) => {
             let mut shown = Object::new();
             for (key, value) in object.iter() {
-                if let Some(value) = step(key, value) {
-                    shown.insert(key, value);
+                let emptied = |cut: &Value| cut == &Object::new().into() && cut != value;
+                if let Some(cut) = step(key, value).filter(|cut| !emptied(cut)) {
+                    shown.insert(key, cut);
                 }
             }
             Value::Object(shown)

@@ -360,7 +360,7 @@ const OWN: [&str; 8] = [
 impl Sight {
     pub(super) fn cut_document(&self, document: &mut Map<String, Value>) {
         document.retain(|name, value| {
-            OWN.contains(&name.as_str()) || self.keep(value, std::slice::from_ref(name))
+            OWN.contains(&name.as_str()) || self.keep_member(value, std::slice::from_ref(name))
         });
     }
 
@@ -371,8 +371,14 @@ impl Sight {
         }
     }
 
-    /// Leaves of a value what is shown at this place; false if that is nothing. An object or list that holds nothing
-    /// any more stays: its writer has to send it back.
+    /// Whether a member stays: an object of which nothing is left goes.
+    fn keep_member(&self, value: &mut Value, place: &[String]) -> bool {
+        let was_empty = *value == json!({});
+        self.keep(value, place) && (was_empty || *value != json!({}))
+    }
+
+    /// Leaves of a value what is shown at this place; false if that is nothing. A list that holds nothing any more
+    /// stays: its writer has to send it back.
     fn keep(&self, value: &mut Value, place: &[String]) -> bool {
         let container = value.is_object() || value.is_array();
         if !self.shows(place, container) {
@@ -381,7 +387,7 @@ impl Sight {
         let below = |name: &str| [place, &[name.to_owned()]].concat();
         match value {
             Value::Object(members) => {
-                members.retain(|name, value| self.keep(value, &below(name)));
+                members.retain(|name, value| self.keep_member(value, &below(name)));
             }
             Value::Array(elements) => {
                 let mut at = 0;
