@@ -132,7 +132,10 @@ pub(crate) fn show(
     let outline = Outline::read(piece)?;
     match see(lens, &outline.id, piece.bytes(), known)? {
         Sight::Invisible => Ok(Seen::Hidden),
-        Sight::Later => Ok(Seen::Later),
+        Sight::Later => {
+            outline.note(lens, known)?;
+            Ok(Seen::Later)
+        }
         Sight::Visible(fields) => outline.write(lens, &fields, known, out),
     }
 }
@@ -184,6 +187,23 @@ impl<'a> Outline<'a> {
             }
         }
         Ok(outline)
+    }
+
+    /// Notes the revisions that it names, so that they are read at once with what it is itself judged by.
+    fn note(&self, lens: &Lens, known: &mut Known) -> Result<(), JsonError> {
+        for member in members(self.piece.bytes()) {
+            let member = member?;
+            match &*member.key {
+                "_conflicts" | "_deleted_conflicts" => {
+                    self.leaves(lens, member.value, known)?;
+                }
+                "_revs_info" => {
+                    self.history(lens, member.value, known)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Cuts the hidden fields; lists of conflicts are cut to the leaves that may be seen, and of earlier

@@ -104,9 +104,11 @@ impl Watch {
 impl Rows {
     /// Waits a moment for more rows: each batch costs CouchDB two requests.
     pub(super) async fn gather(&mut self, mut bytes: usize) -> Result<(), Cut> {
-        let (most, patience) = match self.pages {
-            Pages::Find(_) => (PAGE, PATIENCE_OF_PAGE),
-            Pages::Single | Pages::Lists(_) | Pages::Changes(_) => (BATCH, PATIENCE),
+        let (most, patience) = match (&self.pages, &self.watch) {
+            (Pages::Find(_), Some(_)) => (PAGE, PATIENCE_OF_PAGE),
+            (Pages::Single | Pages::Lists(_) | Pages::Find(_) | Pages::Changes(_), _) => {
+                (BATCH, PATIENCE)
+            }
         };
         let until = Instant::now() + patience;
         while bytes < most {
