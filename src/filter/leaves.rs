@@ -1,7 +1,7 @@
 //! `open_revs`: the leaves of one document, all of them or those that a client has named.
 //!
 //! Invariant: of the revisions that were named, those that are hidden and those that are absent are answered alike:
-//! as missing, behind all others, in the order in which they were named.
+//! as missing, behind all others, in the order of CouchDB.
 
 use std::collections::HashSet;
 
@@ -23,10 +23,14 @@ impl Unanswered {
     /// At first, all of them.
     pub(crate) fn new(asked: &[Rev], histories: bool) -> Self {
         let mut seen = HashSet::new();
-        let revs = asked.iter().map(Rev::as_str);
-        let revs = revs.filter(|rev| seen.insert(*rev)).map(str::to_owned);
+        let revs = asked.iter().filter(|rev| seen.insert(rev.as_str()));
+        let mut revs: Vec<&Rev> = revs.collect();
+        revs.sort_by_key(|rev| (rev.generation(), rev.digest()));
         Self {
-            revs: revs.collect(),
+            revs: revs
+                .into_iter()
+                .map(|rev| rev.as_str().to_owned())
+                .collect(),
             histories,
         }
     }

@@ -105,7 +105,7 @@ impl Batch {
             .enumerate()
             .map(|(row, document)| match deep.contains(&row) {
                 true => refused_entry(&document, TOO_DEEP),
-                false => entry(document, locals, caller),
+                false => entry(document, new_edits, locals, caller),
             })
             .collect::<Result<_, _>>()?;
         let entries = match new_edits {
@@ -341,7 +341,12 @@ fn by_document(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Refusal> {
+fn entry(
+    document: Value,
+    new_edits: bool,
+    locals: &Locals,
+    caller: &Caller,
+) -> Result<Entry, Refusal> {
     let Value::Object(mut object) = document else {
         return Err(Refusal::BadRequest("Document must be a JSON object"));
     };
@@ -351,7 +356,15 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
         Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
     };
     object.insert("_id", id.as_str());
+    let rev = match named_rev(&object) {
+        Ok(rev) if rev.as_deref().is_none_or(|rev| Rev::parse(rev).is_ok()) => rev,
+        Ok(_) | Err(_) => return refused_entry(&Value::Object(object), NO_REV),
+    };
     if let Some(name) = id.strip_prefix("_local/") {
+        // CouchDB would refuse the batch for it.
+        if rev.is_none() && !new_edits {
+            return refused_entry(&Value::Object(object), NO_REV);
+        }
         let Ok(local) = LocalId::parse(name) else {
             return refused_entry(&Value::Object(object), NO_ID);
         };
@@ -365,10 +378,6 @@ fn entry(document: Value, locals: &Locals, caller: &Caller) -> Result<Entry, Ref
     if DocId::parse(&id).is_err() {
         return refused_entry(&Value::Object(object), NO_ID);
     }
-    let rev = match named_rev(&object) {
-        Ok(rev) if rev.as_deref().is_none_or(|rev| Rev::parse(rev).is_ok()) => rev,
-        Ok(_) | Err(_) => return refused_entry(&Value::Object(object), NO_REV),
-    };
     if let Some(rev) = &rev {
         object.insert("_rev", rev.as_str());
     }
