@@ -48,12 +48,27 @@ pub enum Cut {
     /// What others hold leaves no memory to judge it.
     #[error("there is no memory left to judge the answer")]
     NoRoom,
+    /// The groups of a view hold rows that the caller may not see.
+    #[error("the results are not open to the caller")]
+    NotOpen,
+    /// An index has not held still for as long as it takes to look at it.
+    #[error("the index did not hold still")]
+    Moving,
     /// couchwarden is going down, or the rules under which the answer began no longer hold.
     #[error("the answer was stopped")]
     Stopped,
 }
 
 impl Cut {
+    /// Why an answer ends of which a later part was refused like this.
+    pub(crate) fn later(refusal: &Refusal) -> Self {
+        match refusal.status() {
+            403 => Self::NotOpen,
+            503 => Self::Moving,
+            _ => Self::Upstream,
+        }
+    }
+
     /// The answer to give while the head has not been sent yet.
     pub fn refusal(self) -> Refusal {
         match self {
@@ -65,7 +80,8 @@ impl Cut {
             Self::Upstream => Refusal::BadGateway("the answer of the database broke off"),
             Self::UpstreamSlow => Refusal::UpstreamSlow,
             Self::Filter => Refusal::BadGateway("the answer of the database can't be judged"),
-            Self::NoRoom | Self::Stopped => Refusal::Unavailable(1),
+            Self::NotOpen => Refusal::Forbidden("results of this view are not open to you"),
+            Self::NoRoom | Self::Moving | Self::Stopped => Refusal::Unavailable(1),
         }
     }
 }

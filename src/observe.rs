@@ -81,9 +81,13 @@ impl Ending {
 impl From<Cut> for Ending {
     fn from(cut: Cut) -> Self {
         match cut {
-            Cut::ClientBroken | Cut::ClientTooLarge | Cut::Filter | Cut::NoRoom | Cut::Stopped => {
-                Self::Cut
-            }
+            Cut::ClientBroken
+            | Cut::ClientTooLarge
+            | Cut::Filter
+            | Cut::NoRoom
+            | Cut::NotOpen
+            | Cut::Moving
+            | Cut::Stopped => Self::Cut,
             Cut::ClientGone => Self::ClientGone,
             Cut::ClientSlow => Self::ClientSlow,
             Cut::Upstream => Self::Upstream,

@@ -12,13 +12,14 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::body::{Body, Endless, boxed, empty, full};
 use crate::client::Answered;
 use crate::filter::ask::Asker;
+use crate::filter::exact;
 use crate::filter::head;
 use crate::filter::layout::Layout;
 use crate::filter::lease::Lease;
 use crate::filter::meanwhile::Meanwhile;
 use crate::filter::pages::Part;
 use crate::filter::reply::Reply;
-use crate::filter::stream::{Recipe, Rows};
+use crate::filter::stream::{Recipe, Rows, looks_first};
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
 
@@ -193,24 +194,10 @@ pub(crate) async fn rows(asker: Arc<Asker>, part: Part, recipe: Recipe) -> Resul
         true => Some(Meanwhile::begin(&asker.couch, &asker.db).await?),
         false => None,
     };
-    let reply = Reply::Begun(boxed(first(&asker, part).await?));
+    let body = match looks_first(&recipe.judge, &recipe.pages) {
+        Some((lens, range)) => Box::pin(exact::groups(&asker, &lens, &range)).await?,
+        None => boxed(asker.first(part).await?),
+    };
+    let reply = Reply::Begun(body);
     Ok(Rows::new(asker, recipe, meanwhile, reply))
-}
-
-/// Asks for the first part of an answer, which must be a `200`.
-pub(crate) async fn first(asker: &Asker, part: Part) -> Result<Answered, Refusal> {
-    Ok(first_as("application/json", asker, part).await?.into_body())
-}
-
-/// The same as this media type, with its head.
-pub(crate) async fn first_as(
-    accept: &'static str,
-    asker: &Asker,
-    part: Part,
-) -> Result<Response<Answered>, Refusal> {
-    let answer = asker.ask_for(accept, part).await?;
-    if answer.status() == StatusCode::OK {
-        return Ok(answer);
-    }
-    Err(super::errors::refusal(answer).await)
 }

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{Response, StatusCode};
 
 use crate::body::Cut;
 use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;
 use crate::couch::{Couch, CouchError, Pace, Revisions};
+use crate::filter::errors;
 use crate::filter::known::{Known, Wanted};
 use crate::filter::pages::Part;
+use crate::filter::sight::is_bare;
 use crate::inspect::turns::Turn;
 use crate::json::Value;
 use crate::policy::Permit;
@@ -23,6 +25,9 @@ use crate::upstream::Upstream;
 
 /// No feed of CouchDB's is silent for longer, so that it soon learns of clients that have gone.
 const LONGEST_SILENCE: Duration = Duration::from_secs(20);
+
+/// A revision; none that CouchDB does not have, or that can't be judged.
+type Revision = Option<Counted<Value>>;
 
 /// Asks CouchDB on behalf of one permit.
 #[derive(Debug)]
@@ -87,6 +92,24 @@ impl Asker {
         self.upstream.send(outbound).await
     }
 
+    /// Asks for a part whose answer must be a `200`.
+    pub(crate) async fn first(&self, part: Part) -> Result<Answered, Refusal> {
+        Ok(self.first_as("application/json", part).await?.into_body())
+    }
+
+    /// The same as this media type, with its head.
+    pub(crate) async fn first_as(
+        &self,
+        accept: &'static str,
+        part: Part,
+    ) -> Result<Response<Answered>, Refusal> {
+        let answer = self.ask_for(accept, part).await?;
+        if answer.status() == StatusCode::OK {
+            return Ok(answer);
+        }
+        Err(errors::refusal(answer).await)
+    }
+
     /// Writes the document that the permit is about, in its turn.
     pub(crate) async fn write(
         &self,
@@ -122,10 +145,18 @@ impl Asker {
         self.upstream.send_in(turn, outbound).await
     }
 
-    /// Reads some of what rows wait for.
+    /// Reads some of what rows wait for, and of bare tombstones among it what they have ended: no row waits twice for
+    /// one revision.
     pub(crate) async fn fill(&self, known: &mut Known, pace: &mut Pace) -> Result<(), Cut> {
-        let found = self.read(known.next(), pace).await?;
+        let wanted = known.next();
+        let (found, ended) = match wanted.first().and_then(Wanted::winner) {
+            Some(_) => (self.read(wanted, pace).await?, Vec::new()),
+            None => self.read_named(wanted, pace).await?,
+        };
         known.learn(found);
+        for (tombstone, body) in ended {
+            known.keep(tombstone, body);
+        }
         Ok(())
     }
 
@@ -139,10 +170,10 @@ impl Asker {
     ) -> Result<Vec<Option<Counted<Value>>>, Cut> {
         let winners: Vec<&str> = wanted.iter().map_while(Wanted::winner).collect();
         let found = match winners.is_empty() {
-            true => self.read_named(wanted, pace).await,
-            false => self.read_winners(&winners, pace).await,
+            true => self.read_named(wanted, pace).await?.0,
+            false => self.read_winners(&winners, pace).await?,
         };
-        Ok(found?)
+        Ok(found)
     }
 
     /// A deleted winner comes without its body: that is read like any other revision.
@@ -181,12 +212,12 @@ impl Asker {
         Ok(winners)
     }
 
-    /// Those before the first winner that is wanted.
+    /// Those before the first winner that is wanted; and what bare tombstones among them have ended.
     async fn read_named(
         &self,
         wanted: &[Wanted],
         pace: &mut Pace,
-    ) -> Result<Vec<Option<Counted<Value>>>, CouchError> {
+    ) -> Result<(Vec<Revision>, Vec<(Wanted, Revision)>), CouchError> {
         let named: Vec<(&str, Option<&str>)> = wanted
             .iter()
             .map_while(|wanted| match wanted {
@@ -201,9 +232,15 @@ impl Asker {
             .iter()
             .zip(&found)
             .enumerate()
-            .filter_map(|(place, (wanted, found))| match wanted {
-                Wanted::Before(id, _) => Some((place, id.as_str(), parent(found.as_ref()?)?)),
-                Wanted::Winner(_) | Wanted::Revision(..) => None,
+            .filter_map(|(place, (wanted, found))| {
+                let found = found.as_ref()?;
+                match wanted {
+                    Wanted::Winner(_) => None,
+                    Wanted::Revision(..) if !(is_deleted(found) && is_bare(found)) => None,
+                    Wanted::Revision(id, _) | Wanted::Before(id, _) => {
+                        Some((place, id.as_str(), parent(found)?))
+                    }
+                }
             })
             .collect();
         let named: Vec<(&str, Option<&str>)> = before
@@ -222,12 +259,17 @@ impl Asker {
         {
             *found = None;
         }
+        let mut ended = Vec::new();
         for ((place, _, _), parent) in before.iter().zip(parents) {
-            if let Some(found) = found.get_mut(*place) {
-                *found = parent;
+            match (wanted.get(*place), found.get_mut(*place)) {
+                (Some(Wanted::Revision(id, rev)), _) => {
+                    ended.push((Wanted::Before(id.clone(), rev.clone()), parent));
+                }
+                (_, Some(found)) => *found = parent,
+                (_, None) => {}
             }
         }
-        Ok(found)
+        Ok((found, ended))
     }
 
     /// The first of these revisions, those that CouchDB has.

@@ -1,14 +1,15 @@
-//! Whether CouchDB's own groups hold rows of the caller's pin only. It groups keys that collate alike, so a group of
+//! CouchDB's own groups, where they hold rows of the caller's pin only. It groups keys that collate alike, so a group of
 //! `alice` can hold what stands under `ali\u00ADce` too; where a result can't be made here, that is looked up first.
 //!
 //! Invariant: the rows that were looked at are those that are added up: both answers name the state of the index.
 
-use std::collections::VecDeque;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body::Frame as BodyFrame;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 
-use http_body_util::BodyExt as _;
-
-use crate::body::Cut;
-use crate::filter::answer::first;
+use crate::body::{Body, Cut, boxed};
+use crate::client::Answered;
 use crate::filter::ask::Asker;
 use crate::filter::pages::list_part;
 use crate::filter::rows::ListRow;
@@ -19,11 +20,11 @@ use crate::route::query::{Update, ViewQuery};
 
 /// A state of an index, as `update_seq` names it: the sum of the sequences of its shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct State(String);
+struct State(String);
 
 impl State {
     /// Reads an `update_seq`. What stands behind the sum is in no order.
-    pub(crate) fn read(json: &[u8]) -> Result<Self, JsonError> {
+    fn read(json: &[u8]) -> Result<Self, JsonError> {
         let sequence = match Value::parse(json)? {
             Value::String(text) => text,
             Value::Number(number) => number.as_str().to_owned(),
@@ -45,65 +46,130 @@ pub(crate) fn pin_down(query: &mut ViewQuery) {
 }
 
 /// Asks for the index as it is, which has just been brought up to date: what is written meanwhile would move it on.
-pub(crate) fn as_it_is(query: &mut ViewQuery) {
+fn as_it_is(query: &mut ViewQuery) {
     query.update = Some(Update::False);
 }
 
-/// The state of the index in which every row of these ranges is inside the pin; none where there is no range.
+/// The groups of CouchDB's in this range, once every row in it was seen to be inside the pin.
+///
+/// Both answers are begun, and seen to be of one state, before either is read: however many rows there are, nothing is
+/// lost unless the index moves on in that moment.
+///
+/// Security: what CouchDB has added up must be what was looked at. The index only moves on, and what was begun later is
+/// of no earlier state of any shard, so where the sums of their sequences are equal the shards are as well.
+/// (`other_functions_are_not_run_over_rows_that_only_collate_like_the_pin`)
 ///
 /// # Errors
 ///
-/// [`Refusal::Forbidden`] where a row is not.
-pub(crate) async fn state(
+/// [`Refusal::Forbidden`] where a row is not, [`Refusal::Unavailable`] where the index does not hold still.
+pub(crate) async fn groups(
     asker: &Asker,
     lens: &ViewLens,
-    ranges: &VecDeque<ViewQuery>,
-) -> Result<Option<State>, Refusal> {
-    let mut known = None;
-    for range in ranges {
-        let mut range = range.clone();
-        if known.is_some() {
-            as_it_is(&mut range);
+    range: &ViewQuery,
+) -> Result<Body, Refusal> {
+    let mut rows = range.clone();
+    (rows.reduce, rows.group) = (Some(false), None);
+    let mut sums = range.clone();
+    as_it_is(&mut sums);
+    for _ in 0..ATTEMPTS {
+        let mut looked = Opened::ask(asker, &rows).await?;
+        let inside = looked.until(Some(lens), |opened| opened.state.is_some());
+        if !inside.await? {
+            return Err(OUTSIDE);
         }
-        let found = look(asker, lens, &range).await?;
-        // Something was written meanwhile.
-        if known.as_ref().is_some_and(|known| *known != found) {
-            return Err(Refusal::Unavailable(1));
+        // Once it has been brought up to date it is new enough, and may stay as it is.
+        as_it_is(&mut rows);
+        let mut summed = Opened::ask(asker, &sums).await?;
+        summed.keep();
+        summed.until(None, |opened| opened.state.is_some()).await?;
+        if looked.state.is_none() {
+            return Err(Cut::Filter.refusal());
         }
-        known = Some(found);
+        if looked.state != summed.state {
+            continue;
+        }
+        return match looked.until(Some(lens), |_| false).await? {
+            true => Ok(summed.into_body()),
+            false => Err(OUTSIDE),
+        };
     }
-    Ok(known)
+    Err(Refusal::Unavailable(1))
 }
 
-async fn look(asker: &Asker, lens: &ViewLens, range: &ViewQuery) -> Result<State, Refusal> {
-    let mut query = range.clone();
-    (query.reduce, query.group) = (Some(false), None);
-    let mut upstream = first(asker, list_part(&query)).await?;
-    let mut splitter = Splitter::new(Frame::Rows("rows"), asker.largest_row());
-    let mut state = None;
-    loop {
-        let frame = upstream.frame().await.transpose().map_err(Cut::refusal)?;
-        let ended = frame.is_none();
-        match frame {
-            Some(frame) => splitter.push(&frame.into_data().unwrap_or_default()),
-            None => splitter.finish().map_err(|_| Cut::Filter.refusal())?,
+/// How often it is tried to begin both in one state.
+const ATTEMPTS: usize = 100;
+
+const OUTSIDE: Refusal = Refusal::Forbidden("results of this view are not open to you");
+
+/// An answer that is read as far as it must be.
+struct Opened {
+    upstream: Answered,
+    splitter: Splitter,
+    /// The state of the index, once it has told it.
+    state: Option<State>,
+    /// What has been read, where it is read again.
+    read: Option<Vec<Bytes>>,
+    ended: bool,
+}
+
+impl Opened {
+    async fn ask(asker: &Asker, query: &ViewQuery) -> Result<Self, Refusal> {
+        Ok(Self {
+            upstream: asker.first(list_part(query)).await?,
+            splitter: Splitter::new(Frame::Rows("rows"), asker.largest_row()),
+            state: None,
+            read: None,
+            ended: false,
+        })
+    }
+
+    /// Keeps what is read from now on.
+    fn keep(&mut self) {
+        self.read = Some(Vec::new());
+    }
+
+    /// Reads on until this holds, or to the end. Whether all rows so far are inside the pin.
+    async fn until(
+        &mut self,
+        lens: Option<&ViewLens>,
+        enough: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Refusal> {
+        let broken = |_| Cut::Filter.refusal();
+        while !self.ended && !enough(self) {
+            let frame = self.upstream.frame().await.transpose();
+            match frame.map_err(Cut::refusal)? {
+                Some(frame) => {
+                    let data = frame.into_data().unwrap_or_default();
+                    self.splitter.push(&data);
+                    self.read
+                        .iter_mut()
+                        .for_each(|read| read.push(data.clone()));
+                }
+                None => {
+                    self.splitter.finish().map_err(broken)?;
+                    self.ended = true;
+                }
+            }
+            let inside = absorb(&mut self.splitter, lens, &mut self.state);
+            if !inside.map_err(broken)? {
+                return Ok(false);
+            }
         }
-        let inside = absorb(&mut splitter, lens, &mut state);
-        if !inside.map_err(|_| Cut::Filter.refusal())? {
-            return Err(Refusal::Forbidden(
-                "results of this view are not open to you",
-            ));
-        }
-        if ended {
-            return state.ok_or(Cut::Filter.refusal());
-        }
+        Ok(true)
+    }
+
+    /// What has been read, and the rest.
+    fn into_body(self) -> Body {
+        let read = self.read.unwrap_or_default().into_iter();
+        let read = stream::iter(read.map(|data| Ok(BodyFrame::data(data))));
+        boxed(StreamBody::new(read.chain(BodyStream::new(self.upstream))))
     }
 }
 
 /// Whether all rows so far are inside the pin.
 fn absorb(
     splitter: &mut Splitter,
-    lens: &ViewLens,
+    lens: Option<&ViewLens>,
     state: &mut Option<State>,
 ) -> Result<bool, JsonError> {
     while let Some(event) = splitter.next()? {
@@ -113,6 +179,7 @@ fn absorb(
                 value,
             } => *state = Some(State::read(value)?),
             Event::Row(_) => {
+                let Some(lens) = lens else { continue };
                 let row = ListRow::read(splitter.row())?;
                 let key = row.key.ok_or(JsonError::Expected("a row of a view"))?;
                 if !lens.key_is_inside(&Value::parse(key)?) {

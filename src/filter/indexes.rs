@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use crate::filter::answer::{Answer, first};
+use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::pages::Part;
 use crate::filter::writes::{object, whole};
@@ -127,7 +127,7 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
             query: Query::default(),
             body: Some(Value::Object(rest).to_bytes()),
         };
-        let told = whole(first(asker, part).await?).await?;
+        let told = whole(asker.first(part).await?).await?;
         let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
         let rows = |name| told.get(name).and_then(Value::as_array).ok_or(UNREADABLE);
         success.extend_from_slice(rows("success")?);
@@ -158,7 +158,7 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
         query: parameters(&asker.permit.route().query)?,
         body: Some(Value::Object(asked).to_bytes()),
     };
-    let told = whole(first(&asker, part).await?).await?;
+    let told = whole(asker.first(part).await?).await?;
     let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
     let shown = explained(&lens, &told).ok_or(UNREADABLE)?;
     Ok(answer(&Value::Object(shown)))
@@ -222,7 +222,7 @@ async fn pass(asker: &Asker, method: Method, body: Option<Vec<u8>>) -> Result<An
         query,
         body,
     };
-    Ok(Answer::json(whole(first(asker, part).await?).await?))
+    Ok(Answer::json(whole(asker.first(part).await?).await?))
 }
 
 fn answer(value: &Value) -> Answer {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::body::Cut;
 use crate::filter::answer::{Answer, rows, rows_answer, streamed};
 use crate::filter::ask::Asker;
 use crate::filter::design::Designs;
@@ -87,31 +88,21 @@ pub(crate) async fn view(
 ) -> Result<Answer, Refusal> {
     let query = asked(&asker, body)?;
     let asker = Arc::new(asker);
-    for _ in 0..ATTEMPTS {
-        let prepared = match prepare_view(&asker, &lens, named, query.clone()).await {
-            Err(Refusal::Unavailable(_)) => continue,
-            prepared => prepared?,
-        };
-        let Some((part, recipe)) = prepared else {
-            return one(asker, None).await;
-        };
-        if !recipe.judge.adds_up_what_was_looked_at() {
-            return rows_answer(asker, part, recipe).await;
-        }
-        let mut rows = rows(Arc::clone(&asker), part, recipe).await?;
-        // The head waits until what was looked at is what has been added up.
-        if rows.gather_answer(MOST_HELD).await.is_ok() {
-            return Ok(streamed(rows));
-        }
+    let Some((part, recipe)) = prepare_view(&asker, &lens, named, query).await? else {
+        return one(asker, None).await;
+    };
+    if !recipe.judge.adds_up() {
+        return rows_answer(asker, part, recipe).await;
     }
-    Err(Refusal::Unavailable(1))
+    let mut rows = rows(asker, part, recipe).await?;
+    // The head waits until what was looked at is what has been added up, and until it is known that it can be.
+    let gathered = rows.gather_answer(MOST_HELD).await;
+    gathered.map_err(Cut::refusal)?;
+    Ok(streamed(rows))
 }
 
-/// How often the rows of a view are looked at again because something was written meanwhile.
-const ATTEMPTS: usize = 10;
-
 /// How much of an answer waits for that.
-const MOST_HELD: usize = 256 * 1024;
+pub(crate) const MOST_HELD: usize = 256 * 1024;
 
 /// The same, several times over.
 pub(crate) async fn view_queries(
@@ -157,7 +148,7 @@ async fn prepare_view(
     };
     agree(&query, reducer)?;
     match reducer {
-        Some(reducer) => reduced(asker, lens, query, window, reducer).await,
+        Some(reducer) => reduced(lens, query, window, reducer),
         None => {
             let by_keys = query.keys.is_some();
             let docs = query.include_docs;
@@ -171,8 +162,7 @@ async fn prepare_view(
     }
 }
 
-async fn reduced(
-    asker: &Asker,
+fn reduced(
     lens: &ViewLens,
     mut query: ViewQuery,
     window: Window,
@@ -211,23 +201,12 @@ async fn reduced(
     // Groups of keys that are named stand in their order, backwards too.
     query.descending &= !by_keys;
     let mut ranges = inspect::view::narrow(query, lens)?;
-    let state = match reducer {
-        Reducer::Other => {
-            let state = exact::state(asker, lens, &ranges).await?;
-            // What has been looked at is added up, and nothing newer.
-            ranges.iter_mut().for_each(exact::as_it_is);
-            state
-        }
-        Reducer::Sum | Reducer::Count | Reducer::Stats => {
-            if by_keys {
-                ranges = ranges
-                    .into_iter()
-                    .flat_map(inspect::view::once_each)
-                    .collect();
-            }
-            None
-        }
-    };
+    if by_keys && reducer != Reducer::Other {
+        ranges = ranges
+            .into_iter()
+            .flat_map(inspect::view::once_each)
+            .collect();
+    }
     let judge = Judge::Reduce(Groups {
         lens: lens.clone(),
         reducer,
@@ -235,8 +214,6 @@ async fn reduced(
         open: None,
         by_keys,
         begins_anew: false,
-        state,
-        confirmed: false,
     });
     Ok(prepare(ranges, false, window, judge))
 }

@@ -121,6 +121,14 @@ impl Pages {
         }
     }
 
+    /// The range of a view that is being read.
+    pub(crate) fn range(&self) -> Option<&ViewQuery> {
+        match self {
+            Self::Lists(pages) => Some(&pages.current),
+            Self::Single | Self::Find(_) | Self::Changes(_) => None,
+        }
+    }
+
     /// How many ranges are still to be asked for.
     pub(crate) fn ranges(&self) -> usize {
         match self {

@@ -5,7 +5,6 @@
 
 use std::mem;
 
-use crate::filter::exact::State;
 use crate::filter::sight::Seen;
 use crate::json::{JsonError, Number, Object, Value, members};
 use crate::policy::{ViewLens, collate};
@@ -51,10 +50,6 @@ pub(crate) struct Groups {
     pub(crate) by_keys: bool,
     /// Whether the next row can't belong to the group before it.
     pub(crate) begins_anew: bool,
-    /// For other functions: the state of the index in which all rows were seen to be inside the pin.
-    pub(crate) state: Option<State>,
-    /// Whether the page that is being read is of that state.
-    pub(crate) confirmed: bool,
 }
 
 impl Reducer {
@@ -105,32 +100,11 @@ impl Reducer {
 impl Groups {
     /// A page begins.
     pub(crate) fn begin(&mut self) {
-        self.confirmed = false;
         self.begins_anew = self.by_keys;
-    }
-
-    /// Takes a member that stands in front of the rows.
-    ///
-    /// Security: what CouchDB has added up must be what was looked at.
-    /// (`other_functions_are_not_run_over_rows_that_only_collate_like_the_pin`)
-    pub(crate) fn member(&mut self, name: &str, value: &[u8]) -> Result<(), JsonError> {
-        if name != "update_seq" || self.state.is_none() {
-            return Ok(());
-        }
-        if self.state != Some(State::read(value)?) {
-            return Err(JsonError::Expected(
-                "the state of the index that was looked at",
-            ));
-        }
-        self.confirmed = true;
-        Ok(())
     }
 
     /// Takes one grouped row; writes the group before it when that one is complete.
     pub(crate) fn row(&mut self, row: &[u8], out: &mut Vec<u8>) -> Result<Seen, JsonError> {
-        if self.reducer == Reducer::Other && !self.confirmed {
-            return Err(JsonError::Expected("the state of the index"));
-        }
         let (mut key, mut value) = (None, None);
         for member in members(row) {
             let member = member?;
@@ -284,6 +258,9 @@ fn float(number: f64) -> Number {
     Number::parse(&format!("{number:?}")).unwrap_or_else(|| Number::from(0_u64))
 }
 
+/// What `_stats` gives. Members beside them are not CouchDB's.
+const STATS: [&str; 5] = ["sum", "count", "min", "max", "sumsqr"];
+
 /// `_stats` of one value: a number, a list of them, or what another `_stats` has made.
 fn stats_of(value: Value) -> Result<Value, JsonError> {
     match value {
@@ -294,14 +271,8 @@ fn stats_of(value: Value) -> Result<Value, JsonError> {
                 .unwrap_or_else(|| float(number.as_f64() * number.as_f64()));
             let mut stats = Object::new();
             let one = Number::from(1_u64);
-            let members = [
-                ("sum", number.clone()),
-                ("count", one),
-                ("min", number.clone()),
-                ("max", number),
-                ("sumsqr", square),
-            ];
-            for (name, number) in members {
+            let numbers = [number.clone(), one, number.clone(), number, square];
+            for (name, number) in STATS.into_iter().zip(numbers) {
                 stats.insert(name, Value::Number(number));
             }
             Ok(Value::Object(stats))
@@ -311,7 +282,15 @@ fn stats_of(value: Value) -> Result<Value, JsonError> {
             .map(stats_of)
             .collect::<Result<_, _>>()
             .map(Value::Array),
-        Value::Object(made) => Ok(Value::Object(made)),
+        Value::Object(made) => {
+            let mut stats = Object::new();
+            for name in STATS {
+                let number = made.get(name).filter(|value| value.as_number().is_some());
+                let number = number.ok_or(JsonError::Expected("a result of `_stats`"))?;
+                stats.insert(name, number.clone());
+            }
+            Ok(Value::Object(stats))
+        }
         Value::Null | Value::Bool(_) | Value::String(_) => {
             Err(JsonError::Expected("a value that `_stats` can take"))
         }

@@ -8,16 +8,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
 use crate::body::{Body, Cut, boxed};
-use crate::client::Answered;
 use crate::filter::ask::Asker;
+use crate::filter::exact;
 use crate::filter::pages::Part;
-use crate::refusal::Refusal;
+use crate::policy::ViewLens;
+use crate::route::query::ViewQuery;
 
-type Awaited = Pin<Box<dyn Future<Output = Result<Response<Answered>, Refusal>> + Send>>;
+type Awaited = Pin<Box<dyn Future<Output = Result<Body, Cut>> + Send>>;
 
 /// Where the next bytes come from.
 pub(crate) enum Reply {
@@ -40,24 +40,28 @@ pub(crate) enum Arrived {
 }
 
 impl Reply {
-    /// Asks for one more part of an answer.
-    pub(crate) fn ask(asker: &Arc<Asker>, part: Part) -> Self {
+    /// Asks for one more part of an answer; of sums of CouchDB's, once their rows have been looked at.
+    pub(crate) fn ask(
+        asker: &Arc<Asker>,
+        part: Part,
+        looks_first: Option<(ViewLens, ViewQuery)>,
+    ) -> Self {
         let asker = Arc::clone(asker);
-        Self::Awaited(Box::pin(async move { asker.ask(part).await }))
+        Self::Awaited(Box::pin(async move {
+            let body = match looks_first {
+                Some((lens, range)) => exact::groups(&asker, &lens, &range).await,
+                None => asker.first(part).await.map(boxed),
+            };
+            body.map_err(|refusal| Cut::later(&refusal))
+        }))
     }
 
     /// Waits for what comes next.
     pub(crate) async fn next(&mut self) -> Result<Arrived, Cut> {
         match self {
             Self::Awaited(awaited) => {
-                let answer = awaited.await.map_err(|_| Cut::Upstream)?;
-                let good = answer.status() == StatusCode::OK;
-                *self = Self::Begun(boxed(answer.into_body()));
-                if good {
-                    Ok(Arrived::Head)
-                } else {
-                    Err(Cut::Upstream)
-                }
+                *self = Self::Begun(awaited.await?);
+                Ok(Arrived::Head)
             }
             Self::Begun(body) => {
                 while let Some(frame) = body.frame().await.transpose()? {

@@ -9,11 +9,11 @@ use crate::filter::known::{Known, Wanted};
 use crate::filter::leaves::OpenRevs;
 use crate::filter::locals::LocalRows;
 use crate::filter::project::Projection;
-use crate::filter::reduce::Groups;
+use crate::filter::reduce::{Groups, Reducer};
 use crate::filter::sight::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
 use crate::filter::views::ViewRows;
 use crate::json::{JsonError, Member, Row, Value, elements, members, string};
-use crate::policy::{Lens, Needs};
+use crate::policy::{Lens, Needs, ViewLens};
 
 /// Judges and writes the rows of one answer.
 #[derive(Debug)]
@@ -122,17 +122,23 @@ impl Judge {
         }
     }
 
-    /// Whether CouchDB's sums are shown, of rows that were looked at before.
-    pub(crate) fn adds_up_what_was_looked_at(&self) -> bool {
+    /// Whether rows are added up.
+    pub(crate) fn adds_up(&self) -> bool {
+        matches!(self, Self::Reduce(_))
+    }
+
+    /// The pin in which all rows must be that CouchDB adds up; none where it adds nothing up that is shown.
+    pub(crate) fn sums_inside(&self) -> Option<&ViewLens> {
         match self {
-            Self::Reduce(groups) => groups.state.is_some(),
-            Self::View(_)
+            Self::Reduce(groups) if groups.reducer == Reducer::Other => Some(&groups.lens),
+            Self::Reduce(_)
+            | Self::View(_)
             | Self::Find(_)
             | Self::Documents(_)
             | Self::Locals(_)
             | Self::Changes(_)
             | Self::BulkGet(_)
-            | Self::OpenRevs(_) => false,
+            | Self::OpenRevs(_) => None,
         }
     }
 
@@ -173,20 +179,6 @@ impl Judge {
     pub(crate) fn begin(&mut self) {
         if let Self::Reduce(groups) = self {
             groups.begin();
-        }
-    }
-
-    /// Looks at a member that stands beside the rows.
-    pub(crate) fn member(&mut self, name: &str, value: &[u8]) -> Result<(), JsonError> {
-        match self {
-            Self::Reduce(groups) => groups.member(name, value),
-            Self::Documents(_)
-            | Self::Locals(_)
-            | Self::View(_)
-            | Self::Changes(_)
-            | Self::Find(_)
-            | Self::BulkGet(_)
-            | Self::OpenRevs(_) => Ok(()),
         }
     }
 
@@ -276,7 +268,10 @@ impl DocumentRows {
         let Some(key) = parts.key else {
             return Err(JsonError::Expected("a row of this endpoint"));
         };
-        let (false, Some(id), Some(value)) = (parts.error, parts.id, parts.value) else {
+        // CouchDB makes one text of a key that is a list of texts, and finds the document.
+        let is_id = parts.id.is_some_and(|id| id.starts_with(b"\""));
+        let (false, true, Some(id), Some(value)) = (parts.error, is_id, parts.id, parts.value)
+        else {
             absent(key, out);
             return Ok(Seen::Shown);
         };

@@ -17,7 +17,7 @@ use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
 use crate::filter::answer::{Answer, rows};
 use crate::filter::ask::Asker;
-use crate::filter::lists::Prepared;
+use crate::filter::lists::{MOST_HELD, Prepared};
 use crate::filter::stream::Rows;
 use crate::refusal::Refusal;
 
@@ -39,9 +39,10 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
         .iter()
         .map(|one| ranges(one).saturating_add(1))
         .sum();
-    share.add(ranges.saturating_mul(RANGE))?;
+    let waiting = ranges.saturating_mul(RANGE);
+    share.add(waiting)?;
     let mut several = Several {
-        _share: share,
+        share,
         asker: Arc::new(asker),
         waiting: queries.into(),
         current: None,
@@ -49,8 +50,19 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
         answered: 0,
         done: false,
     };
+    let sums = |prepared: &Prepared| {
+        let recipe = prepared.as_ref().map(|(_, recipe)| recipe);
+        recipe.is_some_and(|recipe| recipe.judge.adds_up())
+    };
+    let waits = several.waiting.iter().any(sums);
     if let Some(prepared) = several.waiting.pop_front() {
         several.begin(prepared).await?;
+    }
+    // As for one query alone.
+    while waits && !several.done && several.out.len() < MOST_HELD {
+        several.step().await.map_err(Cut::refusal)?;
+        let held = several.share.set(waiting.saturating_add(several.out.len()));
+        held?;
     }
     let chunks = stream::try_unfold(several, |mut several| async move {
         let chunk = several.next().await?;
@@ -61,7 +73,7 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
 }
 
 struct Several {
-    _share: Share,
+    share: Share,
     asker: Arc<Asker>,
     waiting: VecDeque<Prepared>,
     current: Option<Rows>,
@@ -73,22 +85,32 @@ struct Several {
 impl Several {
     async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
         while self.out.is_empty() && !self.done {
-            if let Some(rows) = &mut self.current {
-                if let Some(chunk) = rows.next().await? {
-                    return Ok(Some(chunk));
-                }
-                self.current = None;
-            }
-            match self.waiting.pop_front() {
-                Some(prepared) => self.begin(prepared).await.map_err(|_| Cut::Upstream)?,
-                None => {
-                    self.done = true;
-                    self.out.extend_from_slice(b"\r\n]}\n");
-                }
-            }
+            self.step().await?;
         }
         let out = mem::take(&mut self.out);
         Ok((!out.is_empty()).then(|| Bytes::from(out)))
+    }
+
+    /// The next chunk of an answer, the next answer, or the end.
+    async fn step(&mut self) -> Result<(), Cut> {
+        if let Some(rows) = &mut self.current {
+            match rows.next().await? {
+                Some(chunk) => self.out.extend_from_slice(&chunk),
+                None => self.current = None,
+            }
+            return Ok(());
+        }
+        match self.waiting.pop_front() {
+            Some(prepared) => {
+                let begun = self.begin(prepared).await;
+                begun.map_err(|refusal| Cut::later(&refusal))
+            }
+            None => {
+                self.done = true;
+                self.out.extend_from_slice(b"\r\n]}\n");
+                Ok(())
+            }
+        }
     }
 
     /// Asks for the first part of one answer.

@@ -9,7 +9,7 @@ use crate::body::{Cut, boxed};
 use crate::budget::Share;
 use crate::client::Answered;
 use crate::filter::accept::{Kind, accepts};
-use crate::filter::answer::{Answer, first, first_as, rows_answer};
+use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::document::judge_readable;
 use crate::filter::head::{etag, matches};
@@ -72,7 +72,7 @@ pub(crate) async fn document(
         true => Kind::Related.name(),
         false => JSON,
     };
-    let upstream = first_as(accept, &asker, part).await.map_err(absent)?;
+    let upstream = asker.first_as(accept, part).await.map_err(absent)?;
     let (answer, rev) = match boundary_of(&upstream) {
         Some(boundary) => {
             let upstream = boxed(upstream.into_body());
@@ -136,7 +136,7 @@ async fn open_revs(
     part: Part,
 ) -> Result<Answer, Refusal> {
     let all = named.is_none();
-    let upstream = first(&asker, part).await.map_err(absent)?;
+    let upstream = asker.first(part).await.map_err(absent)?;
     let judge = Judge::OpenRevs(OpenRevs { lens, named });
     let recipe = Recipe {
         pages: Pages::Single,
@@ -163,7 +163,8 @@ async fn open_revs_mixed(
     part: Part,
 ) -> Result<Answer, Refusal> {
     let all = named.is_none();
-    let upstream = first_as(Kind::Mixed.name(), &asker, part)
+    let upstream = asker
+        .first_as(Kind::Mixed.name(), part)
         .await
         .map_err(absent)?;
     let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
@@ -190,6 +191,8 @@ pub(crate) async fn bulk_get(
     };
     // What nobody can have reached is missing, and such a row is left out.
     docs.retain(|one| !names_long_one(one));
+    // To CouchDB one of them would be an error of its own, and the batch with it.
+    docs.retain(|doc| doc.get("id").is_none_or(|id| id.as_str().is_some()));
     let is_empty = docs.is_empty();
     let mut query = asker.permit.route().query.document()?;
     query.local_seq = false;
@@ -204,7 +207,7 @@ pub(crate) async fn bulk_get(
         .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
     // To none CouchDB sends nothing at all, which looks like an answer that was lost.
     if let Some(kind) = kind.filter(|_| !is_empty) {
-        let upstream = first_as(kind.name(), &asker, part).await?;
+        let upstream = asker.first_as(kind.name(), part).await?;
         let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
         let upstream = (boxed(upstream.into_body()), boundary.as_slice());
         return Ok(Mixed::new(asker, Some(lens), Asked::Bulk, upstream).into_answer(kind));

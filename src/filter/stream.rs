@@ -34,6 +34,8 @@ use crate::filter::tail::Tail;
 use crate::filter::unread::{Unread, shows_a_leaf};
 use crate::filter::window::Window;
 use crate::json::{Event, JsonError, Row, Splitter};
+use crate::policy::ViewLens;
+use crate::route::query::ViewQuery;
 use ending::Sent;
 use held::{Held, Watch};
 
@@ -211,8 +213,7 @@ impl Rows {
                 if self.watch.is_some() {
                     self.gather(data.len()).await?;
                 }
-                let held = self.share.set(self.splitter.buffered());
-                held.map_err(|_| Cut::NoRoom)?;
+                self.count_held()?;
                 self.read().await
             }
             (Arrived::End, State::Draining | State::Done) => {
@@ -220,6 +221,7 @@ impl Rows {
                 Ok(())
             }
             (Arrived::End, State::Reading) => {
+                self.reply.end();
                 self.splitter.finish().map_err(|error| broken(&error))?;
                 self.read().await?;
                 match self.state {
@@ -231,6 +233,12 @@ impl Rows {
                 }
             }
         }
+    }
+
+    fn count_held(&mut self) -> Result<(), Cut> {
+        let buffered = self.splitter.buffered();
+        let held = self.share.set(buffered.saturating_add(self.out.len()));
+        held.map_err(|_| Cut::NoRoom)
     }
 
     /// Nothing to show for a while: a heartbeat, or the end.
@@ -252,6 +260,13 @@ impl Rows {
         self.absorb().map_err(|error| broken(&error))?;
         self.look_at_unread().await?;
         let mut watched = self.watch.is_some() && !self.held.is_empty();
+        if self.known.is_waiting() && self.watch.is_none() {
+            // One round of reading serves the rows that come next as well.
+            self.gather(0).await?;
+            self.count_held()?;
+            self.absorb().map_err(|error| broken(&error))?;
+            self.look_at_unread().await?;
+        }
         while watched || self.known.is_waiting() {
             if self.known.is_waiting() {
                 self.asker.fill(&mut self.known, &mut self.pace).await?;
@@ -331,7 +346,6 @@ impl Rows {
                     }
                 }
                 Event::Member { key, value } => {
-                    desk.judge.member(key, value)?;
                     desk.end.note(key, value)?;
                 }
                 Event::Start => desk.judge.begin(),
@@ -413,7 +427,7 @@ impl Rows {
         self.set_clock();
         let frame = self.pages.frame(self.layout);
         self.splitter = Splitter::new(frame, self.asker.largest_row()).passing_over();
-        self.reply = Reply::ask(&self.asker, part);
+        self.reply = Reply::ask(&self.asker, part, looks_first(&self.judge, &self.pages));
         Ok(())
     }
 }
@@ -486,6 +500,12 @@ impl Desk<'_> {
             }
         }
     }
+}
+
+/// What must be looked at before sums of CouchDB's are shown: the pin, and the range.
+pub(crate) fn looks_first(judge: &Judge, pages: &Pages) -> Option<(ViewLens, ViewQuery)> {
+    let (lens, range) = judge.sums_inside().zip(pages.range())?;
+    Some((lens.clone(), range.clone()))
 }
 
 /// Judges a row only to note what it needs.
