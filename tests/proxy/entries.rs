@@ -142,7 +142,7 @@ fn strip(value: &mut Value) {
             members.values_mut().for_each(strip);
         }
         Value::Array(list) => list.iter_mut().for_each(strip),
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -250,14 +250,16 @@ mod url {
     }
 }
 
-async fn send(who: &Client, method: &str, path: &str, body: &Value) -> Answer {
+/// Sends what is said in JSON, and asks for JSON; nothing is sent for `null`.
+pub(crate) async fn send(who: &Client, method: &str, path: &str, body: &Value) -> Answer {
     let json = [
         ("accept", "application/json"),
         ("content-type", "application/json"),
     ];
-    let body = match body {
-        Value::Null => String::new(),
-        body => body.to_string(),
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
     };
     who.ask(method, path, &json, body).await
 }

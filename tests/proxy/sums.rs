@@ -148,14 +148,6 @@ async fn rounds(
         };
         let same = serde_json::from_slice::<Value>(&answer.body).is_ok_and(|body| body == *right);
         let what = (answer.status, answer.cut, same);
-        if what != (200, false, true) {
-            eprintln!(
-                "{query}: {} {} {}",
-                answer.status,
-                answer.cut,
-                answer.text()
-            );
-        }
         *counts.entry(what).or_default() += 1;
     }
     counts
@@ -200,7 +192,6 @@ async fn sums_beside_writers(every: Duration, long: Duration) {
     }
     stop.store(true, Ordering::Relaxed);
     writer.await.unwrap();
-    eprintln!("{every:?}: {counts:?}");
     let right = counts.remove(&(200, false, true)).unwrap_or_default();
     assert!(right > 0);
     assert_eq!(counts, Counts::new(), "status, cut, right");
