@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::support::{Answer, Client, World};
+use crate::support::{Answer, Client, World, backend};
 
 /// Everybody sees everything here that is not hidden on purpose, by rules of each kind.
 const RULES: &str = r#"
@@ -141,7 +141,16 @@ fn strip(value: &mut Value) {
             }
             members.values_mut().for_each(strip);
         }
-        Value::Array(list) => list.iter_mut().for_each(strip),
+        Value::Array(list) => {
+            list.iter_mut().for_each(strip);
+            // Revisions that are asked for by name come in no order that is promised.
+            if list
+                .iter()
+                .all(|one| one["ok"].is_object() || one["missing"].is_string())
+            {
+                list.sort_by_key(Value::to_string);
+            }
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -188,7 +197,15 @@ fn requests() -> Vec<(&'static str, String, Value)> {
             requests.push(("POST", "/@notes/_missing_revs".to_owned(), diff));
         }
     }
+    // The embedded server takes anything for a revision.
+    let is_one = |rev: &Value| {
+        let number = rev.as_str().and_then(|rev| rev.split_once('-'));
+        number.is_some_and(|(number, _)| number.parse::<u64>().is_ok())
+    };
     for rev in revs() {
+        if !backend().is_couchdb() && !is_one(&rev) {
+            continue;
+        }
         let docs = json!({ "docs": [{ "id": "shown-a", "rev": rev }, { "id": "shown-b" }, { "id": "shown-a", "rev": "2-bb" }] });
         requests.push(("POST", "/@notes/_bulk_get".to_owned(), docs));
         // One that is named twice CouchDB calls missing, though it is there.
@@ -287,6 +304,14 @@ async fn what_is_no_entry_is_answered_as_couchdb_answers_it() {
             continue;
         }
         let straight = send(&world.backend(), method, &path, &body).await;
+        if straight.status == 500 {
+            // A fault of the database is no model: it is never passed on as the caller's.
+            for name in ["rita", "walt", "tom"] {
+                let answer = send(&world.as_(name), method, &path, &body).await;
+                assert_ne!(answer.status, 500, "{name} {method} {path}");
+            }
+            continue;
+        }
         for name in ["rita", "walt", "tom"] {
             if names_hidden && name != "tom" {
                 continue;
@@ -371,11 +396,10 @@ async fn what_is_no_document_stops_no_other_of_its_batch() {
     // As in CouchDB the whole batch is refused where an id is no text, or a document no object.
     let ids = ids().into_iter().filter(Value::is_string);
     let odd = ids.map(|id| json!({ "_id": id, "shown": true }));
-    let odd = odd.chain(
-        revs()
-            .into_iter()
-            .map(|rev| json!({ "_id": "fresh-odd", "_rev": rev, "shown": true })),
-    );
+    // The embedded server refuses a whole batch for this one.
+    let revs = revs().into_iter();
+    let revs = revs.filter(|rev| backend().is_couchdb() || *rev != "1-a-b");
+    let odd = odd.chain(revs.map(|rev| json!({ "_id": "fresh-odd", "_rev": rev, "shown": true })));
     let mut wrong = Vec::new();
     for (n, odd) in odd.enumerate() {
         for name in ["rita", "walt", "tom"] {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, World};
+use crate::support::{Answer, World, backend};
 
 const RULES: &str = r#"
 [[rule]]
@@ -123,8 +123,8 @@ async fn what_is_left_out_with_a_hidden_member_in_it_keeps_that_member() {
         rita.put(&path, shown).await.yes();
         let mut after = world.backend().get(&path).await.yes();
         after["_rev"] = before["_rev"].clone();
-        if let Some(stubs) = after["_attachments"].as_object_mut() {
-            stubs["a.txt"]["revpos"] = before["_attachments"]["a.txt"]["revpos"].clone();
+        if let Some(stub) = after.pointer_mut("/_attachments/a.txt") {
+            stub["revpos"] = before["_attachments"]["a.txt"]["revpos"].clone();
         }
         assert_eq!(after, before);
         // With another member in the object, then without the object.
@@ -263,6 +263,10 @@ async fn our_own_narrowing_gives_no_query_an_index() {
                 Some(json!(["by_both", "by_both"])),
                 Some(json!("none")),
             ] {
+                // The embedded server fails at an index that a selector can't use.
+                if index.is_some() && !backend().is_couchdb() {
+                    continue;
+                }
                 for fallback in [None, Some(false), Some(true)] {
                     let mut query = json!({ "selector": selector, "execution_stats": true });
                     for (name, value) in [
@@ -286,12 +290,16 @@ async fn our_own_narrowing_gives_no_query_an_index() {
                         continue;
                     }
                     if found.status == 200 {
-                        let red = |answer: &Answer| -> Vec<Value> {
+                        let red = |answer: &Answer| -> Vec<String> {
                             let docs = answer.json()["docs"].as_array().unwrap().clone();
-                            docs.into_iter()
-                                .filter(|doc| doc["team"] == "red")
-                                .map(|doc| doc["_id"].clone())
-                                .collect()
+                            let red = docs.iter().filter(|doc| doc["team"] == "red");
+                            let mut ids: Vec<String> =
+                                red.map(|doc| doc["_id"].to_string()).collect();
+                            // Without `sort` CouchDB promises no order.
+                            if query.get("sort").is_none() {
+                                ids.sort();
+                            }
+                            ids
                         };
                         let tells =
                             found.text().contains("examined") || found.text().contains("warning");
