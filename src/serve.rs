@@ -18,6 +18,7 @@ use crate::cors::Cors;
 use crate::couch::{Couch, CouchError, ServiceAccount};
 use crate::ddocs::{Target, read};
 use crate::filter::design::Designs;
+use crate::filter::gaps::Gaps;
 use crate::identity::present::Presenter;
 use crate::identity::{AskedRoles, Identity, IdentityError, Jar, SameSite};
 use crate::inspect::local::Locals;
@@ -310,6 +311,7 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let policy = Arc::new(ArcSwap::from_pointee(policy));
     let nodes = nodes.map(Arc::new);
     let provisioning = provisioning(config, &couch, &identity, &policy, nodes.clone())?;
+    let locals = Locals::new(secret.derive("checkpoints"));
     Ok(Pipeline {
         door: Door::new(
             &config.limits,
@@ -331,7 +333,8 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         rewrite: Rewrite::new(presenter),
         designs: Designs::new(),
         turns: Turns::default(),
-        locals: Locals::new(secret.derive("checkpoints")),
+        gaps: Gaps::new(locals.clone()),
+        locals,
         seal: Arc::new(Seal::new(secret, "tokens")),
         limits: config.limits,
     })

@@ -38,12 +38,23 @@ impl Couch {
             document.insert("_rev", rev.clone());
         }
         document.insert(member, value);
+        match self.replace_local(db, id, document).await {
+            Ok(()) | Err(CouchError::Conflict) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a `_local` document, which names the revision that it replaces.
+    pub(crate) async fn replace_local(
+        &self,
+        db: &DbName,
+        id: &LocalId,
+        document: Object,
+    ) -> Result<(), CouchError> {
         let call = DatabaseCall::Local(id.clone());
         let mut errand = self.errand(db, Method::Put, call, &[]);
         errand.body = Some(document.into());
-        match self.run(errand).await?.found() {
-            Ok(_) | Err(CouchError::Conflict) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let written = self.run(errand).await?.found()?;
+        written.map(|_| ()).ok_or(CouchError::Status(404))
     }
 }

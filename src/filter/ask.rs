@@ -11,12 +11,13 @@ use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;
 use crate::couch::{Couch, CouchError, Pace, Revisions};
 use crate::filter::errors;
+use crate::filter::gaps::CallerGaps;
 use crate::filter::known::{Known, Wanted};
 use crate::filter::pages::Part;
 use crate::filter::sight::is_bare;
 use crate::inspect::turns::Turn;
 use crate::json::Value;
-use crate::policy::Permit;
+use crate::policy::{Fingerprint, Permit};
 use crate::refusal::Refusal;
 use crate::rewrite::{Change, Rewrite};
 use crate::route::query::Heartbeat;
@@ -37,6 +38,8 @@ pub(crate) struct Asker {
     pub(crate) couch: Couch,
     pub(crate) permit: Permit,
     pub(crate) db: DbName,
+    /// What the caller was told of and not given; none where they have no checkpoints.
+    pub(crate) gaps: Option<CallerGaps>,
     /// What the request makes us hold is counted there.
     pub(crate) budget: Arc<Budget>,
     /// The longest row that is judged, in bytes.
@@ -65,6 +68,22 @@ impl Asker {
     /// For what is derived from the request.
     pub(crate) fn share(&self) -> Share {
         Share::of(&self.budget)
+    }
+
+    /// The mark that sequences carry under these rights.
+    pub(crate) async fn gap(&self, rights: Fingerprint) -> Result<String, CouchError> {
+        match &self.gaps {
+            Some(gaps) => gaps.mark(&self.couch, rights).await,
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Notes that something was asked for and not given under these rights.
+    pub(crate) async fn note_gap(&self, rights: Fingerprint) -> Result<(), CouchError> {
+        match &self.gaps {
+            Some(gaps) => gaps.note(&self.couch, rights).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks for one part of the answer.

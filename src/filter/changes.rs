@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::filter::known::{Known, Wanted};
 use crate::filter::sight::{Piece, Seen, Sight, judge, judge_wanted, see, see_id, show};
 use crate::json::{JsonError, Value, elements, members, quote, string};
-use crate::policy::{Lens, Needs};
+use crate::policy::{Fingerprint, Lens, Needs};
 use crate::secret::Seal;
 
 /// How the rows of `_changes` are shown.
@@ -52,9 +52,10 @@ pub(crate) struct Sequences {
 }
 
 impl Sequences {
-    /// `fingerprint` is that of the rules which the rows are judged by.
-    pub(crate) fn new(seal: Arc<Seal>, db: &str, fingerprint: &[u8]) -> Self {
-        let context = [b"seq\0", db.as_bytes(), b"\0", fingerprint].concat();
+    /// `rules` is the fingerprint of those which the rows are judged by, `gap` the mark of the last gap under others.
+    pub(crate) fn new(seal: Arc<Seal>, db: &str, rules: Fingerprint, gap: &str) -> Self {
+        let (db, gap) = (db.as_bytes(), gap.as_bytes());
+        let context = [b"seq\0", db, b"\0", &rules.bytes(), gap].concat();
         Self { seal, context }
     }
 
@@ -63,8 +64,8 @@ impl Sequences {
         self.seal.seal(&self.context, sequence)
     }
 
-    /// The sequence of CouchDB's that a client's `since` stands for. One that was judged under other rules,
-    /// or made by CouchDB itself, begins anew: `0`.
+    /// The sequence of CouchDB's that a client's `since` stands for. One that was judged under other rules or before
+    /// the last gap, or made by CouchDB itself, begins anew: `0`.
     pub(crate) fn open(&self, since: &str) -> String {
         if since == "now" || since == "0" {
             return since.to_owned();

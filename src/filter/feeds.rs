@@ -63,7 +63,8 @@ pub(crate) async fn changes(
         looks_at,
     } = inspect::query::changes(&lens.docs, &asker.permit.route().query, body.as_ref())?;
     let fingerprint = asker.permit.fingerprint().ok_or(Refusal::Internal)?;
-    let sequences = Sequences::new(seal, asker.db.as_str(), &fingerprint.bytes());
+    let gap = asker.gap(lens.docs.fingerprint()).await?;
+    let sequences = Sequences::new(seal, asker.db.as_str(), fingerprint, &gap);
     let ChangesLens { rows, docs } = lens.chosen_by(looks_at);
     if let (Feed::EventSource, Some(last)) = (query.feed, last_event_id) {
         // A browser that reconnects says so in a header; its URL is still the first one.

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use crate::filter::gaps::LeftOut;
 use crate::filter::known::Known;
 use crate::filter::sight::{Piece, Seen, show};
 use crate::json::{JsonError, Row, Value, members, quote, string};
@@ -95,6 +96,8 @@ pub(crate) struct OpenRevs {
     pub(crate) lens: Lens,
     /// Those that were named; none where all are asked for.
     pub(crate) named: Option<Unanswered>,
+    /// Those of them that are not given.
+    pub(crate) left_out: LeftOut,
 }
 
 impl OpenRevs {
@@ -150,9 +153,10 @@ impl OpenRevs {
             quote(rev, out);
             out.push(b'}');
         }
-        match missing.is_empty() {
-            true => Seen::Hidden,
-            false => Seen::Shown,
+        if missing.is_empty() {
+            return Seen::Hidden;
         }
+        self.left_out.something();
+        Seen::Shown
     }
 }

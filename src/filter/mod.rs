@@ -17,6 +17,7 @@ pub(crate) mod errors;
 pub(crate) mod feeds;
 pub(crate) mod find;
 pub(crate) mod form;
+pub(crate) mod gaps;
 pub(crate) mod head;
 pub(crate) mod indexes;
 pub(crate) mod lease;

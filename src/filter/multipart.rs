@@ -24,6 +24,7 @@ use crate::filter::accept::Kind;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::document::{Attachment, Document, is_sound, judge_readable};
+use crate::filter::gaps::LeftOut;
 use crate::filter::head::verbatim;
 use crate::filter::leaves::Unanswered;
 use crate::filter::parts::{Head, Parts, boundary};
@@ -34,6 +35,9 @@ use crate::refusal::Refusal;
 
 const DOCUMENT: &[u8] = b"\r\nContent-Type: application/json\r\n\r\n";
 const MISSING: &[u8] = b"\r\nContent-Type: application/json; error=\"true\"\r\n\r\n";
+/// What a replicator can write in place of a document that it is not given: a `_local` one, which is nobody's leaf, takes
+/// no sequence and travels no further.
+const NOTHING: &[u8] = br#"{"_id":"_local/couchwarden-not-given","_rev":"0-1"}"#;
 
 /// Which documents were asked for.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ pub(crate) enum Asked {
     Named(Unanswered),
     /// Whatever it is, by somebody who may see all of it: what is missing stays, in CouchDB's words and order.
     Anything,
+    /// Those that CouchDB's replicator has named. It dies of what is missing (`missing_doc` in
+    /// `couch_replicator_worker`), so that is left out; and of an answer without any part (`couch_httpd` parses the head
+    /// of one first), so where nothing is left there is [`NOTHING`].
+    Replicated(Unanswered),
 }
 
 /// Several documents on their way.
@@ -64,6 +72,8 @@ pub(crate) struct Mixed {
     shown: usize,
     /// Is it an answer of `_bulk_get`?
     is_bulk: bool,
+    /// What was asked for and is not given.
+    left_out: LeftOut,
     state: State,
 }
 
@@ -360,6 +370,7 @@ impl Mixed {
             out: Vec::new(),
             shown: 0,
             is_bulk: false,
+            left_out: LeftOut::default(),
             state: State::Start,
         }
     }
@@ -383,6 +394,9 @@ impl Mixed {
         let chunks = stream::try_unfold(self, |mut mixed| async move {
             while mixed.out.is_empty() && mixed.state != State::Done {
                 mixed.step().await?;
+            }
+            if let Some(lens) = mixed.lens.as_ref().filter(|_| mixed.left_out.take()) {
+                mixed.asker.note_gap(lens.fingerprint()).await?;
             }
             let out = mem::take(&mut mixed.out);
             Ok((!out.is_empty()).then(|| (BodyFrame::data(Bytes::from(out)), mixed)))
@@ -413,9 +427,20 @@ impl Mixed {
     }
 
     fn finish(&mut self) {
-        if let Asked::Named(named) = &mut self.asked {
-            for rev in named.take() {
-                missing(&rev, &self.mark, &mut self.out);
+        let missing = match &mut self.asked {
+            Asked::Named(named) | Asked::Replicated(named) => named.take(),
+            Asked::Bulk | Asked::Leaves | Asked::Anything => Vec::new(),
+        };
+        if !missing.is_empty() {
+            self.left_out.something();
+        }
+        if !matches!(self.asked, Asked::Replicated(_)) {
+            for rev in missing {
+                self::missing(&rev, &self.mark, &mut self.out);
+            }
+        } else if self.shown == 0 {
+            for piece in [DOCUMENT, NOTHING, &self.mark] {
+                self.out.extend_from_slice(piece);
             }
         }
         self.out.extend_from_slice(b"--");
@@ -449,6 +474,7 @@ impl Mixed {
         let lens = self.lens.as_ref();
         let read = read(&self.asker, lens, &mut self.parts, &mark).await;
         let Some(mut document) = read? else {
+            self.leave_out();
             // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
             return self.parts.past(&self.mark).await;
         };
@@ -472,6 +498,7 @@ impl Mixed {
                 let lens = self.lens.as_ref();
                 let taken = taken(&self.asker, lens, &mut self.parts, &self.mark).await;
                 let Some(mut document) = taken? else {
+                    self.leave_out();
                     return Ok(());
                 };
                 self.note(&mut document)?;
@@ -494,7 +521,10 @@ impl Mixed {
                 Ok(())
             }
             // Of what was named and is missing we speak ourselves.
-            "application/json; error=\"true\"" => self.parts.past(&self.mark).await,
+            "application/json; error=\"true\"" => {
+                self.leave_out();
+                self.parts.past(&self.mark).await
+            }
             _ => Err(Cut::Filter),
         }
     }
@@ -502,8 +532,24 @@ impl Mixed {
     /// Notes which leaves a document that is shown stands for.
     fn note(&mut self, document: &mut Document) -> Result<(), Cut> {
         match (&mut self.asked, &mut document.json) {
-            (Asked::Named(named), Some(json)) => named.answered_by(json).map_err(|_| Cut::Filter),
-            (Asked::Bulk | Asked::Leaves | Asked::Named(_) | Asked::Anything, _) => Ok(()),
+            (Asked::Named(named) | Asked::Replicated(named), Some(json)) => {
+                named.answered_by(json).map_err(|_| Cut::Filter)
+            }
+            (
+                Asked::Bulk
+                | Asked::Leaves
+                | Asked::Named(_)
+                | Asked::Replicated(_)
+                | Asked::Anything,
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    /// Of what was named the rest is left out.
+    fn leave_out(&mut self) {
+        if matches!(self.asked, Asked::Bulk) {
+            self.left_out.something();
         }
     }
 
@@ -512,6 +558,8 @@ impl Mixed {
         if document.json.is_some() {
             self.out.extend_from_slice(&self.mark);
             self.shown += 1;
+        } else {
+            self.leave_out();
         }
     }
 }

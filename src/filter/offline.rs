@@ -68,6 +68,7 @@ pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
         couch,
         db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
         permit,
+        gaps: None,
         budget: Arc::new(Budget::new(config.limits.bodies, 100)),
         row: config.limits.row,
         silence: config.limits.feed_idle,

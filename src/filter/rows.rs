@@ -5,6 +5,7 @@
 
 use crate::filter::bookmark::Bookmarks;
 use crate::filter::changes::ChangeRows;
+use crate::filter::gaps::LeftOut;
 use crate::filter::known::{Known, Wanted};
 use crate::filter::leaves::OpenRevs;
 use crate::filter::locals::LocalRows;
@@ -13,7 +14,7 @@ use crate::filter::reduce::{Groups, Reducer};
 use crate::filter::sight::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
 use crate::filter::views::ViewRows;
 use crate::json::{JsonError, Member, Row, Value, elements, members, string};
-use crate::policy::{Lens, Needs, ViewLens};
+use crate::policy::{Fingerprint, Lens, Needs, ViewLens};
 
 /// Judges and writes the rows of one answer.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) enum Judge {
     /// `_find`.
     Find(FindRows),
     /// `_bulk_get`.
-    BulkGet(Lens),
+    BulkGet(BulkRows),
     /// `open_revs`.
     OpenRevs(OpenRevs),
 }
@@ -45,6 +46,15 @@ pub(crate) struct DocumentRows {
     pub(crate) docs: bool,
     /// Whether the client named keys: a hidden document is then answered as an absent one.
     pub(crate) by_keys: bool,
+}
+
+/// How the rows of `_bulk_get` are shown.
+#[derive(Debug)]
+pub(crate) struct BulkRows {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// What was asked for and is not given.
+    pub(crate) left_out: LeftOut,
 }
 
 /// How the rows of `_find` are shown.
@@ -73,7 +83,7 @@ impl Judge {
             Self::Reduce(groups) => groups.row(row.bytes(), out),
             Self::Changes(rows) => rows.row(row.bytes(), known, out),
             Self::Find(rows) => rows.row(row, known, out),
-            Self::BulkGet(lens) => bulk_get_row(lens, row, known, out),
+            Self::BulkGet(rows) => rows.row(row, known, out),
             Self::OpenRevs(leaves) => leaves.row(row, known, out),
         }
     }
@@ -86,7 +96,7 @@ impl Judge {
             Self::Changes(rows) if rows.with_docs => Some(&rows.docs),
             Self::Changes(rows) => Some(&rows.rows),
             Self::Find(rows) => Some(&rows.lens),
-            Self::BulkGet(lens) => Some(lens),
+            Self::BulkGet(rows) => Some(&rows.lens),
             Self::OpenRevs(leaves) => Some(&leaves.lens),
             Self::Locals(_) | Self::Reduce(_) => None,
         }
@@ -216,6 +226,21 @@ impl Judge {
     /// The sequence of the row that was just written, for an event stream.
     pub(crate) fn event_id(&self) -> &str {
         self.changes().map_or("", |rows| &rows.shown)
+    }
+
+    /// Under which rights something was left out that was asked for; told once.
+    pub(crate) fn gap(&mut self) -> Option<Fingerprint> {
+        let (lens, left_out) = match self {
+            Self::BulkGet(rows) => (&rows.lens, &mut rows.left_out),
+            Self::OpenRevs(leaves) => (&leaves.lens, &mut leaves.left_out),
+            Self::Documents(_)
+            | Self::Locals(_)
+            | Self::View(_)
+            | Self::Reduce(_)
+            | Self::Changes(_)
+            | Self::Find(_) => return None,
+        };
+        left_out.take().then(|| lens.fingerprint())
     }
 
     /// Writes the row that was kept back until the rows ended, if there is one.
@@ -361,58 +386,70 @@ impl FindRows {
     }
 }
 
-/// `{"id":…,"docs":[{"ok":…},{"error":…}]}`: what is hidden or absent is left out alike, because an error
-/// entry makes PouchDB fail the whole batch.
-fn bulk_get_row(
-    lens: &Lens,
-    row: Row<'_>,
-    known: &mut Known,
-    out: &mut Vec<u8>,
-) -> Result<Seen, JsonError> {
-    let (mut id, mut docs) = (None, None);
-    for member in row.members() {
-        let member = member?;
-        match &*member.key {
-            "id" => id = Some(member.value),
-            "docs" => docs = Some(member.value),
-            _ => {}
-        }
-    }
-    let (Some(id), Some(docs)) = (id, docs) else {
-        return Err(JsonError::Expected("a row of this endpoint"));
-    };
-    let mark = out.len();
-    out.extend_from_slice(b"{\"id\":");
-    out.extend_from_slice(id);
-    out.extend_from_slice(b",\"docs\":[");
-    let start = out.len();
-    let mut later = false;
-    for entry in elements(docs) {
-        for member in members(entry?) {
+impl BulkRows {
+    /// `{"id":…,"docs":[{"ok":…},{"error":…}]}`: what is hidden or absent is left out of `docs` alike, because an error
+    /// makes PouchDB fail the whole batch. The entry itself stays: CouchDB's replicator lays them beside what it has asked
+    /// for (`lists:zipwith` in `couch_replicator_api_wrap:bulk_get`) and fails where one is missing.
+    fn row(
+        &mut self,
+        row: Row<'_>,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let (mut id, mut docs) = (None, None);
+        for member in row.members() {
             let member = member?;
-            if member.key != "ok" {
-                continue;
+            match &*member.key {
+                "id" => id = Some(member.value),
+                "docs" => docs = Some(member.value),
+                _ => {}
             }
-            let before = out.len();
-            out.extend_from_slice(if before > start {
-                b",{\"ok\":"
-            } else {
-                b"{\"ok\":"
-            });
-            match show(lens, Piece::Whole(member.value), known, out)? {
-                Seen::Shown => out.push(b'}'),
-                Seen::Hidden => out.truncate(before),
-                Seen::Later => {
-                    out.truncate(before);
-                    later = true;
+        }
+        let (Some(id), Some(docs)) = (id, docs) else {
+            return Err(JsonError::Expected("a row of this endpoint"));
+        };
+        let mark = out.len();
+        out.extend_from_slice(b"{\"id\":");
+        out.extend_from_slice(id);
+        out.extend_from_slice(b",\"docs\":[");
+        let start = out.len();
+        let (mut later, mut whole) = (false, true);
+        for entry in elements(docs) {
+            let mut given = false;
+            for member in members(entry?) {
+                let member = member?;
+                if member.key != "ok" {
+                    continue;
+                }
+                given = true;
+                let before = out.len();
+                out.extend_from_slice(if before > start {
+                    b",{\"ok\":"
+                } else {
+                    b"{\"ok\":"
+                });
+                match show(&self.lens, Piece::Whole(member.value), known, out)? {
+                    Seen::Shown => out.push(b'}'),
+                    Seen::Hidden => {
+                        out.truncate(before);
+                        given = false;
+                    }
+                    Seen::Later => {
+                        out.truncate(before);
+                        later = true;
+                    }
                 }
             }
+            whole &= given;
         }
+        if later {
+            out.truncate(mark);
+            return Ok(Seen::Later);
+        }
+        if !whole || out.len() == start {
+            self.left_out.something();
+        }
+        out.extend_from_slice(b"]}");
+        Ok(Seen::Shown)
     }
-    if later || out.len() == start {
-        out.truncate(mark);
-        return Ok(if later { Seen::Later } else { Seen::Hidden });
-    }
-    out.extend_from_slice(b"]}");
-    Ok(Seen::Shown)
 }

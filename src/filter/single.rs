@@ -12,13 +12,14 @@ use crate::filter::accept::{Kind, accepts};
 use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::document::judge_readable;
+use crate::filter::gaps::LeftOut;
 use crate::filter::head::{etag, matches};
 use crate::filter::layout::Layout;
 use crate::filter::leaves::{OpenRevs, Unanswered};
 use crate::filter::multipart::{Asked, Mixed, WithParts, boundary_of};
 use crate::filter::pages::{Pages, Part};
 use crate::filter::reply::Reply;
-use crate::filter::rows::Judge;
+use crate::filter::rows::{BulkRows, Judge};
 use crate::filter::stream::{Recipe, Rows};
 use crate::filter::unread::shows_a_leaf;
 use crate::filter::window::Window;
@@ -38,7 +39,11 @@ const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can'
 pub(crate) struct Wanted<'a> {
     pub(crate) if_none_match: Option<&'a str>,
     pub(crate) accept: Option<&'a str>,
+    pub(crate) user_agent: Option<&'a str>,
 }
+
+/// What CouchDB's replicator begins its name with.
+const REPLICATOR: &str = "CouchDB-Replicator/";
 
 /// `GET` or `HEAD` of one document.
 pub(crate) async fn document(
@@ -63,7 +68,17 @@ pub(crate) async fn document(
     };
     if query.open_revs.is_some() {
         return match accepts(wanted.accept, Kind::Mixed.name()) {
-            true => open_revs_mixed(asker, lens, named, part).await,
+            true => {
+                let replicates = wanted
+                    .user_agent
+                    .is_some_and(|name| name.starts_with(REPLICATOR));
+                let asked = match (named, replicates) {
+                    (None, _) => Asked::Leaves,
+                    (Some(named), false) => Asked::Named(named),
+                    (Some(named), true) => Asked::Replicated(named),
+                };
+                open_revs_mixed(asker, lens, asked, part).await
+            }
             false => open_revs(asker, lens, named, part).await,
         };
     }
@@ -137,7 +152,11 @@ async fn open_revs(
 ) -> Result<Answer, Refusal> {
     let all = named.is_none();
     let upstream = asker.first(part).await.map_err(absent)?;
-    let judge = Judge::OpenRevs(OpenRevs { lens, named });
+    let judge = Judge::OpenRevs(OpenRevs {
+        lens,
+        named,
+        left_out: LeftOut::default(),
+    });
     let recipe = Recipe {
         pages: Pages::Single,
         judge,
@@ -159,16 +178,15 @@ async fn open_revs(
 async fn open_revs_mixed(
     asker: Asker,
     lens: Lens,
-    named: Option<Unanswered>,
+    asked: Asked,
     part: Part,
 ) -> Result<Answer, Refusal> {
-    let all = named.is_none();
+    let all = matches!(asked, Asked::Leaves);
     let upstream = asker
         .first_as(Kind::Mixed.name(), part)
         .await
         .map_err(absent)?;
     let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
-    let asked = named.map_or(Asked::Leaves, Asked::Named);
     let upstream = (boxed(upstream.into_body()), boundary.as_slice());
     let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
     if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
@@ -214,7 +232,10 @@ pub(crate) async fn bulk_get(
     }
     let recipe = Recipe {
         pages: Pages::Single,
-        judge: Judge::BulkGet(lens),
+        judge: Judge::BulkGet(BulkRows {
+            lens,
+            left_out: LeftOut::default(),
+        }),
         layout: Layout::Rows("results"),
         window: Window::ALL,
         pulse: None,

@@ -187,6 +187,9 @@ impl Rows {
         if self.out.is_empty() {
             return Ok(None);
         }
+        if let Some(rights) = self.judge.gap() {
+            self.asker.note_gap(rights).await?;
+        }
         Ok(Some(Bytes::from(mem::take(&mut self.out))))
     }
 

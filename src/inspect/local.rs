@@ -12,6 +12,8 @@ use crate::route::LocalId;
 use crate::route::query::ViewQuery;
 use crate::secret::Key;
 
+/// What every name of ours begins with.
+const PREFIX: &str = "couchwarden-";
 /// What every id in a list of local documents begins with.
 const LOCAL: &str = "_local/";
 /// The first text behind all of those.
@@ -49,8 +51,16 @@ impl Locals {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Space {
-            prefix: format!("couchwarden-{digits}-"),
+            prefix: format!("{PREFIX}{digits}-"),
         })
+    }
+
+    /// Where the gaps in what this caller was given are noted: under no name of anybody's space, whose digits are
+    /// hexadecimal. None for those who have no checkpoints.
+    pub(crate) fn gaps(&self, caller: &Caller) -> Option<LocalId> {
+        let space = self.space(caller).ok()?;
+        let digits = space.prefix.strip_prefix(PREFIX)?.trim_end_matches('-');
+        LocalId::parse(&format!("{PREFIX}gaps-{digits}")).ok()
     }
 
     /// The private name of a checkpoint of this caller.

@@ -13,7 +13,6 @@ use crate::filter::diff::{Diff, missing};
 use crate::filter::feeds::ChangesLens;
 use crate::filter::lease::Lease;
 use crate::filter::lists::Named;
-use crate::filter::single::Wanted;
 use crate::filter::{feeds, find, indexes, lists, locals, single, writes};
 use crate::policy::{Lens, Permit, Plan, ViewLens, WriteRules};
 use crate::refusal::Refusal;
@@ -30,10 +29,10 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         let Conditions {
             if_match,
-            if_none_match,
             last_event_id,
             accept,
             budget,
+            ..
         } = conditions;
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
@@ -46,11 +45,8 @@ impl Pipeline {
             | Plan::Own => Err(Refusal::Internal),
             Plan::Info => self.own.info(&self.couch, &database(&permit)?).await,
             Plan::Document(lens) => {
-                let wanted = Wanted {
-                    if_none_match: if_none_match.as_deref(),
-                    accept: accept.as_deref(),
-                };
-                Box::pin(single::document(self.asker(permit, budget)?, lens, wanted)).await
+                let asker = self.asker(permit, budget)?;
+                Box::pin(single::document(asker, lens, conditions.wanted())).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
                 Box::pin(lists::documents_queries(
@@ -157,12 +153,14 @@ impl Pipeline {
             true => self.limits.row.max(self.limits.body),
             false => self.limits.row,
         };
+        let db = database(&permit)?;
         Ok(Asker {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),
             couch: self.couch.counted(budget),
             budget: Arc::clone(budget),
-            db: database(&permit)?,
+            gaps: self.gaps.of(permit.caller(), &db),
+            db,
             permit,
             row,
             silence: self.limits.feed_idle,

@@ -2,13 +2,14 @@
 //! about the same route by the rules in force now.
 //!
 //! Invariant: a feed goes on only for the very caller it began with, roles and attributes included, under a
-//! permit that shows the same. What can't be found out is a no.
+//! permit that shows the same, and as long as its sequences are believed. What can't be found out is a no.
 
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 
 use super::Pipeline;
+use crate::filter::gaps::CallerGaps;
 use crate::filter::lease::Lease;
 use crate::identity::Proof;
 use crate::node::endow;
@@ -54,10 +55,13 @@ impl Pipeline {
         let (caller, shown) = (permit.caller().clone(), Shown::by(permit));
         let (identity, policy) = (Arc::clone(&self.identity), Arc::clone(&self.policy));
         let nodes = self.nodes.clone();
+        let gaps = route.db().and_then(|db| self.gaps.of(&caller, db));
+        let gap = gaps.as_ref().and_then(CallerGaps::last_noted);
         let began = Arc::new((route, caller, shown, proof));
         let ask = move || {
             let (identity, policy) = (Arc::clone(&identity), policy.load_full());
             let (nodes, began) = (nodes.clone(), Arc::clone(&began));
+            let is_whole = gaps.as_ref().and_then(CallerGaps::last_noted) == gap;
             async move {
                 let (route, caller, shown, proof) = &*began;
                 let Ok(Some(now)) = identity.confirm(proof).await else {
@@ -66,7 +70,8 @@ impl Pipeline {
                 let Ok(now) = endow(nodes.as_deref(), &policy, now).await else {
                     return false;
                 };
-                now == *caller
+                is_whole
+                    && now == *caller
                     && match policy.decide(&now, route.clone()) {
                         Verdict::Permit(permit) => Shown::by(&permit) == *shown,
                         Verdict::Deny(_) | Verdict::Ask(_) => false,

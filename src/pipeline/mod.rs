@@ -36,8 +36,10 @@ use crate::couch::Couch;
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
 use crate::filter::errors::NOT_ALLOWED;
+use crate::filter::gaps::Gaps;
 use crate::filter::head::place;
 use crate::filter::lease::Lease;
+use crate::filter::single::Wanted;
 use crate::identity::{AskedRoles, Failed, Identity, Recognised, Scheme};
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
@@ -81,6 +83,7 @@ pub(crate) struct Pipeline {
     pub(crate) designs: Designs,
     pub(crate) turns: Turns,
     pub(crate) locals: Locals,
+    pub(crate) gaps: Gaps,
     pub(crate) seal: Arc<Seal>,
     pub(crate) limits: Limits,
 }
@@ -91,7 +94,19 @@ struct Conditions {
     if_none_match: Option<String>,
     last_event_id: Option<String>,
     accept: Option<String>,
+    user_agent: Option<String>,
     budget: Arc<Budget>,
+}
+
+impl Conditions {
+    /// What a client says of the document that it wants.
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            if_none_match: self.if_none_match.as_deref(),
+            accept: self.accept.as_deref(),
+            user_agent: self.user_agent.as_deref(),
+        }
+    }
 }
 
 impl Pipeline {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, REFERER};
+use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT};
 
 use super::{Conditions, LAST_EVENT_ID, Pipeline, database, text};
 use crate::body::full;
@@ -72,6 +72,7 @@ impl Pipeline {
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
             accept: text(&intake, &ACCEPT),
+            user_agent: text(&intake, &USER_AGENT),
             budget: Arc::clone(&intake.budget),
         };
         let body = intake.body.collect(self.limits.body).await?;

@@ -181,6 +181,50 @@ async fn a_live_sync_carries_attachments_conflicts_and_deletions_both_ways() {
     }
 }
 
+/// What moves out of sight between its row and its fetch, and what a rule tells of and does not give.
+#[tokio::test(flavor = "multi_thread")]
+async fn couchdb_s_own_replicator_passes_over_what_it_is_not_given() {
+    let rules = r#"
+[[rule]]
+name      = "told"
+databases = ["@notes"]
+callers   = { roles = ["writer"] }
+permit    = ["changes"]
+
+[[rule]]
+name      = "given"
+databases = ["@notes"]
+callers   = { roles = ["writer"] }
+permit    = ["read"]
+documents = { owner = "{user}" }
+"#;
+    let world = World::plain(rules).await;
+    fill(&world).await;
+    let owner = world.name("walt");
+    let more = json!([
+        { "_id": "_design/hidden", "views": {} },
+        { "_id": "foreign with", "owner": "somebody", "_attachments": attachments() },
+        { "_id": "z", "owner": owner },
+    ]);
+    world.fill("notes", more).await;
+    world.database("local", json!([])).await;
+    let at = |client: &Client, db: &str| json!({ "url": client.url(db), "headers": { "Authorization": client.authorization() } });
+    let (walt, backend) = (world.as_("walt"), world.backend());
+    let pull = json!({ "source": at(&walt, "notes"), "target": at(&backend, "local") });
+    for wanted in ["gone torn with z", "gone torn with z zz"] {
+        let outcome = backend.post("/_replicate", pull.clone()).await.yes();
+        assert_eq!(outcome["ok"], true, "{outcome}");
+        let failed = &outcome["history"][0]["doc_write_failures"];
+        assert_eq!(failed, 0, "{outcome}");
+        let ids = backend.get("/@local/_all_docs").await.ids();
+        assert_eq!(ids, wanted);
+        let more = json!([{ "_id": "zz", "owner": owner }, { "_id": "zzz" }]);
+        if wanted.ends_with(" z") {
+            world.fill("notes", more).await;
+        }
+    }
+}
+
 /// Both ways through couchwarden: CouchDB is the client.
 #[tokio::test(flavor = "multi_thread")]
 async fn couchdb_s_own_replicator_is_a_client_like_others() {

@@ -40,6 +40,7 @@ mod everyday;
 mod faults;
 mod feeds;
 mod fields;
+mod gaps;
 mod generations;
 mod growth;
 mod guesses;

@@ -546,7 +546,9 @@ async fn what_is_hidden_is_missing_for_a_replicator_that_asks() {
     );
     let wanted = json!({ "docs": [{ "id": "s0" }, { "id": "own-0" }, { "id": "none" }] });
     let got = walt.post("/@notes/_bulk_get?revs=true", wanted).await;
-    assert_eq!(got.ids(), "own-0", "{}", got.text());
+    assert_eq!(got.ids(), "s0 own-0 none", "{}", got.text());
+    let docs = got.column("docs");
+    assert_eq!((&docs[0], &docs[2]), (&json!([]), &json!([])));
     walt.post("/@notes/_ensure_full_commit", json!({}))
         .await
         .yes();

@@ -238,10 +238,11 @@ async fn a_batch_is_whole_beside_a_hidden_document_that_is_too_long() {
     let results = got["results"].as_array().unwrap();
     let shown: Vec<&str> = results
         .iter()
+        .filter(|result| result["docs"] != json!([]))
         .filter_map(|result| result["id"].as_str())
         .collect();
-    assert_eq!(shown, ["a", "mine", "z"]);
-    let data = results[1]["docs"][0]["ok"]["_attachments"]["file"]["data"].as_str();
+    assert_eq!((shown, results.len()), (vec!["a", "mine", "z"], 6));
+    let data = results[3]["docs"][0]["ok"]["_attachments"]["file"]["data"].as_str();
     assert_eq!(data.unwrap().len(), 400_000);
 }
 

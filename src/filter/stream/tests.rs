@@ -76,6 +76,7 @@ type Script = Vec<(u64, String)>;
 fn feed(parameters: &str, script: Script) -> Rows {
     let target = format!("/db/_changes?{parameters}");
     let (permit, query) = (permit(&target), query(&target));
+    let rules = permit.fingerprint().unwrap();
     let Plan::Changes { rows, docs } = permit.plan().clone() else {
         panic!("under a rule")
     };
@@ -98,7 +99,7 @@ fn feed(parameters: &str, script: Script) -> Rows {
         with_conflicts: false,
         chosen: crate::filter::changes::Chosen::All,
         all_leaves: false,
-        sequences: Sequences::new(seal, "db", b"rules"),
+        sequences: Sequences::new(seal, "db", rules, ""),
         last: Some(b"\"0\"".to_vec()),
         shown: String::new(),
     });
