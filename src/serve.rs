@@ -311,7 +311,7 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let policy = Arc::new(ArcSwap::from_pointee(policy));
     let nodes = nodes.map(Arc::new);
     let provisioning = provisioning(config, &couch, &identity, &policy, nodes.clone())?;
-    let locals = Locals::new(secret.derive("checkpoints"));
+    let (locals, turns) = (Locals::new(secret.derive("checkpoints")), Turns::default());
     Ok(Pipeline {
         door: Door::new(
             &config.limits,
@@ -332,9 +332,9 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         upstream: Upstream::new(client),
         rewrite: Rewrite::new(presenter),
         designs: Designs::new(),
-        turns: Turns::default(),
-        gaps: Gaps::new(locals.clone()),
+        gaps: Gaps::new(locals.clone(), turns.clone()),
         locals,
+        turns,
         seal: Arc::new(Seal::new(secret, "tokens")),
         limits: config.limits,
     })

@@ -7,17 +7,23 @@
 //! the mark of the last gap under other rights than theirs, and are believed as long as there is no newer one; what is
 //! not given under the very rights of a sequence is not missing there.
 //!
-//! Security: what is hidden and what is absent leave a mark alike.
-//! (`what_was_not_given_comes_when_rights_are_back`)
+//! Security: what is hidden and what is absent leave a mark alike, and what is shown decides alone whether there is one: a
+//! hidden leaf beside one that answers leaves none. (`what_was_not_given_comes_when_rights_are_back`,
+//! `a_hidden_leaf_beside_one_that_is_given_leaves_no_mark`)
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
 
+use crate::body::Cut;
 use crate::caller::Caller;
 use crate::couch::{Couch, CouchError};
 use crate::inspect::local::Locals;
+use crate::inspect::turns::{Pass, Turns};
 use crate::json::{Object, Value};
 use crate::policy::Fingerprint;
 use crate::route::{DbName, LocalId};
@@ -26,15 +32,16 @@ use crate::secret::Secret;
 /// How many callers' gaps this process remembers, so that their open feeds end, and for how long.
 const NOTED: u64 = 100_000;
 const NOTED_FOR: Duration = Duration::from_secs(3600);
-/// How often a mark is written where another is written at the same time.
+/// How often a mark is written where another couchwarden writes one at the same time.
 const ATTEMPTS: usize = 5;
 
-type Noted = Cache<(DbName, LocalId), Arc<str>>;
+type Noted = Cache<(DbName, LocalId), Arc<GapMark>>;
 
 /// The gaps of all callers.
 #[derive(Debug, Clone)]
 pub(crate) struct Gaps {
     locals: Locals,
+    turns: Turns,
     noted: Noted,
 }
 
@@ -42,8 +49,20 @@ pub(crate) struct Gaps {
 #[derive(Debug, Clone)]
 pub(crate) struct CallerGaps {
     place: (DbName, LocalId),
+    turns: Turns,
     noted: Noted,
 }
+
+/// What a gap leaves.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct GapMark {
+    rights: String,
+    mark: String,
+}
+
+/// What a batch has named, an id or a revision of one, and nothing that is shown has answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct NamedInBatch(HashSet<u64>);
 
 /// Whether an answer has left something out that was asked for.
 #[derive(Debug, Default)]
@@ -53,10 +72,11 @@ pub(crate) struct LeftOut {
 }
 
 impl Gaps {
-    pub(crate) fn new(locals: Locals) -> Self {
+    pub(crate) fn new(locals: Locals, turns: Turns) -> Self {
         let noted = Cache::builder().max_capacity(NOTED).time_to_live(NOTED_FOR);
         Self {
             locals,
+            turns,
             noted: noted.build(),
         }
     }
@@ -66,6 +86,7 @@ impl Gaps {
         let id = self.locals.gaps(caller)?;
         Some(CallerGaps {
             place: (db.clone(), id),
+            turns: self.turns.clone(),
             noted: self.noted.clone(),
         })
     }
@@ -88,18 +109,39 @@ impl CallerGaps {
             .unwrap_or_default())
     }
 
-    /// Leaves a mark.
+    /// Leaves a mark, though the client should go away or read no further: others of the caller wait for their turn.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends with CouchDB's answers, for which there is a deadline"
+    )]
     pub(crate) async fn note(&self, couch: &Couch, rights: Fingerprint) -> Result<(), CouchError> {
+        let (gaps, couch) = (self.clone(), couch.clone());
+        let noting = tokio::spawn(async move { gaps.leave(&couch, rights.to_string()).await });
+        noting.await.map_err(|_| CouchError::Cut(Cut::Filter))?
+    }
+
+    async fn leave(&self, couch: &Couch, rights: String) -> Result<(), CouchError> {
+        let (db, id) = &self.place;
+        let before = self.last_noted();
+        let ids = iter::once(id.as_str());
+        // CouchDB takes any write of a `_local` document, so one that is read meanwhile would be lost.
+        let _turn = self.turns.take(db.as_str(), ids, Pass::Alone).await;
+        let last = self.last_noted().filter(|last| last.rights == rights);
+        if last.is_some() && last != before {
+            // It was left since this answer was asked for, and no sequence in which the client trusts is newer.
+            return Ok(());
+        }
         let mark = fresh()?;
         let mut written = Err(CouchError::Conflict);
         for _ in 0..ATTEMPTS {
-            written = self.write(couch, &rights.to_string(), &mark).await;
+            written = self.write(couch, &rights, &mark).await;
             if written != Err(CouchError::Conflict) {
                 break;
             }
         }
         written?;
-        self.noted.insert(self.place.clone(), mark.into());
+        let mark = Arc::new(GapMark { rights, mark });
+        self.noted.insert(self.place.clone(), mark);
         Ok(())
     }
 
@@ -119,7 +161,7 @@ impl CallerGaps {
     }
 
     /// The last mark that this process has left; a feed that began before it ends.
-    pub(crate) fn last_noted(&self) -> Option<Arc<str>> {
+    pub(crate) fn last_noted(&self) -> Option<Arc<GapMark>> {
         self.noted.get(&self.place)
     }
 }
@@ -153,4 +195,33 @@ impl LeftOut {
         self.noted |= wanted;
         wanted
     }
+}
+
+impl NamedInBatch {
+    /// What stands in the body of `_bulk_get`.
+    pub(crate) fn asked(docs: &[Value]) -> Self {
+        let text = |doc: &Value, name| Some(doc.get(name)?.as_str()?.to_owned());
+        let named = docs.iter().filter_map(|doc| {
+            let id = text(doc, "id")?;
+            Some(digest(&id, text(doc, "rev").as_deref()))
+        });
+        Self(named.collect())
+    }
+
+    /// A revision that is shown answers for itself, and for its id. That it may answer for one before it too (`latest`)
+    /// is left aside: a mark too many tells nothing that is not shown.
+    pub(crate) fn answered_by(&mut self, id: &str, rev: &str) {
+        self.0.remove(&digest(id, None));
+        self.0.remove(&digest(id, Some(rev)));
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn digest(id: &str, rev: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (id, rev).hash(&mut hasher);
+    hasher.finish()
 }

@@ -24,7 +24,7 @@ use crate::filter::accept::Kind;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
 use crate::filter::document::{Attachment, Document, is_sound, judge_readable};
-use crate::filter::gaps::LeftOut;
+use crate::filter::gaps::{LeftOut, NamedInBatch};
 use crate::filter::head::verbatim;
 use crate::filter::leaves::Unanswered;
 use crate::filter::parts::{Head, Parts, boundary};
@@ -43,7 +43,7 @@ const NOTHING: &[u8] = br#"{"_id":"_local/couchwarden-not-given","_rev":"0-1"}"#
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// Those of a `_bulk_get`: what is hidden or missing is left out.
-    Bulk,
+    Bulk(NamedInBatch),
     /// All leaves of one.
     Leaves,
     /// Those leaves that were named: what is hidden or absent is missing.
@@ -427,11 +427,12 @@ impl Mixed {
     }
 
     fn finish(&mut self) {
-        let missing = match &mut self.asked {
-            Asked::Named(named) | Asked::Replicated(named) => named.take(),
-            Asked::Bulk | Asked::Leaves | Asked::Anything => Vec::new(),
+        let (missing, answered) = match &mut self.asked {
+            Asked::Named(named) | Asked::Replicated(named) => (named.take(), true),
+            Asked::Bulk(batch) => (Vec::new(), batch.is_answered()),
+            Asked::Leaves | Asked::Anything => (Vec::new(), true),
         };
-        if !missing.is_empty() {
+        if !missing.is_empty() || !answered {
             self.left_out.something();
         }
         if !matches!(self.asked, Asked::Replicated(_)) {
@@ -474,7 +475,6 @@ impl Mixed {
         let lens = self.lens.as_ref();
         let read = read(&self.asker, lens, &mut self.parts, &mark).await;
         let Some(mut document) = read? else {
-            self.leave_out();
             // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
             return self.parts.past(&self.mark).await;
         };
@@ -498,7 +498,6 @@ impl Mixed {
                 let lens = self.lens.as_ref();
                 let taken = taken(&self.asker, lens, &mut self.parts, &self.mark).await;
                 let Some(mut document) = taken? else {
-                    self.leave_out();
                     return Ok(());
                 };
                 self.note(&mut document)?;
@@ -521,10 +520,7 @@ impl Mixed {
                 Ok(())
             }
             // Of what was named and is missing we speak ourselves.
-            "application/json; error=\"true\"" => {
-                self.leave_out();
-                self.parts.past(&self.mark).await
-            }
+            "application/json; error=\"true\"" => self.parts.past(&self.mark).await,
             _ => Err(Cut::Filter),
         }
     }
@@ -536,7 +532,7 @@ impl Mixed {
                 named.answered_by(json).map_err(|_| Cut::Filter)
             }
             (
-                Asked::Bulk
+                Asked::Bulk(_)
                 | Asked::Leaves
                 | Asked::Named(_)
                 | Asked::Replicated(_)
@@ -546,20 +542,14 @@ impl Mixed {
         }
     }
 
-    /// Of what was named the rest is left out.
-    fn leave_out(&mut self) {
-        if matches!(self.asked, Asked::Bulk) {
-            self.left_out.something();
-        }
-    }
-
     /// Behind a document.
     fn close(&mut self, document: &Document) {
         if document.json.is_some() {
             self.out.extend_from_slice(&self.mark);
             self.shown += 1;
-        } else {
-            self.leave_out();
+            if let Asked::Bulk(batch) = &mut self.asked {
+                batch.answered_by(&document.id, &document.rev);
+            }
         }
     }
 }

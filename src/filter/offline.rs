@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::couch::{Couch, ServiceAccount};
 use crate::filter::accept::Kind;
 use crate::filter::ask::Asker;
+use crate::filter::gaps::NamedInBatch;
 use crate::filter::multipart::{Asked, Mixed, WithParts};
 use crate::identity::present::Presenter;
 use crate::policy::{Permit, Plan};
@@ -41,7 +42,7 @@ pub async fn in_parts(
     let bulk = matches!(permit.plan(), Plan::BulkGet(_));
     let asked = match leaves {
         true => Some(Asked::Leaves),
-        false => bulk.then_some(Asked::Bulk),
+        false => bulk.then(|| Asked::Bulk(NamedInBatch::default())),
     };
     let asker = asker(permit, config)?;
     let answer = match asked {

@@ -413,15 +413,13 @@ impl BulkRows {
         out.extend_from_slice(id);
         out.extend_from_slice(b",\"docs\":[");
         let start = out.len();
-        let (mut later, mut whole) = (false, true);
+        let mut later = false;
         for entry in elements(docs) {
-            let mut given = false;
             for member in members(entry?) {
                 let member = member?;
                 if member.key != "ok" {
                     continue;
                 }
-                given = true;
                 let before = out.len();
                 out.extend_from_slice(if before > start {
                     b",{\"ok\":"
@@ -430,23 +428,19 @@ impl BulkRows {
                 });
                 match show(&self.lens, Piece::Whole(member.value), known, out)? {
                     Seen::Shown => out.push(b'}'),
-                    Seen::Hidden => {
-                        out.truncate(before);
-                        given = false;
-                    }
+                    Seen::Hidden => out.truncate(before),
                     Seen::Later => {
                         out.truncate(before);
                         later = true;
                     }
                 }
             }
-            whole &= given;
         }
         if later {
             out.truncate(mark);
             return Ok(Seen::Later);
         }
-        if !whole || out.len() == start {
+        if out.len() == start {
             self.left_out.something();
         }
         out.extend_from_slice(b"]}");

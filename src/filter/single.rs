@@ -12,7 +12,7 @@ use crate::filter::accept::{Kind, accepts};
 use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
 use crate::filter::document::judge_readable;
-use crate::filter::gaps::LeftOut;
+use crate::filter::gaps::{LeftOut, NamedInBatch};
 use crate::filter::head::{etag, matches};
 use crate::filter::layout::Layout;
 use crate::filter::leaves::{OpenRevs, Unanswered};
@@ -211,7 +211,7 @@ pub(crate) async fn bulk_get(
     docs.retain(|one| !names_long_one(one));
     // To CouchDB one of them would be an error of its own, and the batch with it.
     docs.retain(|doc| doc.get("id").is_none_or(|id| id.as_str().is_some()));
-    let is_empty = docs.is_empty();
+    let (is_empty, batch) = (docs.is_empty(), NamedInBatch::asked(docs));
     let mut query = asker.permit.route().query.document()?;
     query.local_seq = false;
     let part = Part {
@@ -228,7 +228,7 @@ pub(crate) async fn bulk_get(
         let upstream = asker.first_as(kind.name(), part).await?;
         let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
         let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk, upstream).into_answer(kind));
+        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
     }
     let recipe = Recipe {
         pages: Pages::Single,

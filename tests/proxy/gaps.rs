@@ -124,6 +124,55 @@ async fn a_gap_is_known_after_a_restart() {
     assert_eq!(changes(&later, &since).await.0, "a b");
 }
 
+/// Else a mark, by which sequences end, would tell of the hidden leaf.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_leaf_beside_one_that_is_given_leaves_no_mark() {
+    let world = filled(RULES).await;
+    let leaf = |kind: &str, start: u32, rev: &str| json!({ "_id": "x", "kind": kind, "_rev": format!("{start}-{rev}"), "_revisions": { "start": start, "ids": [rev, "1"] } });
+    let leaves =
+        json!({ "new_edits": false, "docs": [leaf("open", 2, "b"), leaf("shut", 2, "a")] });
+    world
+        .backend()
+        .post("/@notes/_bulk_docs", leaves)
+        .await
+        .yes();
+    let uma = world.user("uma", &["reader", "insider"]);
+    let (_, since) = changes(&uma, "0").await;
+    world.roles(&uma, &["reader"]);
+    until(&uma, "a x").await;
+    for accept in ["application/json", "multipart/mixed"] {
+        let headers = [("accept", accept), ("content-type", "application/json")];
+        for asked in [json!({ "id": "x" }), json!({ "id": "x", "rev": "2-b" })] {
+            let docs = json!({ "docs": [asked] }).to_string();
+            let path = "/@notes/_bulk_get?revs=true&latest=true";
+            let answer = uma.ask("POST", path, &headers, docs).await;
+            assert!(answer.text().contains("\"open\""), "{}", answer.text());
+            assert!(!answer.text().contains("\"shut\""), "{}", answer.text());
+        }
+        let path = "/@notes/x?open_revs=all&revs=true";
+        uma.ask("GET", path, &headers, "").await.text();
+    }
+    world.roles(&uma, &["reader", "insider"]);
+    until(&uma, "a b x").await;
+    assert_eq!(changes(&uma, &since).await.0, "");
+}
+
+/// Each of them waits for its turn: none fails, and the last mark stands.
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_of_one_caller_at_once_disturb_no_answer() {
+    let world = filled(RULES).await;
+    let shut = rev(&world, "b").await;
+    let uma = world.user("uma", &["reader", "insider"]);
+    let (_, since) = changes(&uma, "0").await;
+    world.roles(&uma, &["reader"]);
+    until(&uma, "a").await;
+    let fetches = (0..40).map(|at| fetch(&uma, WAYS[at % WAYS.len()], "b", &shut));
+    futures_util::future::join_all(fetches).await;
+    world.roles(&uma, &["reader", "insider"]);
+    until(&uma, "a b").await;
+    assert_eq!(changes(&uma, &since).await.0, "a b");
+}
+
 /// Else such a replication would never end.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_never_given_is_not_told_again_and_again() {

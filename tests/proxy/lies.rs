@@ -56,7 +56,7 @@ const CASES: &[Case] = &[
         request: "POST /notes/_bulk_get {\"docs\":[{\"id\":\"a\"},{\"id\":\"b\"}]}",
         upstream: r#"{"results": [{"id":"a","docs":[{"ok":{"_id":"a","_rev":"1-a","kind":"open","salt":1}}]},{"id":"b","docs":[{"ok":{"_id":"b","_rev":"1-b","kind":"shut"}}]}]}"#,
         hidden: r#"{"id":"b""#,
-        shown: r#"{"results":[{"id":"a","docs":[{"ok":{"_id":"a","_rev":"1-a","kind":"open"}}]}]}"#,
+        shown: r#"{"results":[{"id":"a","docs":[{"ok":{"_id":"a","_rev":"1-a","kind":"open"}}]},{"id":"b","docs":[]}]}"#,
     },
     Case {
         request: "GET /notes/_changes?include_docs=true",

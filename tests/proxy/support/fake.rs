@@ -1,6 +1,7 @@
 //! A CouchDB that answers what it is told to, in whatever pieces, and writes down what it was asked.
 //!
-//! couchwarden's own errands (who is this user, what has changed among users, how CouchDB is set up) are answered by itself, and are
+//! couchwarden's own errands (who is this user, what has changed among users, what was not given, how CouchDB is set up)
+//! are answered by itself, and are
 //! not among what `seen` tells.
 
 use std::net::SocketAddr;
@@ -276,6 +277,13 @@ pub(crate) fn errand(seen: &Seen) -> Option<Vec<Step>> {
         let name = name.trim_start_matches("3A");
         let document = json!({ "_id": format!("org.couchdb.user:{name}"), "_rev": "1-a", "name": name, "type": "user", "roles": roles_of(name) });
         return Some(plain(200, &document.to_string()));
+    }
+    // Nobody has a gap, until one is noted.
+    if path.contains("/_local/couchwarden-gaps-") {
+        return Some(match seen.method.as_str() {
+            "PUT" => plain(201, r#"{"ok":true,"id":"_local/told","rev":"0-1"}"#),
+            _ => plain(404, r#"{"error":"not_found","reason":"missing"}"#),
+        });
     }
     // This CouchDB keeps no ends of sessions.
     if path == "/couchwarden" || path.starts_with("/couchwarden/") {
