@@ -48,8 +48,10 @@ pub(super) fn without(paths: &[FieldPath], value: &Value, place: &mut Vec<String
         Value::Object(object) => {
             let mut shown = Object::new();
             for (key, value) in object.iter() {
-                if let Some(value) = below(key, value) {
-                    shown.insert(key, value);
+                // An object of which nothing is left goes.
+                let emptied = |cut: &Value| is_empty(cut) && !is_empty(value);
+                if let Some(cut) = below(key, value).filter(|cut| !emptied(cut)) {
+                    shown.insert(key, cut);
                 }
             }
             Value::Object(shown)
@@ -61,6 +63,10 @@ pub(super) fn without(paths: &[FieldPath], value: &Value, place: &mut Vec<String
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Object::is_empty)
 }
 
 /// Does the path name exactly this place?
