@@ -30,6 +30,8 @@ impl Default for Limits {
             },
             handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(30),
+            // CouchDB's replicator waits for up to 64 seconds before it tries again, by the same connection.
+            idle_time: Duration::from_secs(120),
             body_idle: Duration::from_secs(30),
             body_rate: KIB,
             body_rate_after: Duration::from_secs(30),
@@ -80,6 +82,7 @@ pub(super) fn limits(mut section: Section<'_>, reader: &Reader<'_>) -> (Limits, 
     for (key, field) in [
         ("handshake_time", &mut limits.handshake_time),
         ("head_time", &mut limits.head_time),
+        ("idle_time", &mut limits.idle_time),
         ("body_idle", &mut limits.body_idle),
         ("body_rate_after", &mut limits.body_rate_after),
         ("write_idle", &mut limits.write_idle),

@@ -249,8 +249,10 @@ pub struct Limits {
     pub shares: SharePercents,
     /// For the TLS handshake.
     pub handshake_time: Duration,
-    /// For a request head, and for a connection without requests.
+    /// For a request head, and for a connection until its first one.
     pub head_time: Duration,
+    /// For a connection between two requests.
+    pub idle_time: Duration,
     /// Between bytes of a request body.
     pub body_idle: Duration,
     /// Bytes in a second that a request body brings at least.

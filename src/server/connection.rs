@@ -56,7 +56,8 @@ impl Settings {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_time)
+            // It runs from the end of the request before; heads themselves are timed by [`Typed`].
+            .header_read_timeout(limits.idle_time.max(limits.head_time))
             // Who has nothing more to say may still want to be answered.
             .half_close(true)
             .max_header_size(limits.head)
@@ -162,9 +163,10 @@ async fn serve_http1<S, H, F>(
     H: Fn(Request<Arriving>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (io, listening) = Typed::http1(io);
+    let (io, listening) = Typed::http1(io, settings.limits.head_time);
     let service = service_fn(move |request: Request<Incoming>| {
         let listening = listening.clone();
+        let answering = listening.answering();
         let (parts, body) = request.into_parts();
         let (body, left) = Arriving::new(body, &parts.headers);
         let answer = handle(Request::from_parts(parts, body), peer.clone());
@@ -180,6 +182,9 @@ async fn serve_http1<S, H, F>(
                 // Security: else nothing would tell that the client of a quiet feed has gone, and it would keep its
                 // connection to CouchDB (`a_client_that_leaves_a_quiet_feed_is_noticed`).
                 answer = answer.map(|body| keeping(body, listening.begin()));
+            }
+            if let Some(answering) = answering {
+                answer = answer.map(|body| keeping(body, answering));
             }
             Ok::<_, Infallible>(answer)
         }
@@ -223,7 +228,7 @@ async fn serve_http2<S, H, F>(
     let early = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = told(&mut stopped) => None,
-        () = load.unused_for(settings.limits.head_time) => None,
+        () = load.unused(settings.limits.head_time, settings.limits.idle_time) => None,
     };
     let ended = match early {
         Some(ended) => ended,

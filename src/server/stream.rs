@@ -42,8 +42,14 @@ pub(super) struct Load {
 impl Load {
     /// Ends when there was no stream at all for this long (or up to twice as long).
     pub(super) async fn unused_for(&self, limit: Duration) {
+        self.unused(limit, limit).await;
+    }
+
+    /// The same, with a limit of its own until there was any.
+    pub(super) async fn unused(&self, at_first: Duration, later: Duration) {
         loop {
             let begun = self.begun.load(Ordering::Relaxed);
+            let limit = if begun == 0 { at_first } else { later };
             tokio::time::sleep(limit).await;
             let none_began = self.begun.load(Ordering::Relaxed) == begun;
             if none_began && self.active.load(Ordering::Relaxed) == 0 {

@@ -12,17 +12,23 @@
 //! body that grew would end inside itself: heads are ended, and lengths read, as httparse and hyper do it, and whatever
 //! those would not take, they refuse, which ends the connection.
 //!
+//! Since it knows where a head begins, it also tells how long one may take: hyper's own timer runs while a connection is
+//! idle, too, which may be longer. Where it is lost, a connection is idle no longer than a head may take.
+//!
 //! Invariant: nothing but the bytes of [`is_foreign`] in an origin-form target changes, however the network
 //! cuts the stream.
 
 use super::foreign::{encoded, is_foreign};
 use super::frames::Frames;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// No line that ends or frames a body is longer; of longer lines the beginning is enough.
 const KEPT: usize = 128;
@@ -34,12 +40,60 @@ pub(super) struct Typed<S> {
     /// What was read, is mended, and did not fit.
     rest: Vec<u8>,
     listening: Listening,
+    /// None over HTTP/2, whose frames are no heads yet.
+    head: Option<HeadClock>,
+}
+
+/// How long the head may take that is being read.
+#[derive(Debug)]
+struct HeadClock {
+    limit: Duration,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl HeadClock {
+    /// It runs from when a head begins to its end.
+    fn set(&mut self, runs: bool) {
+        match (runs, &self.until) {
+            (true, None) => self.until = Some(Box::pin(sleep(self.limit))),
+            (true, Some(_)) => {}
+            (false, _) => self.until = None,
+        }
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.until {
+            Some(until) => until
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            None => Poll::Pending,
+        }
+    }
 }
 
 /// Whether the client is listened to while it is answered. hyper does not, so that a client may end its side before it
 /// has its answer; an answer without end must end when its client leaves.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Listening(Arc<AtomicBool>);
+pub(super) struct Listening(Arc<AtomicBool>, Arc<Followed>);
+
+/// How far requests are followed.
+#[derive(Debug, Default)]
+struct Followed {
+    lost: AtomicBool,
+    /// How many are being answered of those behind which nothing is followed.
+    answering: AtomicUsize,
+}
+
+/// An answer behind which nothing is followed, as long as it lives.
+#[derive(Debug)]
+pub(super) struct Answering(Arc<Followed>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Listens as long as it lives.
 #[derive(Debug)]
@@ -49,6 +103,15 @@ impl Listening {
     pub(super) fn begin(self) -> Listens {
         self.0.store(true, Ordering::Relaxed);
         Listens(self)
+    }
+
+    /// To be kept until a request is answered, where that must be known.
+    pub(super) fn answering(&self) -> Option<Answering> {
+        let followed = &self.1;
+        followed.lost.load(Ordering::Relaxed).then(|| {
+            followed.answering.fetch_add(1, Ordering::Relaxed);
+            Answering(Arc::clone(followed))
+        })
     }
 }
 
@@ -96,8 +159,15 @@ enum Place {
 }
 
 impl<S> Typed<S> {
-    pub(super) fn http1(inner: S) -> (Self, Listening) {
-        let typed = Self::new(inner, Client::Lines(Lines::default()));
+    /// The first head begins with the connection.
+    pub(super) fn http1(inner: S, head_time: Duration) -> (Self, Listening) {
+        let mut typed = Self::new(inner, Client::Lines(Lines::default()));
+        let mut head = HeadClock {
+            limit: head_time,
+            until: None,
+        };
+        head.set(true);
+        typed.head = Some(head);
         let listening = typed.listening.clone();
         (typed, listening)
     }
@@ -113,6 +183,40 @@ impl<S> Typed<S> {
             client,
             rest,
             listening: Listening::default(),
+            head: None,
+        }
+    }
+
+    /// Nothing has come.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(head) = &mut self.head else {
+            return Poll::Pending;
+        };
+        if let Client::Lines(lines) = &self.client
+            && lines.is_in_head()
+        {
+            head.set(true);
+        }
+        let followed = &self.listening.1;
+        if followed.lost.load(Ordering::Relaxed) {
+            head.set(followed.answering.load(Ordering::Relaxed) == 0);
+        }
+        head.poll_over(cx)
+    }
+
+    /// Something has been followed.
+    fn set_clock(&mut self) {
+        let Self {
+            client,
+            head,
+            listening,
+            ..
+        } = self;
+        if let (Client::Lines(lines), Some(head)) = (client, head) {
+            head.set(lines.is_in_head());
+            if lines.place == Place::Lost {
+                listening.1.lost.store(true, Ordering::Relaxed);
+            }
         }
     }
 
@@ -137,10 +241,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Typed<S> {
         }
         let before = buffer.filled().len();
         loop {
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+            if Pin::new(&mut self.inner)
+                .poll_read(cx, buffer)?
+                .is_pending()
+            {
+                return self.poll_head(cx);
+            }
             let read = buffer.filled().get(before..).unwrap_or_default();
             let ended = read.is_empty();
-            let Some(mended) = self.client.follow(read) else {
+            let mended = self.client.follow(read);
+            self.set_clock();
+            let Some(mended) = mended else {
                 return Poll::Ready(Ok(()));
             };
             self.rest = mended;
@@ -222,6 +333,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Typed<S> {
 }
 
 impl Lines {
+    fn is_in_head(&self) -> bool {
+        match self.place {
+            Place::Method => !self.line.is_empty(),
+            Place::Target | Place::Path | Place::Version | Place::Field => true,
+            Place::Body(_) | Place::Lost => false,
+        }
+    }
+
     /// Goes on by these bytes, and tells which of them need to be encoded.
     fn follow(&mut self, read: &[u8]) -> Vec<usize> {
         let mut foreign = Vec::new();

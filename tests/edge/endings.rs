@@ -150,6 +150,75 @@ async fn a_head_that_never_ends_is_not_waited_for() {
     assert!(!bytes.starts_with(b"HTTP/1.1 200"));
 }
 
+/// Whether one more request is answered.
+async fn is_answered(client: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> bool {
+    if client.write_all(request).await.is_err() {
+        return false;
+    }
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        match client.read_u8().await {
+            Ok(byte) => answer.push(byte),
+            Err(_) => return false,
+        }
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// CouchDB's replicator pauses for up to 64 seconds, and dies if its connection is closed when it tries again.
+#[tokio::test]
+async fn a_connection_between_requests_is_kept_for_longer_than_a_head_may_take() {
+    let limits = Limits {
+        head_time: Duration::from_millis(300),
+        idle_time: PATIENCE,
+        ..limits()
+    };
+    // A body of unknown length that nobody reads would end its connection.
+    let proxy = Proxy::start(limits, |request, _| async {
+        let read = request.into_body().collect().await;
+        read.unwrap();
+        Response::new(body::empty())
+    })
+    .await;
+    let post = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}";
+    for request in [GET, post] {
+        let mut tls = proxy.connect(b"http/1.1").await;
+        for _ in 0..2 {
+            assert!(is_answered(&mut tls, request).await);
+            tokio::time::sleep(limits.head_time * 2).await;
+        }
+        // But the next head is as short of time as the first one.
+        tls.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE / 2, tls.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok() && rest.is_empty());
+    }
+    // Behind a body that is not followed nobody knows where the next head begins.
+    let chunked =
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut tls = proxy.connect(b"http/1.1").await;
+    assert!(is_answered(&mut tls, chunked).await);
+    assert!(is_answered(&mut tls, chunked).await);
+    let ended = tokio::time::timeout(PATIENCE / 2, tls.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok());
+}
+
+#[tokio::test]
+async fn a_connection_that_is_idle_for_too_long_is_ended() {
+    let limits = Limits {
+        head_time: Duration::from_millis(100),
+        idle_time: Duration::from_millis(200),
+        ..limits()
+    };
+    let proxy = Proxy::start(limits, |_, _| async { Response::new(body::empty()) }).await;
+    for first in [true, false] {
+        let mut tls = proxy.connect(b"http/1.1").await;
+        assert!(first || is_answered(&mut tls, GET).await);
+        let ended = tokio::time::timeout(PATIENCE, tls.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok());
+    }
+}
+
 #[tokio::test]
 async fn a_connection_of_http2_without_streams_is_ended() {
     let limits = Limits {

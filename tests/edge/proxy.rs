@@ -35,6 +35,7 @@ pub(crate) fn limits() -> Limits {
         body: 4096,
         body_idle: Duration::from_millis(1500),
         head_time: Duration::from_secs(5),
+        idle_time: Duration::from_secs(5),
         grace: Duration::from_secs(2),
         ..Limits::default()
     }
