@@ -1,8 +1,12 @@
 use std::collections::HashSet;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use proptest::prelude::*;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::{ADMIN, JwtSigner, Subject};
 use crate::config::{Signing, SigningKey};
@@ -46,6 +50,40 @@ fn a_token_says_who_asks_and_ends_within_minutes() {
         let line = format!("authorization: {}\r\n", token.to_str().unwrap());
         assert!(line.len() <= signer.line_length(subject), "{}", line.len());
         assert!(signer.line_length(subject) - line.len() < 60);
+    }
+}
+
+/// By the key that CouchDB knows it by, and over all that it says.
+#[test]
+fn a_token_is_signed_by_its_key() {
+    for signing in [Signing::Es256, Signing::Hs256] {
+        let key = SigningKey::parse(&SigningKey::made(signing).unwrap()).unwrap();
+        let signer = JwtSigner::new(key.clone());
+        let subject = Subject {
+            name: "una",
+            roles: &["r"],
+        };
+        let token = signer.authorization_at(subject, 1000).unwrap();
+        let token = token.to_str().unwrap().strip_prefix("Bearer ").unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        let (name, told) = key.ini().unwrap();
+        assert!(name.ends_with(&format!(":{}", key.id())));
+        let verifies = |message: &str| match signing {
+            Signing::Es256 => {
+                let pem = told.replace("\\n", "\n");
+                let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).unwrap();
+                let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &der).unwrap();
+                public.verify_sig(message.as_bytes(), &signature).is_ok()
+            }
+            Signing::Hs256 => {
+                let secret = STANDARD.decode(&told).unwrap();
+                let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+                hmac::verify(&secret, message.as_bytes(), &signature).is_ok()
+            }
+        };
+        assert!(verifies(signed), "{signing:?}");
+        assert!(!verifies(&format!("{signed}x")), "{signing:?}");
     }
 }
 
