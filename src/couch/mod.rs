@@ -2,7 +2,7 @@
 //!
 //! `service_account` says who that is, `jwt_signer` signs what is shown for it and for callers; `documents` reads and
 //! writes documents, `designs` design documents and their indexes, `databases` databases as a whole, `accounts` asks
-//! about users and follows changes.
+//! about users and follows changes; `behalf` says for which request it is done where nobody told.
 //! Nothing that a client sent gets here but names already parsed, and ids inside JSON bodies.
 //!
 //! Invariant: every answer is read under a limit, and what CouchDB says about an error goes to the log
@@ -10,6 +10,7 @@
 //! one for itself.
 
 mod accounts;
+pub(crate) mod behalf;
 mod databases;
 mod designs;
 mod documents;
@@ -335,7 +336,9 @@ impl Couch {
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         let mut bytes = BytesMut::new();
-        let mut share = self.share();
+        let own = self.share();
+        let is_own = own.is_some();
+        let mut share = own.or_else(behalf::share);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(CouchError::Cut)?.into_data() else {
                 continue;
@@ -355,6 +358,9 @@ impl Couch {
                 }
             }
             bytes.extend_from_slice(&data);
+        }
+        if !is_own && let Some(share) = share.take() {
+            behalf::keep(share);
         }
         Ok(Answer {
             status,

@@ -11,6 +11,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 
 use crate::body::Cut;
+use crate::budget::Share;
 use crate::couch::Pace;
 use crate::filter::ask::Asker;
 use crate::filter::known::{Known, Wanted};
@@ -46,6 +47,13 @@ pub(crate) struct Means<'a> {
     pub(crate) lens: &'a Lens,
 }
 
+/// Rows that were asked for again, as long as they are counted.
+#[derive(Debug)]
+pub(crate) struct RowsAgain {
+    pub(crate) rows: Vec<Vec<u8>>,
+    _share: Share,
+}
+
 /// The rows at these places now, and what is known of their documents. None for a document that has not held still.
 pub(crate) async fn places(
     means: Means<'_>,
@@ -53,8 +61,8 @@ pub(crate) async fn places(
     places: &[RowPlace],
     meanwhile: &mut Meanwhile,
     known: &mut Known,
-) -> Result<Vec<Option<Vec<Vec<u8>>>>, Cut> {
-    let mut found: Vec<Option<Vec<Vec<u8>>>> = places.iter().map(|_| None).collect();
+) -> Result<Vec<Option<RowsAgain>>, Cut> {
+    let mut found: Vec<Option<RowsAgain>> = places.iter().map(|_| None).collect();
     for _ in 0..ATTEMPTS {
         let open: Vec<(usize, &RowPlace)> = found
             .iter()
@@ -108,7 +116,7 @@ pub(crate) async fn catch_up(asker: &Asker, meanwhile: &mut Meanwhile) -> Result
     })
 }
 
-async fn at(means: Means<'_>, query: &ViewQuery, place: &RowPlace) -> Result<Vec<Vec<u8>>, Cut> {
+async fn at(means: Means<'_>, query: &ViewQuery, place: &RowPlace) -> Result<RowsAgain, Cut> {
     let mut query = query.clone();
     (query.key, query.keys) = (None, None);
     (query.startkey, query.endkey) = (Some(place.key.clone()), Some(place.key.clone()));
@@ -116,7 +124,7 @@ async fn at(means: Means<'_>, query: &ViewQuery, place: &RowPlace) -> Result<Vec
     (query.startkey_docid, query.endkey_docid) = (id.clone(), id);
     query.inclusive_end = true;
     (query.skip, query.limit) = (place.before, Some(place.count));
-    let mut found = Vec::new();
+    let (mut rows, mut share) = (Vec::new(), means.asker.share());
     let mut end = PageEnd::default();
     let take = |next: Content<'_>| {
         let row = match next {
@@ -127,11 +135,16 @@ async fn at(means: Means<'_>, query: &ViewQuery, place: &RowPlace) -> Result<Vec
         if id.is_none_or(|id| id != place.id) {
             return Err(JsonError::Expected("a row of the document asked for"));
         }
-        found.push(row.to_vec());
+        // Security: a row may have become any number of times as long as the one that it stands for.
+        share.add(row.len()).map_err(|_| JsonError::NoRoom)?;
+        rows.push(row.to_vec());
         Ok(())
     };
     read(means, list_part(&query), Frame::Rows("rows"), take).await?;
-    Ok(found)
+    Ok(RowsAgain {
+        rows,
+        _share: share,
+    })
 }
 
 /// A page of `_find`.
@@ -189,7 +202,7 @@ async fn read(
     }
     let mut upstream = answer.into_body();
     let mut splitter = Splitter::new(frame, asker.largest_row()).passing_over();
-    let mut unread = Vec::new();
+    let (mut unread, mut share) = (Vec::new(), asker.share());
     loop {
         let frame = upstream.frame().await.transpose()?;
         let ended = frame.is_none();
@@ -197,8 +210,12 @@ async fn read(
             Some(frame) => splitter.push(&frame.into_data().unwrap_or_default()),
             None => splitter.finish().map_err(|_| Cut::Filter)?,
         }
+        share.set(splitter.buffered()).map_err(|_| Cut::NoRoom)?;
         let read = absorb(&mut splitter, asker, &mut take, &mut unread);
-        read.map_err(|_| Cut::Filter)?;
+        read.map_err(|error| match error == JsonError::NoRoom {
+            true => Cut::NoRoom,
+            false => Cut::Filter,
+        })?;
         if ended {
             break;
         }

@@ -42,6 +42,8 @@ pub(crate) struct Asker {
     pub(crate) gaps: Option<CallerGaps>,
     /// What the request makes us hold is counted there.
     pub(crate) budget: Arc<Budget>,
+    /// What the body has of it, as long as anything lives that was made of the body.
+    pub(crate) _share: Option<Arc<Share>>,
     /// The longest row that is judged, in bytes.
     pub(crate) row: usize,
     /// How long CouchDB may be silent in a feed.

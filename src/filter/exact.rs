@@ -9,6 +9,7 @@ use http_body::Frame as BodyFrame;
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 
 use crate::body::{Body, Cut, boxed};
+use crate::budget::Share;
 use crate::client::Answered;
 use crate::filter::ask::Asker;
 use crate::filter::pages::list_part;
@@ -109,6 +110,8 @@ struct Opened {
     state: Option<State>,
     /// What has been read, where it is read again.
     read: Option<Vec<Bytes>>,
+    /// Of that, and of the row that has begun.
+    share: Share,
     ended: bool,
 }
 
@@ -119,6 +122,7 @@ impl Opened {
             splitter: Splitter::new(Frame::Rows("rows"), asker.largest_row()),
             state: None,
             read: None,
+            share: asker.share(),
             ended: false,
         })
     }
@@ -150,6 +154,9 @@ impl Opened {
                     self.ended = true;
                 }
             }
+            let read = self.read.iter().flatten().map(Bytes::len).sum::<usize>();
+            self.share
+                .set(read.saturating_add(self.splitter.buffered()))?;
             let inside = absorb(&mut self.splitter, lens, &mut self.state);
             if !inside.map_err(broken)? {
                 return Ok(false);
@@ -161,7 +168,11 @@ impl Opened {
     /// What has been read, and the rest.
     fn into_body(self) -> Body {
         let read = self.read.unwrap_or_default().into_iter();
-        let read = stream::iter(read.map(|data| Ok(BodyFrame::data(data))));
+        let share = self.share;
+        let read = stream::iter(read).map(move |data| {
+            let _counted = &share;
+            Ok(BodyFrame::data(data))
+        });
         boxed(StreamBody::new(read.chain(BodyStream::new(self.upstream))))
     }
 }

@@ -1,5 +1,7 @@
 //! A form that writes a document, as a write like any other.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use crate::filter::answer::Answer;
@@ -23,9 +25,9 @@ pub(crate) async fn form(
     content_type: &str,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
-    let form = Form::read(sent, content_type).await?;
+    let mut form = Form::read(sent, content_type, asker.share()).await?;
     let mut written = written(&asker, rules, &form).await?;
-    for (name, file) in form.files {
+    for (name, file) in mem::take(&mut form.files) {
         attach(&mut written.document, &name, file);
     }
     let mut query = asker.permit.route().query.document()?;

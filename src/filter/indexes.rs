@@ -127,7 +127,8 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
             query: Query::default(),
             body: Some(Value::Object(rest).to_bytes()),
         };
-        let told = whole(asker.first(part).await?).await?;
+        let mut share = asker.share();
+        let told = whole(asker.first(part).await?, &mut share).await?;
         let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
         let rows = |name| told.get(name).and_then(Value::as_array).ok_or(UNREADABLE);
         success.extend_from_slice(rows("success")?);
@@ -158,7 +159,8 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
         query: parameters(&asker.permit.route().query)?,
         body: Some(Value::Object(asked).to_bytes()),
     };
-    let told = whole(asker.first(part).await?).await?;
+    let mut share = asker.share();
+    let told = whole(asker.first(part).await?, &mut share).await?;
     let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
     let shown = explained(&lens, &told).ok_or(UNREADABLE)?;
     Ok(answer(&Value::Object(shown)))
@@ -222,7 +224,9 @@ async fn pass(asker: &Asker, method: Method, body: Option<Vec<u8>>) -> Result<An
         query,
         body,
     };
-    Ok(Answer::json(whole(asker.first(part).await?).await?))
+    let mut share = asker.share();
+    let told = whole(asker.first(part).await?, &mut share).await?;
+    Ok(Answer::json(told))
 }
 
 fn answer(value: &Value) -> Answer {

@@ -40,7 +40,8 @@ pub(crate) async fn document(
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    let bytes = whole(upstream.into_body()).await?;
+    let mut share = asker.share();
+    let bytes = whole(upstream.into_body(), &mut share).await?;
     if bytes.is_empty() {
         return Ok(Answer::with(status, bytes));
     }

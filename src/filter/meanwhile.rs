@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
+use crate::budget::Share;
 use crate::couch::{Couch, CouchError};
 use crate::route::DbName;
 
@@ -37,21 +38,24 @@ pub(crate) struct Meanwhile {
     /// By the hashes of their ids: two that are taken for one are asked for once more than they need to be.
     changed: HashMap<u64, Moment>,
     hasher: RandomState,
+    /// What the table takes.
+    share: Option<Share>,
 }
 
 impl Meanwhile {
     /// From now on. To be called before the first part of an answer is asked for.
     pub(crate) async fn begin(couch: &Couch, db: &DbName) -> Result<Self, CouchError> {
-        Ok(Self::since(newest(couch, db).await?))
+        Ok(Self::since(newest(couch, db).await?, couch.share()))
     }
 
-    fn since(since: String) -> Self {
+    fn since(since: String, share: Option<Share>) -> Self {
         Self {
             since,
             now: Moment(0),
             known_from: Moment(0),
             changed: HashMap::new(),
             hasher: RandomState::new(),
+            share,
         }
     }
 
@@ -64,7 +68,7 @@ impl Meanwhile {
     pub(crate) async fn catch_up(&mut self, couch: &Couch, db: &DbName) -> Result<(), CouchError> {
         for _ in 0..MOST_PAGES {
             let changes = couch.changes(db, &self.since, None).await?;
-            self.note(&changes.ids);
+            self.note(&changes.ids)?;
             self.since = changes.last_seq;
             if changes.complete {
                 self.turn();
@@ -89,7 +93,7 @@ impl Meanwhile {
                 .is_some_and(|last| *last > since)
     }
 
-    fn note(&mut self, ids: &[String]) {
+    fn note(&mut self, ids: &[String]) -> Result<(), CouchError> {
         for id in ids {
             self.changed
                 .insert(self.hasher.hash_one(id.as_str()), self.now.next());
@@ -97,6 +101,10 @@ impl Meanwhile {
         if self.changed.len() > MOST_DOCUMENTS {
             self.forget();
         }
+        // One byte beside each place says whether it is taken, and an eighth of the places stays free.
+        let table = self.changed.capacity() * 8 / 7 * (size_of::<(u64, Moment)>() + 1);
+        let counted = self.share.as_mut().map_or(Ok(()), |share| share.set(table));
+        counted.map_err(|_| CouchError::NoRoom)
     }
 
     fn forget(&mut self) {

@@ -64,6 +64,7 @@ pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
     let account = ServiceAccount::new(couchdb)?;
     let couch = Couch::new(client.clone(), account.clone(), config.limits.body);
     Ok(Asker {
+        _share: None,
         upstream: Upstream::new(client),
         rewrite: Rewrite::new(Presenter::new(couchdb, account)),
         couch,

@@ -238,9 +238,12 @@ impl Rows {
         }
     }
 
+    /// Counts the row that has begun, what is ready to go, and the rows that wait.
     fn count_held(&mut self) -> Result<(), Cut> {
-        let buffered = self.splitter.buffered();
-        let held = self.share.set(buffered.saturating_add(self.out.len()));
+        let waiting = self.held.iter().filter_map(|held| held.row.as_ref());
+        let waiting: usize = waiting.map(Vec::len).sum();
+        let ready = self.splitter.buffered().saturating_add(self.out.len());
+        let held = self.share.set(ready.saturating_add(waiting));
         held.map_err(|_| Cut::NoRoom)
     }
 
@@ -278,6 +281,7 @@ impl Rows {
             // (`no_row_is_shown_that_a_hidden_version_has_emitted`)
             if self.watch.is_some() && !self.held.is_empty() {
                 self.renew().await?;
+                self.count_held()?;
             }
             watched = false;
             self.settle().map_err(|error| broken(&error))?;

@@ -4,9 +4,12 @@
 //! Invariant: what ends no stored document, or can't be read in one way, passes as it came, if it is JSON; so do
 //! CouchDB's answers.
 
+use std::mem;
+
 use bytes::Bytes;
 use http::header::IF_MATCH;
 
+use crate::budget::Share;
 use crate::config::Limits;
 use crate::couch::{CouchError, Pace};
 use crate::filter::answer::Answer;
@@ -29,12 +32,12 @@ struct Sent {
     forced: bool,
 }
 
-/// Passes a write on, which comes with the whole of its body.
+/// Passes a write on, which comes with the whole of its body, and what that has of the budget.
 pub(crate) async fn tombstones(
     asker: &Asker,
     fields: &[FieldPath],
     turns: &Turns,
-    (intake, body): (Intake, Bytes),
+    (intake, body, mut share): (Intake, Bytes, Option<Share>),
     limits: &Limits,
 ) -> Result<Answer, Refusal> {
     let route = asker.permit.route();
@@ -51,8 +54,14 @@ pub(crate) async fn tombstones(
     let ids = sent.iter().flat_map(Sent::ids).chain(named);
     let turn = turns.take(asker.db.as_str(), ids, pass).await;
     let kept = match &mut sent {
-        Some(sent) => sent.keep(asker, fields).await?,
-        None => false,
+        Some(sent) if sent.ends_something() => {
+            // A body that is written anew is beside the one that was sent.
+            if let Some(share) = &mut share {
+                share.add(body.len())?;
+            }
+            sent.keep(asker, fields).await?
+        }
+        Some(_) | None => false,
     };
     let body = match sent {
         Some(sent) if kept => sent.into_body().into(),
@@ -92,14 +101,10 @@ impl Sent {
     fn read(route: &Route, if_match: Option<&str>, body: &Bytes) -> Option<Self> {
         let Some(id) = route.document() else {
             let value = Value::parse(body).ok()?;
-            return Some(match is_batch(route) {
-                true => Self {
-                    forced: value.get("new_edits").and_then(Value::as_bool) == Some(false),
-                    documents: value.get("docs")?.as_array()?.to_vec(),
-                    batch: Some(value),
-                },
-                false => Self::one(value, false),
-            });
+            return match is_batch(route) {
+                true => Self::several(value),
+                false => Some(Self::one(value, false)),
+            };
         };
         let query = route.query.document().ok()?;
         if route.method == Method::Delete {
@@ -118,6 +123,23 @@ impl Sent {
             batch: None,
             forced,
         }
+    }
+
+    fn several(mut batch: Value) -> Option<Self> {
+        let forced = batch.get("new_edits").and_then(Value::as_bool) == Some(false);
+        let docs = batch.as_object_mut()?.get_mut("docs")?;
+        let Value::Array(documents) = mem::replace(docs, Value::Null) else {
+            return None;
+        };
+        Some(Self {
+            documents,
+            batch: Some(batch),
+            forced,
+        })
+    }
+
+    fn ends_something(&self) -> bool {
+        self.documents.iter().any(ends_something)
     }
 
     fn ids(&self) -> impl Iterator<Item = &str> {

@@ -101,7 +101,8 @@ pub(crate) async fn form(
     };
     let (kind, if_match) = (text(&intake, &CONTENT_TYPE), text(&intake, &IF_MATCH));
     let body = std::mem::replace(&mut intake.body, Inbound::empty());
-    let form = Form::read(body.collect(limits.body).await?, &kind.unwrap_or_default()).await?;
+    let body = body.collect(limits.body).await?;
+    let mut form = Form::read(body, &kind.unwrap_or_default(), asker.share()).await?;
     let mut document = match (&form.document, &form.rev) {
         (Some(document), _) => inspect::value(document)?,
         (None, Some(rev)) => stored(asker, rev).await?,
@@ -111,7 +112,7 @@ pub(crate) async fn form(
             ));
         }
     };
-    for (name, file) in form.files {
+    for (name, file) in std::mem::take(&mut form.files) {
         attach(&mut document, &name, file);
     }
     check(&document)?;
@@ -182,7 +183,7 @@ async fn stored(asker: &Asker, rev: &str) -> Result<Value, Refusal> {
     if !answer.status().is_success() {
         return Err(errors::refusal(answer).await);
     }
-    let bytes = whole(answer.into_body()).await?;
+    let bytes = whole(answer.into_body(), &mut asker.share()).await?;
     Value::parse(&bytes)
         .map_err(|_| Refusal::BadGateway("the answer of the database can't be read"))
 }

@@ -5,6 +5,7 @@ use http::header::{ETAG, LOCATION};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 
+use crate::budget::Share;
 use crate::caller::UserName;
 use crate::client::Answered;
 use crate::filter::answer::Answer;
@@ -183,7 +184,8 @@ pub(crate) async fn answer(
         return Err(errors::refusal(upstream).await);
     }
     let place = upstream.headers().get(LOCATION).cloned();
-    let body = whole(upstream.into_body()).await?;
+    let mut share = asker.share();
+    let body = whole(upstream.into_body(), &mut share).await?;
     let written = Value::parse(&body).ok();
     let text = |name: &str| written.as_ref()?.get(name)?.as_str();
     let tag = text("id")
@@ -287,7 +289,8 @@ async fn store(
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    match Value::parse(&whole(upstream.into_body()).await?) {
+    let mut share = asker.share();
+    match Value::parse(&whole(upstream.into_body(), &mut share).await?) {
         Ok(Value::Array(rows)) => Ok((status, rows)),
         Ok(_) | Err(_) => Err(Refusal::BadGateway(
             "the answer of the database can't be read",
@@ -350,12 +353,14 @@ fn clean(row: Value, id: &str) -> Value {
     Value::Object(row)
 }
 
-/// The whole of a small answer.
-pub(crate) async fn whole(mut upstream: Answered) -> Result<Vec<u8>, Refusal> {
+/// The whole of a small answer. The share counts it, and what it is parsed to.
+pub(crate) async fn whole(mut upstream: Answered, share: &mut Share) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     while let Some(frame) = upstream.frame().await {
         let frame = frame.map_err(crate::body::Cut::refusal)?;
-        bytes.extend_from_slice(&frame.into_data().unwrap_or_default());
+        let data = frame.into_data().unwrap_or_default();
+        share.count(&data)?;
+        bytes.extend_from_slice(&data);
         if bytes.len() > LONGEST {
             return Err(Refusal::BadGateway(
                 "the answer of the database is too long",

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 
 use crate::body::{Cut, full};
+use crate::budget::Share;
 use crate::inspect::multipart::{Parts, Token, field, parameter};
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 const BROKEN: Refusal = Refusal::BadRequest("the form can't be read");
 
 /// A form, read to its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Form {
     /// `_doc`
     pub(crate) document: Option<Bytes>,
@@ -25,13 +26,25 @@ pub(crate) struct Form {
     pub(crate) rev: Option<String>,
     /// The files: name, and what the document says of it.
     pub(crate) files: Vec<(String, Value)>,
+    /// What the files take, in the document and once more as it is sent.
+    share: Share,
 }
 
 impl Form {
     /// Reads the body of a request with this `Content-Type`.
-    pub(crate) async fn read(body: Bytes, content_type: &str) -> Result<Self, Refusal> {
+    /// What it takes counts to this share, which lives as long as anything of it.
+    pub(crate) async fn read(
+        body: Bytes,
+        content_type: &str,
+        share: Share,
+    ) -> Result<Self, Refusal> {
         let mut parts = Parts::new(full(body), content_type).ok_or(BROKEN)?;
-        let mut form = Self::default();
+        let mut form = Self {
+            document: None,
+            rev: None,
+            files: Vec::new(),
+            share,
+        };
         while let Some(token) = parts.next().await.map_err(Cut::refusal)? {
             if let Token::Head(head) = token {
                 let mut data = BytesMut::new();
@@ -47,13 +60,20 @@ impl Form {
     fn put(&mut self, head: &str, data: Bytes) -> Result<(), Refusal> {
         let place = field(head, "content-disposition").ok_or(BROKEN)?;
         match parameter(place, "name") {
-            Some("_doc") if self.document.is_none() => self.document = Some(data),
+            Some("_doc") if self.document.is_none() => {
+                self.share.count(&data)?;
+                self.document = Some(data);
+            }
             Some("_rev") if self.rev.is_none() => {
                 self.rev = Some(str::from_utf8(&data).map_err(|_| BROKEN)?.to_owned());
             }
             Some("_attachments") => {
                 let name = parameter(place, "filename").unwrap_or_default();
                 let kind = field(head, "content-type").unwrap_or("text/plain");
+                // Security: three bytes become four, which are written into a body that is sent.
+                // (`memory_is_bounded_whatever_is_written`)
+                let encoded = data.len().div_ceil(3).saturating_mul(4);
+                self.share.add(encoded.saturating_mul(2))?;
                 let mut file = Object::new();
                 file.insert("content_type", kind);
                 file.insert("data", STANDARD.encode(&data));

@@ -158,8 +158,20 @@ impl Inbound {
 
     /// The whole body, if it is not longer than `limit`, nor than the limit of all bodies, and there is room for it.
     pub async fn collect(self, limit: usize) -> Result<Bytes, Refusal> {
+        let (whole, share) = self.collect_apart(limit).await?;
+        Ok(match share {
+            Some(share) => share.keep(whole),
+            None => whole,
+        })
+    }
+
+    /// The same, and the share that counts it, for whoever keeps what is made of it and not itself.
+    pub(crate) async fn collect_apart(
+        self,
+        limit: usize,
+    ) -> Result<(Bytes, Option<Share>), Refusal> {
         let Some(mut flow) = self.flow else {
-            return Ok(Bytes::new());
+            return Ok((Bytes::new(), None));
         };
         let limit = flow.limit.min(limit as u64);
         if flow.declared.is_some_and(|declared| declared > limit) {
@@ -188,10 +200,7 @@ impl Inbound {
         } else {
             whole.freeze()
         };
-        Ok(match flow.share.take() {
-            Some(share) => share.keep(whole),
-            None => whole,
-        })
+        Ok((whole, flow.share.take()))
     }
 
     /// The body as it arrives, and the share that counts what is held of it.

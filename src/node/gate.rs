@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use super::writing::{Asked, Body};
 use super::{Answer, Nodes};
 use crate::caller::Caller;
+use crate::couch::behalf::apart;
 use crate::inspect::document::{Refused, Written, settle};
 use crate::inspect::stored::stored;
 use crate::json::{Object, Value};
@@ -100,7 +101,7 @@ impl Nodes {
             let id = written.id.clone();
             let done = match forced {
                 true => Err(Refusal::Forbidden(FORCED)),
-                false => Box::pin(self.write_one(writer, written)).await,
+                false => apart(Box::pin(self.write_one(writer, written))).await,
             };
             match done {
                 Ok(_) if forced => {}

@@ -54,7 +54,7 @@ impl Single {
             rev: document.get("_rev")?.as_str()?.to_owned(),
             metadata: metadata.clone(),
             parents,
-            weight: weight(&own),
+            weight: weight(&own).saturating_add(weight(metadata)),
             own,
         })
     }
@@ -126,31 +126,49 @@ pub(super) fn full(order: &[&Single]) -> Object {
 
 /// What a node inherits from these parents. `order` names them and all their ancestors, as for [`full`].
 pub(super) fn inherited(order: &[&Single], parents: &[String]) -> Object {
-    let mut done: HashMap<&str, Value> = HashMap::new();
-    for node in order {
-        let inherited = fold(&node.parents, &done);
-        let full = merge(inherited, &Value::Object(node.own.clone()));
-        done.insert(&node.id, full);
+    let mut uses: HashMap<&str, usize> = HashMap::new();
+    for parent in order.iter().flat_map(|node| &node.parents).chain(parents) {
+        *uses.entry(parent).or_default() += 1;
     }
-    properties(Some(fold(parents, &done)))
+    let mut done = HashMap::new();
+    for node in order {
+        let inherited = fold(&node.parents, &mut done);
+        let full = merge(inherited, &Value::Object(node.own.clone()));
+        if let Some(uses) = uses.get(node.id.as_str()) {
+            done.insert(node.id.as_str(), (full, *uses));
+        }
+    }
+    properties(Some(fold(parents, &mut done)))
 }
 
 /// About how many bytes it takes to keep this.
 pub(super) fn weight(properties: &Object) -> usize {
-    let texts = properties
+    let sizes = properties
         .iter()
-        .map(|(key, value)| key.len().saturating_add(value.to_bytes().len()));
-    // A tree takes several times what its text does.
-    texts.sum::<usize>().saturating_mul(4).saturating_add(1024)
+        .map(|(key, value)| key.len().saturating_add(value.size()));
+    // A list that has grown has room for twice as much.
+    sizes.sum::<usize>().saturating_mul(2).saturating_add(1024)
 }
 
+/// Full nodes, and how often each is still needed: a long chain of ancestors must not be held once for each of them.
+type Done<'n> = HashMap<&'n str, (Value, usize)>;
+
 /// Full parents, laid over each other from left to right.
-fn fold(parents: &[String], done: &HashMap<&str, Value>) -> Value {
-    let mut parents = parents
-        .iter()
-        .filter_map(|parent| done.get(parent.as_str()));
-    let first = parents.next().cloned();
-    parents.fold(first.unwrap_or_else(|| Object::new().into()), merge)
+fn fold(parents: &[String], done: &mut Done<'_>) -> Value {
+    let mut parents = parents.iter().filter_map(|parent| take(parent, done));
+    let first = parents.next();
+    let first = first.unwrap_or_else(|| Object::new().into());
+    parents.fold(first, |under, parent| merge(under, &parent))
+}
+
+/// A full parent, which is let go where nobody else needs it.
+fn take(parent: &str, done: &mut Done<'_>) -> Option<Value> {
+    let (full, uses) = done.get_mut(parent)?;
+    *uses = uses.saturating_sub(1);
+    match uses {
+        0 => done.remove(parent).map(|(full, _)| full),
+        _ => Some(full.clone()),
+    }
 }
 
 fn properties(value: Option<Value>) -> Object {

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::single::{self, Single};
 use super::tree::{Broken, Document, Tree};
+use crate::couch::behalf::for_all;
 use crate::couch::{Couch, CouchError};
 use crate::json::Object;
 use crate::refusal::Refusal;
@@ -140,13 +141,13 @@ impl Store {
         if self.is_believed() {
             return Ok(());
         }
-        Ok(self.read_on(&mut read_to).await?)
+        Ok(for_all(self.read_on(&mut read_to)).await?)
     }
 
     /// Reads all changes up to now.
     pub(super) async fn catch_up(&self) -> Result<(), Refusal> {
         let mut read_to = self.read_to.lock().await;
-        Ok(self.read_on(&mut read_to).await?)
+        Ok(for_all(self.read_on(&mut read_to)).await?)
     }
 
     /// Notes a document that we have written ourselves.

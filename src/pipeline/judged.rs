@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Conditions, Pipeline, database};
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::caller::UserName;
 use crate::filter::answer::Answer;
 use crate::filter::ask::Asker;
@@ -32,10 +32,12 @@ impl Pipeline {
             last_event_id,
             accept,
             budget,
+            share,
             ..
         } = conditions;
         let method = permit.route().method;
         let seal = Arc::clone(&self.seal);
+        let asker = |permit| self.asker(permit, budget, share.clone());
         match permit.plan().clone() {
             Plan::Verbatim
             | Plan::Attachment(_)
@@ -45,42 +47,36 @@ impl Pipeline {
             | Plan::Own => Err(Refusal::Internal),
             Plan::Info => self.own.info(&self.couch, &database(&permit)?).await,
             Plan::Document(lens) => {
-                let asker = self.asker(permit, budget)?;
-                Box::pin(single::document(asker, lens, conditions.wanted())).await
+                Box::pin(single::document(asker(permit)?, lens, conditions.wanted())).await
             }
             Plan::Documents(lens) if is_several(&permit) => {
-                Box::pin(lists::documents_queries(
-                    self.asker(permit, budget)?,
-                    lens,
-                    &body,
-                ))
-                .await
+                Box::pin(lists::documents_queries(asker(permit)?, lens, &body)).await
             }
             Plan::Documents(lens) => {
                 let body = optional(method, body);
-                lists::documents(self.asker(permit, budget)?, lens, body).await
+                lists::documents(asker(permit)?, lens, body).await
             }
             Plan::Changes { rows, docs } => {
                 let body = optional(method, body);
                 let lens = ChangesLens { rows, docs };
-                let (asker, lease) = (self.asker(permit, budget)?, lease.ok_or(Refusal::Internal)?);
+                let (asker, lease) = (asker(permit)?, lease.ok_or(Refusal::Internal)?);
                 feeds::changes(asker, lens, lease, seal, last_event_id.as_deref(), body).await
             }
-            Plan::Find(lens) => find::find(self.asker(permit, budget)?, lens, seal, body).await,
-            Plan::Explain(lens) => indexes::explain(self.asker(permit, budget)?, lens, body).await,
-            Plan::Index(lens) => indexes::index(self.asker(permit, budget)?, lens, body).await,
+            Plan::Find(lens) => find::find(asker(permit)?, lens, seal, body).await,
+            Plan::Explain(lens) => indexes::explain(asker(permit)?, lens, body).await,
+            Plan::Index(lens) => indexes::index(asker(permit)?, lens, body).await,
             Plan::BulkGet(lens) => {
-                let asker = self.asker(permit, budget)?;
+                let asker = asker(permit)?;
                 single::bulk_get(asker, lens, accept.as_deref(), &body).await
             }
-            Plan::RevsDiff(lens) => diff(self.asker(permit, budget)?, lens, body).await,
-            Plan::View(lens) => Box::pin(self.view(self.asker(permit, budget)?, *lens, body)).await,
+            Plan::RevsDiff(lens) => diff(asker(permit)?, lens, body).await,
+            Plan::View(lens) => Box::pin(self.view(asker(permit)?, *lens, body)).await,
             Plan::Write(rules) => {
-                let (asker, rev) = (self.asker(permit, budget)?, if_match.as_deref());
+                let (asker, rev) = (asker(permit)?, if_match.as_deref());
                 self.write(asker, &rules, rev, body).await
             }
-            Plan::BulkWrite(rules) => self.bulk(self.asker(permit, budget)?, &rules, body).await,
-            Plan::Local => Box::pin(self.local(self.asker(permit, budget)?, body)).await,
+            Plan::BulkWrite(rules) => self.bulk(asker(permit)?, &rules, body).await,
+            Plan::Local => Box::pin(self.local(asker(permit)?, body)).await,
         }
     }
 
@@ -144,8 +140,13 @@ impl Pipeline {
         locals::document(asker, &self.locals, body).await
     }
 
-    /// What asks CouchDB on behalf of a request that has this budget.
-    pub(super) fn asker(&self, permit: Permit, budget: &Arc<Budget>) -> Result<Asker, Refusal> {
+    /// What asks CouchDB on behalf of a request that has this budget, and whose body has this share of it.
+    pub(super) fn asker(
+        &self,
+        permit: Permit,
+        budget: &Arc<Budget>,
+        share: Option<Arc<Share>>,
+    ) -> Result<Asker, Refusal> {
         // Rows with the bytes of attachments are as long as what a client may send.
         let query = &permit.route().query;
         let bytes = query.has("attachments") || query.has("atts_since");
@@ -159,6 +160,7 @@ impl Pipeline {
             rewrite: self.rewrite.clone(),
             couch: self.couch.counted(budget),
             budget: Arc::clone(budget),
+            _share: share,
             gaps: self.gaps.of(permit.caller(), &db),
             db,
             permit,

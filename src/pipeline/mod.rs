@@ -28,11 +28,12 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Arriving, Body, Sound, empty, keeping};
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::caller::Caller;
 use crate::config::{Limits, Listen};
 use crate::cors::Cors;
 use crate::couch::Couch;
+use crate::couch::behalf::{apart, on_behalf};
 use crate::filter::answer::Answer;
 use crate::filter::design::Designs;
 use crate::filter::errors::NOT_ALLOWED;
@@ -96,6 +97,8 @@ struct Conditions {
     accept: Option<String>,
     user_agent: Option<String>,
     budget: Arc<Budget>,
+    /// What the body has of it.
+    share: Option<Arc<Share>>,
 }
 
 impl Conditions {
@@ -148,7 +151,11 @@ impl Pipeline {
         let hsts = self.listen.hsts_of(&intake.host).filter(|_| intake.tls);
         let holdings = Arc::clone(&intake.holdings);
         let mut cookie = None;
-        let answer = match self.journey(intake, &mut record, &mut cookie).await {
+        let budget = Arc::clone(&intake.budget);
+        let journey = Box::pin(self.journey(intake, &mut record, &mut cookie));
+        // Security: logins, nodes and provisioning read what their users have filled.
+        // (`memory_is_bounded_whatever_services_read`)
+        let answer = match on_behalf(&budget, journey).await {
             Ok(answer) => answer,
             Err(refusal) => Answer::refusal(&refusal),
         };
@@ -190,9 +197,8 @@ impl Pipeline {
             }
         }
         let (authorization, jar) = (text(&intake, &AUTHORIZATION), text(&intake, &COOKIE));
-        let recognised = self
-            .recognise(authorization, jar.clone(), intake.address, cookie)
-            .await;
+        let recognised = self.recognise(authorization, jar.clone(), intake.address, cookie);
+        let recognised = apart(Box::pin(recognised)).await;
         match route.as_ref().map(|route| &route.call) {
             Ok(Call::Server(ServerCall::Session)) => {
                 let answer = self.session.read(&recognised)?;

@@ -76,7 +76,7 @@ impl Pipeline {
             };
         }
         if let Some(boundary) = boundary_of(&answer).filter(|_| !failed && shows_documents(route)) {
-            let asker = self.asker(permit, &budget)?;
+            let asker = self.asker(permit, &budget, None)?;
             return everything(asker, answer, &boundary).await;
         }
         // A function may name any header.
@@ -117,7 +117,7 @@ impl Pipeline {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
-        let asker = self.asker(permit, &intake.budget)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
         let with = (&self.turns, &self.limits);
         let answer = match several {
             Several::Related => unjudged::related(&asker, fields, with, intake).await?,

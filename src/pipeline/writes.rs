@@ -50,7 +50,7 @@ impl Pipeline {
             let rules = rules.clone();
             let if_match = if_match(&intake, &rules)?;
             return copy(
-                self.asker(permit, &intake.budget)?,
+                self.asker(permit, &intake.budget, None)?,
                 &rules,
                 &self.turns,
                 if_match.as_deref(),
@@ -67,20 +67,18 @@ impl Pipeline {
                 None => {}
             }
         }
-        let conditions = Conditions {
+        let mut conditions = Conditions {
             if_match: replaced,
             if_none_match: text(&intake, &IF_NONE_MATCH),
             last_event_id: text(&intake, &LAST_EVENT_ID),
             accept: text(&intake, &ACCEPT),
             user_agent: text(&intake, &USER_AGENT),
             budget: Arc::clone(&intake.budget),
+            share: None,
         };
-        let body = intake.body.collect(self.limits.body).await?;
-        // What it is parsed to stays counted until the answer is made.
-        let counted = body.clone();
-        let answer = Box::pin(self.filtered(permit, lease, body, &conditions)).await;
-        drop(counted);
-        answer
+        let (body, share) = intake.body.collect_apart(self.limits.body).await?;
+        conditions.share = share.map(Arc::new);
+        Box::pin(self.filtered(permit, lease, body, &conditions)).await
     }
 
     /// An attachment: judged by its document, then its bytes pass as they come.
@@ -90,7 +88,7 @@ impl Pipeline {
         rules: &WriteRules,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit, &intake.budget)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
         storable(asker.permit.route())?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
@@ -107,7 +105,7 @@ impl Pipeline {
         rules: &WriteRules,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit, &intake.budget)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         // What CouchDB does not check keeps its turn while it is sent, so it must all be here.
         let body = match asker.permit.route().query.document()?.new_edits {
@@ -127,7 +125,7 @@ impl Pipeline {
     ) -> Result<Answer, Refusal> {
         is_from_here(intake.header(&REFERER), &intake.host)?;
         let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
-        let asker = self.asker(permit, &intake.budget)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
         let body = intake.body.collect(self.limits.body).await?;
         form(asker, rules, &self.turns, &kind, body).await
     }
@@ -142,10 +140,14 @@ impl Pipeline {
         if let Some(several) = Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
             return self.in_parts(permit, several, fields, intake).await;
         }
-        let (intake, body) = self.whole(intake).await?;
-        check_unread(&body)?;
-        let asker = self.asker(permit, &intake.budget)?;
-        tombstones(&asker, fields, &self.turns, (intake, body), &self.limits).await
+        let Intake { body, .. } = intake;
+        let (bytes, share) = body.collect_apart(self.limits.body).await?;
+        let body = Inbound::empty();
+        let intake = Intake { body, ..intake };
+        check_unread(&bytes)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
+        let sent = (intake, bytes, share);
+        tombstones(&asker, fields, &self.turns, sent, &self.limits).await
     }
 
     /// The request without its body, and the body.

@@ -32,6 +32,7 @@ use tokio::sync::Mutex;
 use crate::body::Body;
 use crate::caller::{Caller, Role, User, UserName};
 use crate::config::{self, Config};
+use crate::couch::behalf::apart;
 use crate::couch::{Couch, CouchError};
 use crate::ddocs::Design;
 use crate::identity::Identity;
@@ -133,7 +134,7 @@ impl Provisioning {
         let user = caller.user().ok_or(Refusal::Unauthorized)?;
         let mut rounds = 0;
         loop {
-            match self.round(user).await {
+            match apart(Box::pin(self.round(user))).await {
                 Ok(Round::Complete(db)) => return Ok(db),
                 Ok(Round::Progress) | Err(Refusal::Conflict) if rounds < ROUNDS => rounds += 1,
                 Ok(Round::Progress) => return Err(Refusal::Unavailable(1)),

@@ -9,6 +9,7 @@ use super::Provisioning;
 use super::replication::{is_deleted, is_taken_away, taken_away};
 use crate::caller::{Caller, User};
 use crate::couch::CouchError;
+use crate::couch::behalf::apart;
 use crate::json::Value;
 use crate::node::endow;
 use crate::policy::{Permit, Plan, Verdict};
@@ -51,25 +52,37 @@ impl Provisioning {
         let permit = self.sight(user).await?;
         let mut after: Option<String> = None;
         loop {
-            let page = self.couch.page(db, after.as_deref(), PAGE).await?;
-            let ids: Vec<&str> = page
-                .iter()
-                .filter_map(|doc| doc.get("_id")?.as_str())
-                .collect();
-            let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
-            for (id, stored) in ids.iter().zip(&shared) {
-                let hidden = stored
-                    .as_ref()
-                    .is_some_and(|stored| !sees(permit.as_ref(), id, stored));
-                if hidden && !id.starts_with("_design/") {
-                    self.take_one(db, id).await?;
-                }
-            }
-            after = ids.last().map(|id| (*id).to_owned());
-            if page.len() < PAGE {
+            let page = self.take_from_page(permit.as_ref(), db, after.as_deref());
+            after = apart(Box::pin(page)).await?;
+            if after.is_none() {
                 return Ok(());
             }
         }
+    }
+
+    /// The last id of the page, if others may follow.
+    async fn take_from_page(
+        &self,
+        permit: Option<&Permit>,
+        db: &DbName,
+        after: Option<&str>,
+    ) -> Result<Option<String>, Refusal> {
+        let page = self.couch.page(db, after, PAGE).await?;
+        let ids: Vec<&str> = page
+            .iter()
+            .filter_map(|doc| doc.get("_id")?.as_str())
+            .collect();
+        let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
+        for (id, stored) in ids.iter().zip(&shared) {
+            let hidden = stored
+                .as_ref()
+                .is_some_and(|stored| !sees(permit, id, stored));
+            if hidden && !id.starts_with("_design/") {
+                apart(self.take_one(db, id)).await?;
+            }
+        }
+        let last = ids.last().filter(|_| page.len() >= PAGE);
+        Ok(last.map(|id| (*id).to_owned()))
     }
 
     /// Brings back what was taken away from a user who may see it again. Its tombstone stands over the revision
@@ -77,23 +90,34 @@ impl Provisioning {
     /// shared document is written again as it is.
     pub(super) async fn bring_back(&self, user: &User, db: &DbName) -> Result<(), Refusal> {
         let permit = self.sight(user).await?;
-        let mut since = "0".to_owned();
-        while let Some(changes) = self.couch.changed_documents(db, &since, PAGE).await? {
-            let taken = changes.documents.iter().filter(|doc| is_taken_away(doc));
-            let ids: Vec<&str> = taken.filter_map(|doc| doc.get("_id")?.as_str()).collect();
-            let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
-            for (id, stored) in ids.iter().zip(shared) {
-                let stored = stored.filter(|stored| !is_deleted(stored));
-                if let Some(stored) = stored.filter(|stored| sees(permit.as_ref(), id, stored)) {
-                    self.bring_one(db, id, &stored).await?;
-                }
-            }
-            if changes.complete {
-                break;
-            }
-            since = changes.last_seq;
+        let mut since = Some("0".to_owned());
+        while let Some(from) = since {
+            let page = self.bring_from_page(permit.as_ref(), db, &from);
+            since = apart(Box::pin(page)).await?;
         }
         Ok(())
+    }
+
+    /// From where to go on, if more changes may follow.
+    async fn bring_from_page(
+        &self,
+        permit: Option<&Permit>,
+        db: &DbName,
+        since: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let Some(changes) = self.couch.changed_documents(db, since, PAGE).await? else {
+            return Ok(None);
+        };
+        let taken = changes.documents.iter().filter(|doc| is_taken_away(doc));
+        let ids: Vec<&str> = taken.filter_map(|doc| doc.get("_id")?.as_str()).collect();
+        let shared = self.couch.read_many(&self.ends.shared, &ids).await?;
+        for (id, stored) in ids.iter().zip(shared) {
+            let stored = stored.filter(|stored| !is_deleted(stored));
+            if let Some(stored) = stored.filter(|stored| sees(permit, id, stored)) {
+                apart(self.bring_one(db, id, &stored)).await?;
+            }
+        }
+        Ok(Some(changes.last_seq).filter(|_| !changes.complete))
     }
 
     async fn bring_one(&self, db: &DbName, id: &str, stored: &Value) -> Result<(), Refusal> {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
 
+use crate::provision::{MORE, USER_DATABASES};
 use crate::support::{Client, World};
 
 const RULES: &str = r#"
@@ -154,6 +156,12 @@ pub(crate) fn before(watched: &Watched, client: Client) -> Client {
     }
 }
 
+/// What was held at most, in MiB, and by what.
+fn assert_bounded(peaks: &[(String, u64)]) {
+    let bounded = |(_, peak): &(String, u64)| *peak < 2 * BODIES + ASIDE;
+    assert!(peaks.iter().all(bounded), "{peaks:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_whatever_is_read_to_judge() {
     let world = filled().await;
@@ -212,10 +220,111 @@ async fn memory_is_bounded_whatever_is_read_to_judge() {
         walt.get(path).await;
         done(path);
     }
-    for (what, peak) in &peaks {
-        eprintln!("{peak:>6} MiB  {what}");
+    eprintln!("{peaks:?}");
+    assert_bounded(&peaks);
+}
+
+/// A text that is as long as JSON as it is parsed: what is made of it can only be copies.
+fn long(mib: usize) -> String {
+    "x".repeat(mib << 20)
+}
+
+/// Bodies that nearly fill what may be held, in ways that write them anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_whatever_is_written() {
+    let world = filled().await;
+    let watched = Watched::start(&world).await;
+    let (walt, ops) = (world.as_("walt"), world.as_("ops"));
+    let (walt, ops) = (before(&watched, walt), before(&watched, ops));
+    let mut peaks = Vec::new();
+    for who in [&walt, &ops] {
+        who.get("/@notes/d0").await.yes();
+        watched.peak();
+        let page = format!("https://localhost:{}/", watched.address.port());
+        let form = [
+            ("content-type", "multipart/form-data; boundary=x"),
+            ("referer", page.as_str()),
+        ];
+        let field = "--x\r\ncontent-disposition: form-data; name=";
+        let sent = format!(
+            "{field}\"_doc\"\r\n\r\n{{\"owner\":\"walt\"}}\r\n{field}\"_attachments\"; filename=\"a\"\r\n\r\n{}\r\n--x--",
+            long(40)
+        );
+        let told = who.ask("POST", "/@notes/formed", &form, sent).await;
+        assert_eq!(told.status, 413, "{told:?}");
+        peaks.push((format!("a form of {}", who.name()), watched.peak()));
     }
-    for (what, peak) in peaks {
-        assert!(peak < 2 * BODIES + ASIDE, "{what}: {peak} MiB");
+    let row = |n: usize| {
+        json!({
+            "_id": format!("d{n}"), "_rev": "1-0123456789abcdef0123456789abcdef",
+            "_deleted": true, "owner": "walt", "text": long(2),
+        })
+    };
+    let rows: Vec<Value> = (0..22).map(row).collect();
+    let told = ops
+        .post("/@notes/_bulk_docs", json!({ "docs": rows }))
+        .await;
+    assert_eq!(told.status, 413, "{told:?}");
+    peaks.push(("an administrator's tombstones".to_owned(), watched.peak()));
+    eprintln!("{peaks:?}");
+    assert_bounded(&peaks);
+}
+
+/// Feeds hold what they were asked with as long as they are open.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_however_long_what_was_sent_is_held() {
+    let world = filled().await;
+    let watched = Watched::start(&world).await;
+    let walt = before(&watched, world.as_("walt"));
+    walt.get("/@notes/d0").await.yes();
+    watched.peak();
+    let ids: Vec<String> = (0..100)
+        .map(|n| format!("{n}-{}", "x".repeat(40_000)))
+        .collect();
+    let asked = json!({ "doc_ids": ids });
+    let mut feeds = Vec::new();
+    for _ in 0..60 {
+        let path = "/@notes/_changes?filter=_doc_ids&feed=continuous&heartbeat=1000";
+        let feed = walt.post_feed(path, asked.clone()).await;
+        match feed.status {
+            200 => feeds.push(feed),
+            status => assert!([413, 429, 503].contains(&status), "{status}"),
+        }
     }
+    assert!(feeds.len() > 2, "{}", feeds.len());
+    let what = format!("{} feeds", feeds.len());
+    let peaks = [(what, watched.peak())];
+    eprintln!("{peaks:?}");
+    assert_bounded(&peaks);
+}
+
+/// Whoever asks for a database of their own has their account read, which they may have filled.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_bounded_whatever_services_read() {
+    let limits =
+        format!("{MORE}[limits]\nbodies = \"{BODIES}MiB\"\n[limits.shares]\nbodies = 100\n");
+    let world = World::with(USER_DATABASES, &limits).await;
+    world.database("provisioning", json!([])).await;
+    let una = world.user("una", &[]);
+    let name = una.name().to_owned();
+    let path = format!("/_users/org.couchdb.user:{name}");
+    let mut account = world.backend().get(&path).await.yes();
+    account["profile"] = numbers();
+    world.backend().put(&path, account).await.yes();
+    world.retire();
+    let watched = Watched::start(&world).await;
+    let una = before(&watched, una);
+    let made = una.post("/_warden/provisioning", Value::Null).await.yes();
+    world.adopt(made["database"].as_str().unwrap());
+    watched.peak();
+    let mut calls = JoinSet::new();
+    for _ in 0..24 {
+        let una = una.clone();
+        calls.spawn(async move { una.post("/_warden/provisioning", Value::Null).await.status });
+    }
+    let told = calls.join_all().await;
+    assert!(told.contains(&200), "{told:?}");
+    let peaks = [("provisioning".to_owned(), watched.peak())];
+    eprintln!("{peaks:?}");
+    assert_bounded(&peaks);
 }

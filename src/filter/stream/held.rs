@@ -197,7 +197,7 @@ async fn rows_again(
     let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
     let found = again::places(means, query, &places, meanwhile, known).await?;
     for (first, rows) in ranges.into_iter().zip(found) {
-        let rows = rows.into_iter().flatten();
+        let rows = rows.into_iter().flat_map(|rows| rows.rows);
         for (held, row) in held.iter_mut().skip(first).zip(rows) {
             held.row = Some(row);
         }
