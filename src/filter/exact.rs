@@ -110,6 +110,8 @@ struct Opened {
     state: Option<State>,
     /// What has been read, where it is read again.
     read: Option<Vec<Bytes>>,
+    /// How many bytes that are.
+    kept: usize,
     /// Of that, and of the row that has begun.
     share: Share,
     ended: bool,
@@ -122,6 +124,7 @@ impl Opened {
             splitter: Splitter::new(Frame::Rows("rows"), asker.largest_row()),
             state: None,
             read: None,
+            kept: 0,
             share: asker.share(),
             ended: false,
         })
@@ -145,18 +148,18 @@ impl Opened {
                 Some(frame) => {
                     let data = frame.into_data().unwrap_or_default();
                     self.splitter.push(&data);
-                    self.read
-                        .iter_mut()
-                        .for_each(|read| read.push(data.clone()));
+                    if let Some(read) = &mut self.read {
+                        self.kept = self.kept.saturating_add(data.len());
+                        read.push(data);
+                    }
                 }
                 None => {
                     self.splitter.finish().map_err(broken)?;
                     self.ended = true;
                 }
             }
-            let read = self.read.iter().flatten().map(Bytes::len).sum::<usize>();
-            self.share
-                .set(read.saturating_add(self.splitter.buffered()))?;
+            let held = self.kept.saturating_add(self.splitter.buffered());
+            self.share.set(held)?;
             let inside = absorb(&mut self.splitter, lens, &mut self.state);
             if !inside.map_err(broken)? {
                 return Ok(false);
