@@ -22,6 +22,7 @@ mod ddocs;
 mod identity;
 pub mod intake;
 
+mod exchange;
 pub mod filter;
 mod inspect;
 pub mod rewrite;

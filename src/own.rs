@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 
 use crate::couch::Couch;
 use crate::filter::answer::Answer;
+use crate::filter::info::cut;
 use crate::filter::writes::object;
 use crate::inspect;
 use crate::json::Value;
@@ -86,14 +87,6 @@ impl Own {
         json(&object(members))
     }
 
-    /// What a replicator needs to know of a database, and no count.
-    pub(crate) async fn info(&self, couch: &Couch, db: &DbName) -> Result<Answer, Refusal> {
-        match couch.info(db).await? {
-            Some(info) => Ok(json(&cut(&info))),
-            None => Err(Refusal::NoDatabase),
-        }
-    }
-
     async fn dbs_info(
         &self,
         couch: &Couch,
@@ -143,21 +136,6 @@ fn at_most(keys: Vec<String>) -> Result<Vec<String>, Refusal> {
         true => Err(Refusal::BadRequest("too many keys")),
         false => Ok(keys),
     }
-}
-
-fn cut(info: &Value) -> Value {
-    let kept = [
-        "db_name",
-        "instance_start_time",
-        "props",
-        "cluster",
-        "disk_format_version",
-    ];
-    let kept = kept
-        .into_iter()
-        .filter_map(|name| Some((name, info.get(name)?.clone())));
-    // CouchDB's replicator takes a database without it for none. Who begins there misses nothing.
-    object(kept.chain([("update_seq", Value::from("0"))]))
 }
 
 fn uuids(query: &Query) -> Result<Answer, Refusal> {

@@ -17,6 +17,7 @@ use crate::config::{Config, SentRoles};
 use crate::cors::Cors;
 use crate::couch::{Couch, CouchError, ServiceAccount};
 use crate::ddocs::{Target, read};
+use crate::exchange::Exchange;
 use crate::filter::design::Designs;
 use crate::filter::gaps::Gaps;
 use crate::identity::present::Presenter;
@@ -165,7 +166,7 @@ pub async fn serve(
             None => std::future::pending().await,
         }
     };
-    let (couch, couchdb) = (pipeline.couch.clone(), config.couchdb.clone());
+    let (couch, couchdb) = (pipeline.exchange.couch.clone(), config.couchdb.clone());
     let policy = pipeline.policy.load_full();
     let reloading = reload(Arc::clone(&pipeline), config);
     let handle = move |request, peer| {
@@ -328,14 +329,16 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
         provisioning,
         own: Own::new(uuid(&secret.derive("uuid").sign(&[]))),
         asked: asked.then(|| AskedRoles::new(couch.clone())),
-        couch,
-        upstream: Upstream::new(client),
-        rewrite: Rewrite::new(presenter),
-        designs: Designs::new(),
-        gaps: Gaps::new(locals.clone(), turns.clone()),
-        locals,
-        turns,
-        seal: Arc::new(Seal::new(secret, "tokens")),
-        limits: config.limits,
+        exchange: Exchange {
+            couch,
+            upstream: Upstream::new(client),
+            rewrite: Rewrite::new(presenter),
+            designs: Designs::new(),
+            gaps: Gaps::new(locals.clone(), turns.clone()),
+            locals,
+            turns,
+            seal: Arc::new(Seal::new(secret, "tokens")),
+            limits: config.limits,
+        },
     })
 }

@@ -20,6 +20,7 @@ pub(crate) mod form;
 pub(crate) mod gaps;
 pub(crate) mod head;
 pub(crate) mod indexes;
+pub(crate) mod info;
 pub(crate) mod lease;
 pub(crate) mod lists;
 pub(crate) mod locals;

@@ -17,7 +17,7 @@ use crate::filter::ask::Asker;
 use crate::filter::gaps::NamedInBatch;
 use crate::filter::multipart::{Asked, Mixed, WithParts};
 use crate::identity::present::Presenter;
-use crate::policy::{Permit, Plan};
+use crate::policy::Permit;
 use crate::refusal::Refusal;
 use crate::rewrite::Rewrite;
 use crate::upstream::Upstream;
@@ -34,12 +34,9 @@ pub async fn in_parts(
     boundary: &[u8],
     upstream: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let (Plan::Document(lens) | Plan::BulkGet(lens)) = permit.plan() else {
-        return Err(Refusal::Internal);
-    };
-    let lens = lens.clone();
+    let lens = permit.documents()?.clone();
     let leaves = permit.route().query.has("open_revs");
-    let bulk = matches!(permit.plan(), Plan::BulkGet(_));
+    let bulk = permit.route().document().is_none();
     let asked = match leaves {
         true => Some(Asked::Leaves),
         false => bulk.then(|| Asked::Bulk(NamedInBatch::default())),

@@ -9,7 +9,7 @@ use crate::filter::project::Projection;
 use crate::filter::sight::Seen;
 use crate::filter::window::Window;
 use crate::json::Value;
-use crate::policy::{Plan, Policy, PolicySettings, Verdict, ViewLens};
+use crate::policy::{Plan, Policy, PolicySettings, Reads, Verdict, ViewLens};
 use crate::route::Route;
 
 fn json(text: &str) -> Value {
@@ -57,7 +57,7 @@ fn own_rows() -> ViewLens {
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
         panic!("he may see the view");
     };
-    let Plan::View(lens) = permit.plan().clone() else {
+    let Plan::Read(Reads::View(lens)) = permit.plan().clone() else {
         panic!("under a rule")
     };
     *lens

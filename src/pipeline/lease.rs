@@ -55,7 +55,7 @@ impl Pipeline {
         let (caller, shown) = (permit.caller().clone(), Shown::by(permit));
         let (identity, policy) = (Arc::clone(&self.identity), Arc::clone(&self.policy));
         let nodes = self.nodes.clone();
-        let gaps = route.db().and_then(|db| self.gaps.of(&caller, db));
+        let gaps = route.db().and_then(|db| self.exchange.gaps.of(&caller, db));
         let gap = gaps.as_ref().and_then(CallerGaps::last_noted);
         let began = Arc::new((route, caller, shown, proof));
         let ask = move || {
@@ -79,7 +79,7 @@ impl Pipeline {
             }
             .boxed()
         };
-        let lease = self.limits.feed_lease;
+        let lease = self.exchange.limits.feed_lease;
         Some(Lease::new(Arc::new(ask), self.identity.changes(), lease))
     }
 }

@@ -1,22 +1,15 @@
 //! One request, start to finish. Read this file first.
 //!
-//! `judged` carries out the permits whose body or answer goes through a lens, `writes` those whose body is not
-//! only JSON, `verbatim` those without a lens, `lists` tells which lists need none, `services` those that are not
-//! CouchDB's, `nodes` those of the node service; `sessions` opens and closes sessions, `lease` asks whether an open
-//! feed may go on.
+//! `exchange` carries out permits in databases, `services` those that are not CouchDB's, `nodes` those of the node
+//! service; `sessions` opens and closes sessions, `lease` asks whether an open feed may go on.
 //!
 //! Invariant: this is the only file that knows the order; each stage takes the value of the stage before.
 
-mod judged;
 mod lease;
-mod lists;
 mod nodes;
 mod services;
 mod sessions;
-mod verbatim;
-mod writes;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -28,40 +21,26 @@ use http::{Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Arriving, Body, Sound, empty, keeping};
-use crate::budget::{Budget, Share};
-use crate::caller::Caller;
-use crate::config::{Limits, Listen};
+use crate::caller::{Caller, UserName};
+use crate::config::Listen;
 use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::couch::behalf::{apart, on_behalf};
+use crate::exchange::{Exchange, Permitted};
 use crate::filter::answer::Answer;
-use crate::filter::design::Designs;
 use crate::filter::errors::NOT_ALLOWED;
-use crate::filter::gaps::Gaps;
 use crate::filter::head::place;
-use crate::filter::lease::Lease;
-use crate::filter::single::Wanted;
 use crate::identity::{AskedRoles, Failed, Identity, Recognised, Scheme};
-use crate::inspect::local::Locals;
-use crate::inspect::turns::Turns;
 use crate::intake::{Door, Intake, Peer};
 use crate::json::Value;
 use crate::node::{Nodes, endow};
 use crate::observe::Record;
 use crate::own::Own;
-use crate::policy::{Permit, Plan, Policy, Verdict};
+use crate::policy::{Permit, Policy, Verdict};
 use crate::provision::Provisioning;
 use crate::refusal::Refusal;
-use crate::rewrite::Rewrite;
-use crate::route::{Call, DbName, ReshardCall, Route, RouteError, ServerCall};
-use crate::secret::Seal;
-use crate::session::Session;
-use crate::upstream::Upstream;
-
-use services::lists_databases;
-use sessions::{opens_session, session_answer};
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+use crate::route::{Call, DatabaseCall, Route, RouteError, ServerCall};
+use crate::session::{Answer as SessionAnswer, Session};
 
 /// Everything that a request meets on its way.
 #[derive(Debug)]
@@ -76,38 +55,38 @@ pub(crate) struct Pipeline {
     pub(crate) nodes: Option<Arc<Nodes>>,
     pub(crate) provisioning: Option<Arc<Provisioning>>,
     pub(crate) own: Own,
-    pub(crate) couch: Couch,
-    pub(crate) upstream: Upstream,
-    pub(crate) rewrite: Rewrite,
     /// Where CouchDB is told only those roles that are asked about.
     pub(crate) asked: Option<AskedRoles>,
-    pub(crate) designs: Designs,
-    pub(crate) turns: Turns,
-    pub(crate) locals: Locals,
-    pub(crate) gaps: Gaps,
-    pub(crate) seal: Arc<Seal>,
-    pub(crate) limits: Limits,
+    pub(crate) exchange: Exchange,
 }
 
-/// The headers that a judged request is answered by.
-struct Conditions {
-    if_match: Option<String>,
-    if_none_match: Option<String>,
-    last_event_id: Option<String>,
-    accept: Option<String>,
-    user_agent: Option<String>,
-    budget: Arc<Budget>,
-    /// What the body has of it.
-    share: Option<Arc<Share>>,
+/// An answer, and the cookie that is set with it.
+struct WithCookie {
+    answer: Result<Answer, Refusal>,
+    cookie: Option<String>,
 }
 
-impl Conditions {
-    /// What a client says of the document that it wants.
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
-            if_none_match: self.if_none_match.as_deref(),
-            accept: self.accept.as_deref(),
-            user_agent: self.user_agent.as_deref(),
+impl WithCookie {
+    fn none(answer: Result<Answer, Refusal>) -> Self {
+        let cookie = None;
+        Self { answer, cookie }
+    }
+
+    /// What the session service says. Its cookie goes before `renewed`, which goes with every answer.
+    fn of(answer: Result<SessionAnswer, Refusal>, renewed: Option<String>) -> Self {
+        match answer {
+            Ok(answer) => {
+                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+                let made = answer.set_cookie.map(|made| made.as_str().to_owned());
+                Self {
+                    answer: Ok(Answer::with(status, answer.body)),
+                    cookie: made.or(renewed),
+                }
+            }
+            Err(refusal) => Self {
+                answer: Err(refusal),
+                cookie: renewed,
+            },
         }
     }
 }
@@ -150,15 +129,12 @@ impl Pipeline {
         let here = format!("{scheme}://{}", intake.host);
         let hsts = self.listen.hsts_of(&intake.host).filter(|_| intake.tls);
         let holdings = Arc::clone(&intake.holdings);
-        let mut cookie = None;
         let budget = Arc::clone(&intake.budget);
-        let journey = Box::pin(self.journey(intake, &mut record, &mut cookie));
+        let journey = Box::pin(self.journey(intake, &mut record));
         // Security: logins, nodes and provisioning read what their users have filled.
         // (`memory_is_bounded_whatever_services_read`)
-        let answer = match on_behalf(&budget, journey).await {
-            Ok(answer) => answer,
-            Err(refusal) => Answer::refusal(&refusal),
-        };
+        let WithCookie { answer, cookie } = on_behalf(&budget, journey).await;
+        let answer = answer.unwrap_or_else(|refusal| Answer::refusal(&refusal));
         let mut response = answer.into_response();
         response.extensions_mut().insert(Sound);
         place(response.headers_mut(), &here);
@@ -178,40 +154,63 @@ impl Pipeline {
         }
     }
 
-    /// The whole journey. Every stage is named here and nowhere else.
-    async fn journey(
-        &self,
-        intake: Intake,
-        record: &mut Record,
-        cookie: &mut Option<String>,
-    ) -> Result<Answer, Refusal> {
-        self.door.begin(&intake)?;
+    /// Until it is known who asks; sessions are answered here.
+    async fn journey(&self, intake: Intake, record: &mut Record) -> WithCookie {
+        if let Err(refusal) = self.door.begin(&intake) {
+            return WithCookie::none(Err(refusal));
+        }
         let route = self.route(&intake);
         if let Ok(route) = &route {
             record.kind(route.kind());
             if let Some(db) = route.db() {
                 record.db(db.as_str());
             }
-            if opens_session(route) {
-                return self.session(route.method, intake, cookie).await;
+            if route.opens_session() {
+                return WithCookie::of(self.session(route.method, intake).await, None);
             }
         }
         let (authorization, jar) = (text(&intake, &AUTHORIZATION), text(&intake, &COOKIE));
-        let recognised = self.recognise(authorization, jar.clone(), intake.address, cookie);
+        let [authorization, bytes] =
+            [&authorization, &jar].map(|text| text.as_deref().map(str::as_bytes));
+        let recognised = self
+            .identity
+            .recognise(authorization, bytes, intake.address);
         let recognised = apart(Box::pin(recognised)).await;
+        let cookie = renewed(&recognised);
         match route.as_ref().map(|route| &route.call) {
             Ok(Call::Server(ServerCall::Session)) => {
-                let answer = self.session.read(&recognised)?;
-                return Ok(session_answer(answer, cookie));
+                WithCookie::of(self.session.read(&recognised), cookie)
             }
-            Ok(Call::NodeSession) => {
-                let answer = self.session.renew(recognised?, jar.as_deref()).await?;
-                return Ok(session_answer(answer, cookie));
-            }
+            Ok(Call::NodeSession) => match recognised {
+                Ok(recognised) => {
+                    let answer = self.session.renew(recognised, jar.as_deref()).await;
+                    WithCookie::of(answer, cookie)
+                }
+                Err(failed) => WithCookie {
+                    answer: Err(failed.into()),
+                    cookie,
+                },
+            },
             Ok(Call::Server(_) | Call::Database { .. } | Call::Node(_) | Call::Warden(_))
-            | Err(_) => {}
+            | Err(_) => WithCookie {
+                answer: match recognised {
+                    Ok(recognised) => self.permitted(route, recognised, intake, record).await,
+                    Err(failed) => Err(failed.into()),
+                },
+                cookie,
+            },
         }
-        let recognised = self.own_origin(&intake, &route, recognised?)?;
+    }
+
+    /// From the caller to the answer: policy decides, and its permit is carried out.
+    async fn permitted(
+        &self,
+        route: Result<Route, RouteError>,
+        recognised: Recognised,
+        intake: Intake,
+        record: &mut Record,
+    ) -> Result<Answer, Refusal> {
+        self.is_own_origin(&intake, &route, recognised.scheme)?;
         recognised.may_ask(route.as_ref().ok().and_then(Route::db))?;
         self.admit(&recognised, text(&intake, &AUTHORIZATION))
             .await?;
@@ -221,7 +220,7 @@ impl Pipeline {
         let route = route.map_err(|error| unknown(&caller, error))?;
         let policy = self.policy.load_full();
         let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
-        let couch = self.couch.counted(&intake.budget);
+        let couch = self.exchange.couch.counted(&intake.budget);
         let asked = Box::pin(self.decide(&policy, (&caller, &couch), route, record));
         let (mut permit, judged) = asked.await?;
         if let Some(asked) = &self.asked {
@@ -235,7 +234,13 @@ impl Pipeline {
             self.door.open_feed(&intake.holdings)?;
         }
         // The plans differ much in size; boxed, a plain read does not pay for a feed.
-        match Box::pin(self.serve(&policy, permit, (judged, lease), intake)).await {
+        let request = Permitted {
+            permit,
+            judged,
+            lease,
+            intake,
+        };
+        match Box::pin(self.serve(&policy, request)).await {
             // CouchDB says 401 to who is known and no administrator of the database; to log in anew would not help.
             Err(Refusal::Unauthorized) if caller.name().is_some() => Err(NOT_ALLOWED),
             Ok(answer) if endless => Ok(answer.endless()),
@@ -248,40 +253,22 @@ impl Pipeline {
         Route::parse(intake.method, &intake.target, intake.header(&destination))
     }
 
-    async fn recognise(
-        &self,
-        authorization: Option<String>,
-        jar: Option<String>,
-        address: IpAddr,
-        cookie: &mut Option<String>,
-    ) -> Result<Recognised, Failed> {
-        let authorization = authorization.as_deref().map(str::as_bytes);
-        let jar = jar.as_deref().map(str::as_bytes);
-        let recognised = self.identity.recognise(authorization, jar, address).await;
-        *cookie = match &recognised {
-            Ok(recognised) => recognised.renew.as_ref(),
-            Err(failed) => failed.clear.as_ref(),
-        }
-        .map(|cookie| cookie.as_str().to_owned());
-        recognised
-    }
-
     /// Security: a page of another origin may not write with the cookie that a browser adds by itself.
     /// (`a_foreign_page_cannot_write_with_the_cookie`)
-    fn own_origin(
+    fn is_own_origin(
         &self,
         intake: &Intake,
         route: &Result<Route, RouteError>,
-        recognised: Recognised,
-    ) -> Result<Recognised, Refusal> {
+        scheme: Scheme,
+    ) -> Result<(), Refusal> {
         let functions = route.as_ref().is_ok_and(Route::may_write);
         let writes = functions || !matches!(intake.method, "GET" | "HEAD");
-        let by_cookie = recognised.scheme == Scheme::Cookie;
+        let by_cookie = scheme == Scheme::Cookie;
         let tls = intake.tls;
         if writes && by_cookie && self.cors.is_foreign(&intake.headers, tls, &intake.host) {
             return Err(Refusal::Forbidden("this origin may not use the session"));
         }
-        Ok(recognised)
+        Ok(())
     }
 
     async fn decide(
@@ -329,41 +316,52 @@ impl Pipeline {
     }
 
     /// Carries a permit out.
-    async fn serve(
+    async fn serve(&self, policy: &Policy, request: Permitted) -> Result<Answer, Refusal> {
+        match &request.permit.route().call {
+            Call::Server(call) => {
+                let call = call.clone();
+                self.server(policy, request, &call).await
+            }
+            Call::Node(call) => {
+                let call = call.clone();
+                self.node(policy, &request.permit, &call, request.intake)
+                    .await
+            }
+            Call::Warden(call) => {
+                let call = call.clone();
+                self.warden(request, &call).await
+            }
+            Call::Database { db: _, call } => {
+                let call = call.clone();
+                Box::pin(self.database(policy, request, &call)).await
+            }
+            // Answered before anybody is recognised.
+            Call::NodeSession => Err(Refusal::Internal),
+        }
+    }
+
+    /// A call in a database: what is written among nodes goes to their service.
+    async fn database(
         &self,
         policy: &Policy,
-        permit: Permit,
-        (judged, lease): (Option<String>, Option<Lease>),
-        intake: Intake,
+        request: Permitted,
+        call: &DatabaseCall,
     ) -> Result<Answer, Refusal> {
-        if matches!(permit.plan(), Plan::Own) || lists_databases(&permit.route().call) {
-            return self.own(policy, permit, lease, intake).await;
-        }
-        let intake = match &permit.route().call {
-            Call::Server(ServerCall::Replicate) => self.replicates_nothing_of_ours(intake).await?,
-            Call::Server(ServerCall::Reshard(ReshardCall::Jobs)) => {
-                self.splits_nothing_of_ours(intake).await?
-            }
-            Call::Server(_)
-            | Call::Database { .. }
-            | Call::Node(_)
-            | Call::NodeSession
-            | Call::Warden(_) => intake,
-        };
         if let Some(nodes) = &self.nodes
-            && let Some(gate) = nodes.gate(permit.route())
+            && let Some(gate) = nodes.gate(request.permit.route())
         {
-            return Box::pin(self.through_gate((nodes, gate), policy, permit, intake)).await;
+            return Box::pin(self.through_gate((nodes, gate), policy, request)).await;
         }
-        if matches!(permit.plan(), Plan::Verbatim | Plan::Attachment(_)) {
-            // Of an attachment's document the revision that was judged, not the one that is newest by now.
-            return self.pass(permit, judged, lease, intake).await;
+        let (caller, db) = (
+            request.permit.caller().clone(),
+            request.permit.route().db().cloned(),
+        );
+        let is_free = |name: UserName| async move { self.is_free(&name).await };
+        let answer = self.exchange.answer(request, call, is_free).await?;
+        if let Some(db) = db.filter(|_| !answer.denied().is_empty()) {
+            self.tell_denied(&caller, &db, answer.denied()).await;
         }
-        let (intake, untouched) = self.is_untouched(&permit, intake).await?;
-        if untouched {
-            return self.pass(permit, None, None, intake).await;
-        }
-        Box::pin(self.with_body(permit, lease, intake)).await
+        Ok(answer)
     }
 }
 
@@ -392,10 +390,15 @@ fn unknown(caller: &Caller, error: RouteError) -> Refusal {
     }
 }
 
-fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
-    intake.header(name).map(str::to_owned)
+/// The cookie that goes with whatever is answered: a new one for a session that goes on, or none for one that has ended.
+fn renewed(recognised: &Result<Recognised, Failed>) -> Option<String> {
+    let cookie = match recognised {
+        Ok(recognised) => recognised.renew.as_ref(),
+        Err(failed) => failed.clear.as_ref(),
+    };
+    cookie.map(|cookie| cookie.as_str().to_owned())
 }
 
-fn database(permit: &Permit) -> Result<DbName, Refusal> {
-    permit.route().db().cloned().ok_or(Refusal::Internal)
+fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
+    intake.header(name).map(str::to_owned)
 }

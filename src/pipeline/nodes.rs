@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::{Pipeline, text};
+use crate::exchange::Permitted;
 use crate::filter::answer::Answer;
 use crate::inspect;
 use crate::inspect::document::Written;
@@ -36,7 +37,7 @@ impl Pipeline {
                 replaces: None,
             }),
         };
-        let body = intake.body.collect(self.limits.body).await?;
+        let body = intake.body.collect(self.exchange.limits.body).await?;
         crate::own::node(nodes, policy, permit, asked, body).await
     }
 
@@ -45,28 +46,12 @@ impl Pipeline {
         &self,
         (nodes, gate): (&Nodes, Gate),
         policy: &Policy,
-        permit: Permit,
-        intake: Intake,
+        request: Permitted,
     ) -> Result<Answer, Refusal> {
+        let Permitted { permit, intake, .. } = request;
         let rules = match permit.plan() {
-            Plan::Write(rules)
-            | Plan::BulkWrite(rules)
-            | Plan::AttachmentWrite(rules)
-            | Plan::Copy(rules) => Some(&**rules),
-            Plan::Verbatim | Plan::Tombstones(_) => None,
-            Plan::Own
-            | Plan::Document(_)
-            | Plan::Documents(_)
-            | Plan::Changes { .. }
-            | Plan::Find(_)
-            | Plan::Explain(_)
-            | Plan::Index(_)
-            | Plan::BulkGet(_)
-            | Plan::RevsDiff(_)
-            | Plan::View(_)
-            | Plan::Info
-            | Plan::Local
-            | Plan::Attachment(_) => return Err(Refusal::Internal),
+            Plan::Verbatim | Plan::KeepInTombstones(_) => None,
+            Plan::Here | Plan::Read(_) | Plan::Write(_) => Some(permit.writes()?),
         };
         let writer = Writer {
             caller: permit.caller(),
@@ -77,7 +62,7 @@ impl Pipeline {
         let if_match = text(&intake, &IF_MATCH);
         let route = permit.route();
         let query = route.query.document()?;
-        let body = intake.body.collect(self.limits.body).await?;
+        let body = intake.body.collect(self.exchange.limits.body).await?;
         let answer = match (gate, route.document()) {
             (Gate::Closed(reason), _) => return Err(Refusal::Forbidden(reason)),
             (Gate::Documents, _) => {

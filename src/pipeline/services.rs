@@ -2,47 +2,53 @@
 
 use std::net::IpAddr;
 
-use super::{LAST_EVENT_ID, Pipeline, text};
-use crate::caller::Caller;
+use super::{Pipeline, text};
+use crate::caller::{Caller, UserName};
+use crate::exchange::{LAST_EVENT_ID, Permitted};
 use crate::filter::answer::Answer;
-use crate::filter::lease::Lease;
 use crate::identity::Recognised;
 use crate::inspect;
 use crate::intake::Intake;
 use crate::json::Value;
-use crate::policy::{Permit, Policy};
+use crate::policy::{Plan, Policy};
 use crate::refusal::Refusal;
-use crate::route::{Call, DbName, ServerCall, WardenCall, leads_to_own_database};
+use crate::route::{DbName, ReshardCall, ServerCall, WardenCall, leads_to_own_database};
 
 impl Pipeline {
-    /// Our own services.
-    pub(super) async fn own(
+    /// Calls of the server level: passed on, or answered here. Lists of databases are made here for everybody, since
+    /// CouchDB's have our own one in them.
+    pub(super) async fn server(
         &self,
         policy: &Policy,
-        permit: Permit,
-        lease: Option<Lease>,
-        intake: Intake,
+        mut request: Permitted,
+        call: &ServerCall,
     ) -> Result<Answer, Refusal> {
-        match &permit.route().call {
-            Call::Server(call) => {
-                let body = intake.body.collect(self.limits.body).await?;
-                self.own
-                    .server(&self.couch, policy, &permit, call, body)
-                    .await
+        let here = match request.permit.plan() {
+            Plan::Here => true,
+            Plan::Verbatim => matches!(call, ServerCall::AllDbs | ServerCall::DbsInfo),
+            Plan::Read(_) | Plan::Write(_) | Plan::KeepInTombstones(_) => {
+                return Err(Refusal::Internal);
             }
-            Call::Node(call) => self.node(policy, &permit, call, intake).await,
-            Call::Warden(call) => self.warden(permit.caller(), call, lease, intake).await,
-            Call::Database { .. } | Call::NodeSession => Err(Refusal::Internal),
+        };
+        if here {
+            let Permitted { permit, intake, .. } = request;
+            let body = intake.body.collect(self.exchange.limits.body).await?;
+            let couch = &self.exchange.couch;
+            return self.own.server(couch, policy, &permit, call, body).await;
         }
+        if matches!(call, ServerCall::Replicate) {
+            request.intake = self.replicates_nothing_of_ours(request.intake).await?;
+        }
+        if matches!(call, ServerCall::Reshard(ReshardCall::Jobs)) {
+            request.intake = self.splits_nothing_of_ours(request.intake).await?;
+        }
+        self.exchange.pass(request).await
     }
 
     /// Security: no replication is started that reads or writes what couchwarden keeps for itself
     /// (`no_replication_names_the_database_of_couchwarden`).
-    pub(super) async fn replicates_nothing_of_ours(
-        &self,
-        intake: Intake,
-    ) -> Result<Intake, Refusal> {
-        let (intake, body) = self.whole(intake).await?;
+    async fn replicates_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
+        let (intake, body) = self.exchange.whole(intake).await?;
         let replication = inspect::value(&body)?;
         let ends = ["source", "target"].map(|end| replication.get(end));
         let ours = |end: &Value| {
@@ -52,13 +58,13 @@ impl Pipeline {
         if ends.into_iter().flatten().any(ours) {
             return Err(Refusal::Forbidden("this database is couchwarden's own"));
         }
-        Ok(intake.with_body(body, &self.limits))
+        Ok(intake.with_body(body, &self.exchange.limits))
     }
 
     /// Security: no shard is split of the database that couchwarden keeps for itself
     /// (`no_shard_of_the_database_of_couchwarden_is_split`).
-    pub(super) async fn splits_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
-        let (intake, body) = self.whole(intake).await?;
+    async fn splits_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
+        let (intake, body) = self.exchange.whole(intake).await?;
         if body.is_empty() {
             return Ok(intake);
         }
@@ -73,16 +79,22 @@ impl Pipeline {
         {
             return Err(Refusal::Forbidden("this database is couchwarden's own"));
         }
-        Ok(intake.with_body(body, &self.limits))
+        Ok(intake.with_body(body, &self.exchange.limits))
     }
 
-    async fn warden(
+    /// Our own services.
+    pub(super) async fn warden(
         &self,
-        caller: &Caller,
+        request: Permitted,
         call: &WardenCall,
-        lease: Option<Lease>,
-        intake: Intake,
     ) -> Result<Answer, Refusal> {
+        let Permitted {
+            permit,
+            lease,
+            intake,
+            ..
+        } = request;
+        let caller = permit.caller();
         let provisioning = self.provisioning.as_ref().ok_or(Refusal::NoEndpoint)?;
         let last = text(&intake, &LAST_EVENT_ID);
         drop(intake);
@@ -125,9 +137,17 @@ impl Pipeline {
     }
 
     /// Those who listen hear of what was not let in.
-    pub(super) async fn tell_denied(&self, caller: &Caller, db: &DbName, ids: Vec<String>) {
+    pub(super) async fn tell_denied(&self, caller: &Caller, db: &DbName, ids: &[String]) {
         if let Some(provisioning) = &self.provisioning {
-            provisioning.denied(caller, db, &ids).await;
+            provisioning.denied(caller, db, ids).await;
+        }
+    }
+
+    /// May somebody open an account by this name?
+    pub(super) async fn is_free(&self, name: &UserName) -> Result<bool, Refusal> {
+        match &self.nodes {
+            Some(nodes) => nodes.is_free(name).await,
+            None => self.identity.is_free(name).await,
         }
     }
 
@@ -141,9 +161,4 @@ impl Pipeline {
             provisioning.logged_out(&recognised.caller).await;
         }
     }
-}
-
-/// Lists of databases are made here for everybody, since CouchDB's have our own one in them.
-pub(super) fn lists_databases(call: &Call) -> bool {
-    matches!(call, Call::Server(ServerCall::AllDbs | ServerCall::DbsInfo))
 }

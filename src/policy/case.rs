@@ -13,7 +13,7 @@ use super::account::{self, Served};
 use super::action::{Actions, Mask, Simple};
 use super::grants::Grants;
 use super::lens::{Lens, Needs};
-use super::plan::Plan;
+use super::plan::{Plan, Reads};
 use super::view::ViewLens;
 use super::write::WriteRules;
 
@@ -73,7 +73,7 @@ impl Case<'_> {
         let named = |actions: &Actions| actions.simple.has(Simple::Info);
         match self.open(named, false) {
             Ok(()) => self.plan(Plan::Verbatim, named),
-            Err(_) if known => Outcome::Plan(Plan::Info, Vec::new()),
+            Err(_) if known => Outcome::Plan(Plan::Here, Vec::new()),
             Err(rule) => Outcome::Deny(rule),
         }
     }
@@ -83,17 +83,11 @@ impl Case<'_> {
     }
 
     /// A plan with the lens of an action, or `Verbatim` where it is clear for the documents that can come.
-    pub(super) fn through(
-        &self,
-        action: Simple,
-        plain: bool,
-        design: bool,
-        plan: impl Fn(Lens) -> Plan,
-    ) -> Outcome {
+    pub(super) fn through(&self, action: Simple, plain: bool, design: bool) -> Outcome {
         match self.seen(action, plain, design) {
             Err(rule) => Outcome::Deny(rule),
             Ok((_, true)) => self.plan(Plan::Verbatim, |actions| actions.simple.has(action)),
-            Ok((lens, false)) => self.plan(plan(lens), |actions| actions.simple.has(action)),
+            Ok((lens, false)) => self.plan(read(lens), |actions| actions.simple.has(action)),
         }
     }
 
@@ -134,7 +128,7 @@ impl Case<'_> {
 
     pub(super) fn document(&self, design: bool) -> Outcome {
         let action = if design { Simple::Design } else { Simple::Read };
-        self.through(action, !design, design, Plan::Document)
+        self.through(action, !design, design)
     }
 
     pub(super) fn documents(&self, list: List) -> Outcome {
@@ -147,16 +141,16 @@ impl Case<'_> {
         match self.seen(action, plain, true) {
             Err(rule) => Outcome::Deny(rule),
             Ok((_, true)) if !self.may_find_locals("keys") => self.plan(Plan::Verbatim, named),
-            Ok((lens, _)) => self.plan(Plan::Documents(lens), named),
+            Ok((lens, _)) => self.plan(read(lens), named),
         }
     }
 
     /// Design documents are not found by `_find`; what may not be read may not be found.
-    pub(super) fn find(&self, plan: impl Fn(Lens) -> Plan) -> Outcome {
+    pub(super) fn find(&self) -> Outcome {
         let reading = |actions: &Actions| actions.simple.has(Simple::Read);
         match self.grants.barred(reading, true) {
             Some(rule) => Outcome::Deny(Some(Arc::clone(&rule.name))),
-            None => self.through(Simple::Find, true, false, plan),
+            None => self.through(Simple::Find, true, false),
         }
     }
 
@@ -171,7 +165,7 @@ impl Case<'_> {
             if lens.shows_whole_documents() {
                 Plan::Verbatim
             } else {
-                Plan::Index(lens)
+                read(lens)
             },
             named,
         )
@@ -188,7 +182,7 @@ impl Case<'_> {
         if administrator && rows.is_clear() && docs.is_clear() {
             return self.plan(Plan::Verbatim, named);
         }
-        self.plan(Plan::Changes { rows, docs }, named)
+        self.plan(Plan::Read(Reads::Changes { rows, docs }), named)
     }
 
     /// Which actions make a replicator of a caller.
@@ -224,7 +218,7 @@ impl Case<'_> {
         self.replicating(if lens.is_clear() {
             Plan::Verbatim
         } else {
-            Plan::RevsDiff(lens)
+            read(lens)
         })
     }
 
@@ -238,7 +232,7 @@ impl Case<'_> {
             if lens.is_clear() && !self.may_find_locals("include_docs") {
                 Plan::Verbatim
             } else {
-                Plan::View(Box::new(lens))
+                Plan::Read(Reads::View(Box::new(lens)))
             },
             named,
         )
@@ -277,7 +271,7 @@ impl Case<'_> {
         if !self.may_write(design, plain) {
             return Outcome::Deny(None);
         }
-        self.ending(design, Plan::Write)
+        self.ending(design)
     }
 
     /// Whoever sets or removes an attachment makes a document or updates one.
@@ -285,7 +279,7 @@ impl Case<'_> {
         if !self.may_write(Some(design), ANY_WRITE) {
             return Outcome::Deny(None);
         }
-        self.written(Some(design), true, Plan::AttachmentWrite)
+        self.written(Some(design), true)
     }
 
     pub(super) fn copy(&self, from_design: bool, to_design: bool) -> Outcome {
@@ -300,19 +294,19 @@ impl Case<'_> {
             return Outcome::Deny(None);
         }
         let whole = self.reads().is_clear_for(from_design);
-        self.written(Some(to_design), whole, Plan::Copy)
+        self.written(Some(to_design), whole)
     }
 
     /// The same for writes that may end a document, whose tombstone keeps what rules decide by.
-    fn ending(&self, design: Option<bool>, plan: impl Fn(Box<WriteRules>) -> Plan) -> Outcome {
+    fn ending(&self, design: Option<bool>) -> Outcome {
         let fields = self.policy.decision_fields(self.db);
         match (fields.is_empty(), self.grants.administrator) {
-            (true, _) => self.written(design, true, plan),
-            (false, false) => self.written(design, false, plan),
+            (true, _) => self.written(design, true),
+            (false, false) => self.written(design, false),
             (false, true) if is_clear(&self.rules(), design) => {
-                Outcome::Plan(Plan::Tombstones(fields), Vec::new())
+                Outcome::Plan(Plan::KeepInTombstones(fields), Vec::new())
             }
-            (false, true) => self.written(design, false, plan),
+            (false, true) => self.written(design, false),
         }
     }
 
@@ -320,12 +314,7 @@ impl Case<'_> {
     ///
     /// Security: where the body says what is written, it may be a local document: only a name of the path is
     /// enough. (`nobody_writes_raw_checkpoints_without_a_lens`)
-    fn written(
-        &self,
-        design: Option<bool>,
-        clear: bool,
-        plan: impl Fn(Box<WriteRules>) -> Plan,
-    ) -> Outcome {
+    fn written(&self, design: Option<bool>, clear: bool) -> Outcome {
         let rules = self.rules();
         // CouchDB compares the page of a form with a host that it is told of by administrators' requests only.
         let named = design.is_some() && self.route.method != Method::Post;
@@ -335,7 +324,7 @@ impl Case<'_> {
             if clear && is_clear(&rules, design) && (named || self.grants.administrator) {
                 Plan::Verbatim
             } else {
-                plan(Box::new(rules))
+                Plan::Write(Box::new(rules))
             },
             writes,
         )
@@ -346,7 +335,7 @@ impl Case<'_> {
         if !known && !self.may_write(None, ANY_WRITE) {
             return Outcome::Deny(None);
         }
-        self.ending(None, Plan::BulkWrite)
+        self.ending(None)
     }
 
     pub(super) fn attachment(&self, design: bool) -> Outcome {
@@ -370,11 +359,15 @@ impl Case<'_> {
         }
         let shown = lens.judge(id.as_str(), None);
         if shown.is_some_and(|fields| fields.shows_attachment(name.as_str())) {
-            self.plan(Plan::Attachment(lens), named)
+            self.plan(read(lens), named)
         } else {
             Outcome::Missing
         }
     }
+}
+
+fn read(lens: Lens) -> Plan {
+    Plan::Read(Reads::Documents(lens))
 }
 
 /// Is there nothing to judge for design documents, for the others, or for both?

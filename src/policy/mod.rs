@@ -63,7 +63,7 @@ pub use denied::Denied;
 pub use fingerprint::Fingerprint;
 pub use lens::{Lens, Needs};
 pub use normal::{combines_nothing, field as field_steps};
-pub use plan::{Denial, Permit, Plan, Question, Verdict};
+pub use plan::{Denial, Permit, Plan, Question, Reads, Verdict};
 pub use selector::Selector;
 pub use settings::PolicySettings;
 pub use view::{Row, Source, ViewLens};

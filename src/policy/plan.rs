@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::route::AttachmentName;
 use crate::route::DbName;
 use crate::route::DocId;
+use crate::route::Method;
 use crate::route::Route;
 
 use super::account::{self, Served};
@@ -63,52 +64,39 @@ pub struct Permit {
     sent: Option<Vec<Role>>,
 }
 
-/// What must happen to request and response.
+/// What must happen to request and response; which endpoint serves them is said by the route.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once for each request and taken apart at once"
+)]
 #[derive(Debug, Clone)]
 pub enum Plan {
-    /// Streams untouched both ways.
+    /// Both bodies stream untouched.
     Verbatim,
-    /// couchwarden answers by itself.
-    Own,
-    /// One document (or its revisions), seen through a lens.
-    Document(Lens),
-    /// `_all_docs` and `_design_docs`.
+    /// couchwarden makes the answer itself; no document is shown.
+    Here,
+    /// The answer shows documents, or what is made of them, through a lens.
+    Read(Reads),
+    /// Each document that is written is judged.
+    Write(Box<WriteRules>),
+    /// Writes of an administrator that stream untouched, but for these fields, which a tombstone keeps.
+    KeepInTombstones(Arc<[FieldPath]>),
+}
+
+/// What an answer may show.
+#[derive(Debug, Clone)]
+pub enum Reads {
+    /// Documents.
     Documents(Lens),
-    /// `_changes`: which rows, and what `include_docs` shows of their documents.
+    /// `_changes`.
     Changes {
-        /// Through the rules with `changes`.
+        /// Which rows, by the rules with `changes`.
         rows: Lens,
-        /// Through the rules with `read`.
+        /// What `include_docs` shows of their documents, by the rules with `read`.
         docs: Lens,
     },
-    /// `_find`
-    Find(Lens),
-    /// `_explain`
-    Explain(Lens),
-    /// `_index`: only indexes over visible fields.
-    Index(Lens),
-    /// `_bulk_get`
-    BulkGet(Lens),
-    /// `_revs_diff` and `_missing_revs`
-    RevsDiff(Lens),
     /// The rows of a view.
     View(Box<ViewLens>),
-    /// Database info: what a replicator needs of it.
-    Info,
-    /// PUT, POST or DELETE of one document.
-    Write(Box<WriteRules>),
-    /// `_bulk_docs`: each document is judged by itself.
-    BulkWrite(Box<WriteRules>),
-    /// Writes of an administrator that stream untouched, but for the fields that a tombstone keeps.
-    Tombstones(Arc<[FieldPath]>),
-    /// PUT or DELETE of an attachment: an update of its document.
-    AttachmentWrite(Box<WriteRules>),
-    /// COPY: what is seen of one document is written to another.
-    Copy(Box<WriteRules>),
-    /// A checkpoint, under a name of the caller's own.
-    Local,
-    /// An attachment whose document is visible.
-    Attachment(Lens),
 }
 
 /// Why a route may not be taken.
@@ -184,30 +172,66 @@ impl Permit {
         (self.route, self.caller, self.plan, self.rules)
     }
 
+    /// What is shown of documents.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Internal`] where policy gave this call another plan than the code that serves it expects; so with
+    /// the three below.
+    pub(crate) fn documents(&self) -> Result<&Lens, Refusal> {
+        match &self.plan {
+            Plan::Read(Reads::Documents(lens)) => Ok(lens),
+            Plan::Read(Reads::Changes { .. } | Reads::View(_))
+            | Plan::Verbatim
+            | Plan::Here
+            | Plan::Write(_)
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+        }
+    }
+
+    /// Which rows of `_changes` are shown, and what of their documents.
+    pub(crate) fn changes(&self) -> Result<(&Lens, &Lens), Refusal> {
+        match &self.plan {
+            Plan::Read(Reads::Changes { rows, docs }) => Ok((rows, docs)),
+            Plan::Read(Reads::Documents(_) | Reads::View(_))
+            | Plan::Verbatim
+            | Plan::Here
+            | Plan::Write(_)
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+        }
+    }
+
+    /// What is shown of a view.
+    pub(crate) fn view(&self) -> Result<&ViewLens, Refusal> {
+        match &self.plan {
+            Plan::Read(Reads::View(lens)) => Ok(lens),
+            Plan::Read(Reads::Documents(_) | Reads::Changes { .. })
+            | Plan::Verbatim
+            | Plan::Here
+            | Plan::Write(_)
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+        }
+    }
+
+    /// By what writes are judged.
+    pub(crate) fn writes(&self) -> Result<&WriteRules, Refusal> {
+        match &self.plan {
+            Plan::Write(rules) => Ok(rules),
+            Plan::Verbatim | Plan::Here | Plan::Read(_) | Plan::KeepInTombstones(_) => {
+                Err(Refusal::Internal)
+            }
+        }
+    }
+
     /// The fingerprint of what this permit shows; `None` where nothing depends on rules.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.plan {
-            Plan::Changes { rows, docs } => Some(Fingerprint::of(
+            Plan::Read(Reads::Changes { rows, docs }) => Some(Fingerprint::of(
                 &[rows.parts("rows "), docs.parts("docs ")].concat(),
             )),
-            Plan::Document(lens)
-            | Plan::Documents(lens)
-            | Plan::Find(lens)
-            | Plan::Explain(lens)
-            | Plan::Index(lens)
-            | Plan::BulkGet(lens)
-            | Plan::RevsDiff(lens)
-            | Plan::Attachment(lens) => Some(lens.fingerprint()),
-            Plan::View(lens) => Some(lens.fingerprint()),
-            Plan::Verbatim
-            | Plan::Tombstones(_)
-            | Plan::Own
-            | Plan::Info
-            | Plan::Write(_)
-            | Plan::BulkWrite(_)
-            | Plan::AttachmentWrite(_)
-            | Plan::Copy(_)
-            | Plan::Local => None,
+            Plan::Read(Reads::Documents(lens)) => Some(lens.fingerprint()),
+            Plan::Read(Reads::View(lens)) => Some(lens.fingerprint()),
+            Plan::Verbatim | Plan::Here | Plan::Write(_) | Plan::KeepInTombstones(_) => None,
         }
     }
 }
@@ -283,7 +307,7 @@ impl Question {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permit(permit) => write!(f, "permit{}", permit.plan),
+            Self::Permit(permit) => write!(f, "permit{permit}"),
             Self::Deny(denial) => write!(f, "{}", denial.refusal.status()),
             Self::Ask(_) => f.write_str("ask"),
         }
@@ -291,28 +315,25 @@ impl fmt::Display for Verdict {
 }
 
 /// What follows `permit` in the golden matrix.
-impl fmt::Display for Plan {
+impl fmt::Display for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Verbatim => Ok(()),
-            Self::Own => f.write_str(", own"),
-            Self::Tombstones(_) => f.write_str(", tombstones"),
-            Self::Document(lens)
-            | Self::Documents(lens)
-            | Self::Find(lens)
-            | Self::Explain(lens)
-            | Self::Index(lens)
-            | Self::BulkGet(lens)
-            | Self::RevsDiff(lens)
-            | Self::Attachment(lens) => write!(f, ", lens {lens}"),
-            Self::Changes { rows, docs } => write!(f, ", changes {rows}, docs {docs}"),
-            Self::View(lens) => write!(f, ", rows {lens}"),
-            Self::Info => f.write_str(", info"),
-            Self::Write(rules) | Self::BulkWrite(rules) | Self::AttachmentWrite(rules) => {
-                write!(f, ", write {rules}")
+        match &self.plan {
+            Plan::Verbatim => Ok(()),
+            Plan::Here => match self.route.db() {
+                Some(_) if self.route.is_of_a_database() => f.write_str(", info"),
+                Some(_) => f.write_str(", local"),
+                None => f.write_str(", own"),
+            },
+            Plan::KeepInTombstones(_) => f.write_str(", tombstones"),
+            Plan::Read(Reads::Documents(lens)) => write!(f, ", lens {lens}"),
+            Plan::Read(Reads::Changes { rows, docs }) => {
+                write!(f, ", changes {rows}, docs {docs}")
             }
-            Self::Copy(rules) => write!(f, ", copy, write {rules}"),
-            Self::Local => f.write_str(", local"),
+            Plan::Read(Reads::View(lens)) => write!(f, ", rows {lens}"),
+            Plan::Write(rules) if self.route.method == Method::Copy => {
+                write!(f, ", copy, write {rules}")
+            }
+            Plan::Write(rules) => write!(f, ", write {rules}"),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::caller::UserName;
 use crate::json::Value;
 use crate::route::{Call, DatabaseCall, DbName, DocId, Maintenance, Method, Query, Route};
 
-use super::{Lens, Plan, Policy, PolicySettings, Verdict};
+use super::{Lens, Plan, Policy, PolicySettings, Reads, Verdict};
 
 pub(super) fn policy(text: &str) -> Policy {
     let settings = PolicySettings {
@@ -57,12 +57,13 @@ pub(super) fn plan(policy: &Policy, caller: &Caller, method: &str, target: &str)
 
 pub(super) fn lens(policy: &Policy, caller: &Caller, target: &str) -> Lens {
     match plan(policy, caller, "GET", target) {
-        Plan::Documents(lens)
-        | Plan::Document(lens)
-        | Plan::Changes {
-            rows: lens,
-            docs: _,
-        } => lens,
+        Plan::Read(
+            Reads::Documents(lens)
+            | Reads::Changes {
+                rows: lens,
+                docs: _,
+            },
+        ) => lens,
         other => panic!("{target}: {other:?}"),
     }
 }
@@ -443,7 +444,7 @@ fn sees(policy: &Policy, role: &str, owner: &str) -> bool {
     let document = value(&format!(r#"{{"_id":"x","owner":"{owner}"}}"#));
     match policy.decide(&user("u", &[role]), route("GET", "/d/_all_docs")) {
         Verdict::Permit(permit) => match permit.plan() {
-            Plan::Documents(lens) => lens.judge("x", Some(&document)).is_some(),
+            Plan::Read(Reads::Documents(lens)) => lens.judge("x", Some(&document)).is_some(),
             other => panic!("{other:?}"),
         },
         Verdict::Deny(_) => false,

@@ -17,7 +17,7 @@ use super::action::{Actions, Mask, REWRITE, Simple};
 use super::case::{Case, Outcome};
 use super::grants::{Interest, binds};
 use super::need::{DatabaseNeed, Need, Untouched, need};
-use super::plan::{Denial, Permit, Plan, Question, UNJUDGED, Verdict};
+use super::plan::{Denial, Permit, Plan, Question, Reads, UNJUDGED, Verdict};
 
 /// Why something that exists is not done.
 const FORBIDDEN: &str = "you are not allowed to do this";
@@ -25,9 +25,9 @@ const FORBIDDEN: &str = "you are not allowed to do this";
 pub(super) fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict {
     let administrator = caller.is_administrator();
     let outcome = match need(&route) {
-        Need::Own => Outcome::Plan(Plan::Own, Vec::new()),
+        Need::Own => Outcome::Plan(Plan::Here, Vec::new()),
         Need::Named if *caller == Caller::Anonymous => Outcome::Deny(None),
-        Need::Named => Outcome::Plan(Plan::Own, Vec::new()),
+        Need::Named => Outcome::Plan(Plan::Here, Vec::new()),
         Need::Open(name) => on_server(policy, caller, name, true),
         Need::Databases(name) => on_server(policy, caller, name, sees_databases(policy, caller)),
         Need::Server(name) => on_server(policy, caller, name, false),
@@ -64,7 +64,8 @@ pub(super) fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict 
             Verdict::Permit(Permit::new(route, caller.clone(), plan, rules))
         }
         Outcome::Ask(lens, rules) => {
-            let permit = Permit::new(route, caller.clone(), Plan::Attachment(lens.clone()), rules);
+            let plan = Plan::Read(Reads::Documents(lens.clone()));
+            let permit = Permit::new(route, caller.clone(), plan, rules);
             Verdict::Ask(Box::new(Question { permit, lens }))
         }
         Outcome::Deny(rule) => deny(caller, Refusal::Forbidden(FORBIDDEN), rule),
@@ -105,7 +106,7 @@ fn on_server(policy: &Policy, caller: &Caller, name: &'static str, open: bool) -
         .find(|rule| named(&rule.permit) && binds(rule, caller, true))
     {
         Some(rule) => Outcome::Plan(Plan::Verbatim, vec![Arc::clone(&rule.name)]),
-        None if open => Outcome::Plan(Plan::Own, Vec::new()),
+        None if open => Outcome::Plan(Plan::Here, Vec::new()),
         None => Outcome::Deny(None),
     }
 }
@@ -133,15 +134,14 @@ fn in_database(
         DatabaseNeed::Document(id) => case.document(id.is_design()),
         DatabaseNeed::Documents(list) => case.documents(list),
         DatabaseNeed::Changes => case.changes(caller.is_administrator()),
-        DatabaseNeed::Find => case.find(Plan::Find),
-        DatabaseNeed::Explain => case.find(Plan::Explain),
+        DatabaseNeed::Find | DatabaseNeed::Explain => case.find(),
         DatabaseNeed::Index => case.index(),
-        DatabaseNeed::BulkGet => case.through(Simple::Read, true, true, Plan::BulkGet),
+        DatabaseNeed::BulkGet => case.through(Simple::Read, true, true),
         DatabaseNeed::RevsDiff => case.revs_diff(),
         DatabaseNeed::Local => case.replicating(if caller.is_administrator() {
             Plan::Verbatim
         } else {
-            Plan::Local
+            Plan::Here
         }),
         DatabaseNeed::Commit => case.replicating(Plan::Verbatim),
         DatabaseNeed::View(ddoc, view) => case.view(ddoc.as_str(), view.as_str()),
@@ -164,7 +164,7 @@ fn in_database(
 fn unbound(policy: &Policy, db: &str, need: DatabaseNeed<'_>) -> Plan {
     let fields = policy.decision_fields(db);
     match matches!(need, DatabaseNeed::Write(_) | DatabaseNeed::BulkWrite) && !fields.is_empty() {
-        true => Plan::Tombstones(fields),
+        true => Plan::KeepInTombstones(fields),
         false => Plan::Verbatim,
     }
 }

@@ -12,7 +12,7 @@ use crate::couch::CouchError;
 use crate::couch::behalf::apart;
 use crate::json::Value;
 use crate::node::endow;
-use crate::policy::{Permit, Plan, Verdict};
+use crate::policy::{Permit, Plan, Reads, Verdict};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, DocId, History, List, Method, Query, Route};
 
@@ -174,9 +174,11 @@ fn sees(permit: Option<&Permit>, id: &str, stored: &Value) -> bool {
 /// Is this document, or this tombstone, one that the user may see?
 pub(super) fn shows(permit: Option<&Permit>, id: &str, document: &Value) -> bool {
     match permit.map(Permit::plan) {
-        None => false,
-        Some(Plan::Documents(lens)) => lens.judge(id, Some(document)).is_some(),
-        Some(_) => true,
+        Some(Plan::Verbatim) => true,
+        Some(Plan::Read(Reads::Documents(lens))) => lens.judge(id, Some(document)).is_some(),
+        Some(Plan::Read(_) | Plan::Here | Plan::Write(_) | Plan::KeepInTombstones(_)) | None => {
+            false
+        }
     }
 }
 

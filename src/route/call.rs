@@ -136,6 +136,16 @@ impl Route {
         }
     }
 
+    /// Does it log somebody in or out? That needs no identity: a stale cookie must keep nobody from it.
+    pub(crate) fn opens_session(&self) -> bool {
+        let session = match &self.call {
+            Call::Server(call) => matches!(call, ServerCall::Session),
+            Call::NodeSession => true,
+            Call::Database { .. } | Call::Node(_) | Call::Warden(_) => false,
+        };
+        session && matches!(self.method, Method::Post | Method::Put | Method::Delete)
+    }
+
     /// Does CouchDB go on to another path, which a design document names?
     pub fn is_rewritten(&self) -> bool {
         matches!(

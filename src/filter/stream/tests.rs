@@ -24,7 +24,7 @@ use crate::filter::pages::{ChangesPages, Pages};
 use crate::filter::reply::Reply;
 use crate::filter::rows::Judge;
 use crate::filter::window::Window;
-use crate::policy::{Permit, Plan, Policy, PolicySettings, Verdict};
+use crate::policy::{Permit, Plan, Policy, PolicySettings, Reads, Verdict};
 use crate::route::Route;
 use crate::route::query::{ChangesQuery, Heartbeat};
 use crate::secret::{Seal, Secret};
@@ -77,7 +77,7 @@ fn feed(parameters: &str, script: Script) -> Rows {
     let target = format!("/db/_changes?{parameters}");
     let (permit, query) = (permit(&target), query(&target));
     let rules = permit.fingerprint().unwrap();
-    let Plan::Changes { rows, docs } = permit.plan().clone() else {
+    let Plan::Read(Reads::Changes { rows, docs }) = permit.plan().clone() else {
         panic!("under a rule")
     };
     let begun = Instant::now();

@@ -2,7 +2,7 @@
 
 use super::narrow;
 use crate::caller::{Caller, Role, User, UserName};
-use crate::policy::{Plan, Policy, PolicySettings, Verdict, ViewLens};
+use crate::policy::{Plan, Policy, PolicySettings, Reads, Verdict, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::Route;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn lens(numbers: &[&str]) -> ViewLens {
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
         panic!("the view is open to her");
     };
-    let Plan::View(lens) = permit.plan().clone() else {
+    let Plan::Read(Reads::View(lens)) = permit.plan().clone() else {
         panic!("through a lens");
     };
     *lens

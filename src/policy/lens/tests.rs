@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::json::Kind;
 use crate::policy::tests::{lens, policy, route, user, value};
-use crate::policy::{Lens, Needs, Plan, Policy, Verdict};
+use crate::policy::{Lens, Needs, Plan, Policy, Reads, Verdict};
 
 const DB: &str = "databases=['d']\ncallers={roles=['n:{n}']}\n";
 
@@ -173,7 +173,7 @@ fn finds(texts: &[&str]) -> Lens {
     let Verdict::Permit(permit) = verdict else {
         panic!("{verdict}")
     };
-    let Plan::Find(lens) = permit.plan() else {
+    let Plan::Read(Reads::Documents(lens)) = permit.plan() else {
         panic!("nothing is hidden")
     };
     lens.clone()

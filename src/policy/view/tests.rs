@@ -5,7 +5,7 @@
 
 use crate::json::Value;
 use crate::policy::tests::{plan, policy, user, value};
-use crate::policy::{Needs, Plan, Row, ViewLens};
+use crate::policy::{Needs, Plan, Reads, Row, ViewLens};
 
 fn view(rules: &[&str], roles: &[&str]) -> ViewLens {
     let rule = |(index, text): (usize, &&str)| {
@@ -15,7 +15,7 @@ fn view(rules: &[&str], roles: &[&str]) -> ViewLens {
     };
     let policy = policy(&rules.iter().enumerate().map(rule).collect::<String>());
     match plan(&policy, &user("u", roles), "GET", "/d/_design/v/_view/w") {
-        Plan::View(lens) => *lens,
+        Plan::Read(Reads::View(lens)) => *lens,
         other => panic!("{other:?}"),
     }
 }

@@ -21,7 +21,7 @@ fn rules(rules: &[&str]) -> WriteRules {
         "POST",
         "/d/_bulk_docs",
     ) {
-        Plan::BulkWrite(rules) => *rules,
+        Plan::Write(rules) => *rules,
         other => panic!("{other:?}"),
     }
 }

@@ -49,7 +49,7 @@ static WRITES: LazyLock<WriteRules> = LazyLock::new(|| {
     let Verdict::Permit(permit) = policy.decide(&caller, route) else {
         panic!("the caller may write");
     };
-    let Plan::BulkWrite(rules) = permit.into_parts().2 else {
+    let Plan::Write(rules) = permit.into_parts().2 else {
         panic!("each document is judged");
     };
     *rules

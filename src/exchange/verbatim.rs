@@ -9,12 +9,11 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
 use super::writes::storable;
-use super::{Pipeline, database, text};
+use super::{Exchange, Permitted, database_of};
 use crate::budget::Budget;
 use crate::filter::answer::Answer;
 use crate::filter::errors;
 use crate::filter::head::is_whole;
-use crate::filter::lease::Lease;
 use crate::filter::multipart::{boundary_of, everything};
 use crate::filter::unjudged;
 use crate::inspect;
@@ -32,15 +31,15 @@ use crate::route::{Call, DatabaseCall, DocId, Maintenance, Method, Rev, Route};
 
 const NO_HEADER: Refusal = Refusal::BadGateway("the type of this attachment is no header");
 
-impl Pipeline {
+impl Exchange {
     /// No lens: both bodies stream through untouched.
-    pub(super) async fn pass(
-        &self,
-        permit: Permit,
-        rev: Option<String>,
-        lease: Option<Lease>,
-        intake: Intake,
-    ) -> Result<Answer, Refusal> {
+    pub(crate) async fn pass(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let Permitted {
+            permit,
+            judged,
+            lease,
+            intake,
+        } = request;
         let route = permit.route();
         if let Some(several) = Several::of(route, intake.header(&CONTENT_TYPE))? {
             return self.in_parts(permit, several, &[], intake).await;
@@ -59,12 +58,15 @@ impl Pipeline {
             intake.request_id = unguessable(&intake.request_id)?;
             // Of several ranges each would come in a part, the stored type in its head. Any `Range` may be ignored
             // (RFC 9110 section 14.2).
-            if text(&intake, &RANGE).is_some_and(|ranges| ranges.contains(',')) {
+            if intake
+                .header(&RANGE)
+                .is_some_and(|ranges| ranges.contains(','))
+            {
                 intake.headers.remove(RANGE);
             }
         }
         let request_id = intake.request_id.clone();
-        let answer = self.in_turn(&permit, rev.as_deref(), intake).await?;
+        let answer = self.in_turn(&permit, judged.as_deref(), intake).await?;
         let failed = answer.status().is_client_error() || answer.status().is_server_error();
         if failed && !administrator {
             return Err(errors::refusal(answer).await);
@@ -176,7 +178,7 @@ impl Pipeline {
         let forced = query.new_edits == Some(false);
         let far = far_revisions(document, &named, if_match, forced)?;
         let couch = self.couch.counted(budget);
-        may_follow(&couch, (&database(permit)?, id), &far, forced).await
+        may_follow(&couch, (&database_of(permit)?, id), &far, forced).await
     }
 }
 

@@ -1,21 +1,21 @@
-//! Permits by their bodies: JSON is collected and judged; the rest of this file is for what is not only JSON,
-//! attachments, documents with attachments behind them, forms.
+//! Writes by their bodies: JSON is collected and judged; most of this file is for what is not only JSON, attachments,
+//! documents with attachments behind them, forms.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, REFERER, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, REFERER};
 
-use super::{Conditions, LAST_EVENT_ID, Pipeline, database, text};
+use super::{Exchange, Permitted, database_of};
 use crate::body::full;
+use crate::caller::UserName;
 use crate::client::Answered;
 use crate::filter::answer::Answer;
 use crate::filter::attachments::judge_attachment;
 use crate::filter::copy::copy;
 use crate::filter::form::form;
 use crate::filter::head::matched;
-use crate::filter::lease::Lease;
 use crate::filter::tombstones::tombstones;
 use crate::filter::writes;
 use crate::inspect::attachments::{check_name, check_unread};
@@ -26,76 +26,63 @@ use crate::inspect::related::Related;
 use crate::inspect::turns::Pass;
 use crate::intake::{Inbound, Intake};
 use crate::json::FieldPath;
-use crate::policy::{Permit, Plan, WriteRules};
+use crate::policy::{Permit, WriteRules};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DesignCall, DocId, Method, Route};
 
-impl Pipeline {
-    /// A permit whose body, or whose answer, is judged: each kind of body in its own way.
-    pub(super) async fn with_body(
+impl Exchange {
+    /// `PUT`, `POST` or `DELETE` of one document: each kind of body in its own way.
+    pub(super) async fn write<F>(
         &self,
-        permit: Permit,
-        lease: Option<Lease>,
-        intake: Intake,
-    ) -> Result<Answer, Refusal> {
-        if let Plan::Tombstones(fields) = permit.plan() {
-            let fields = Arc::clone(fields);
-            return self.ending(permit, &fields, intake).await;
+        request: Permitted,
+        is_free: impl FnOnce(UserName) -> F + Send,
+    ) -> Result<Answer, Refusal>
+    where
+        F: Future<Output = Result<bool, Refusal>> + Send,
+    {
+        let Permitted { permit, intake, .. } = request;
+        let rules = permit.writes()?.clone();
+        let if_match = if_match(&intake, &rules)?;
+        match Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
+            Some(Several::Related) => return self.related(permit, &rules, intake).await,
+            Some(Several::Form) => return self.form(permit, &rules, intake).await,
+            None => {}
         }
-        if let Plan::AttachmentWrite(rules) = permit.plan() {
-            let rules = rules.clone();
-            return self.attachment(permit, &rules, intake).await;
-        }
-        if let Plan::Copy(rules) = permit.plan() {
-            let rules = rules.clone();
-            let if_match = if_match(&intake, &rules)?;
-            return copy(
-                self.asker(permit, &intake.budget, None)?,
-                &rules,
-                &self.turns,
-                if_match.as_deref(),
-            )
-            .await;
-        }
-        let mut replaced = None;
-        if let Plan::Write(rules) = permit.plan() {
-            let rules = rules.clone();
-            replaced = if_match(&intake, &rules)?;
-            match Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
-                Some(Several::Related) => return self.related(permit, &rules, intake).await,
-                Some(Several::Form) => return self.form(permit, &rules, intake).await,
-                None => {}
-            }
-        }
-        let mut conditions = Conditions {
-            if_match: replaced,
-            if_none_match: text(&intake, &IF_NONE_MATCH),
-            last_event_id: text(&intake, &LAST_EVENT_ID),
-            accept: text(&intake, &ACCEPT),
-            user_agent: text(&intake, &USER_AGENT),
-            budget: Arc::clone(&intake.budget),
-            share: None,
-        };
+        let budget = Arc::clone(&intake.budget);
         let (body, share) = intake.body.collect_apart(self.limits.body).await?;
-        conditions.share = share.map(Arc::new);
-        Box::pin(self.filtered(permit, lease, body, &conditions)).await
+        let asker = self.asker(permit, &budget, share.map(Arc::new))?;
+        let with = (&self.turns, is_free);
+        writes::document(asker, &rules, with, if_match.as_deref(), body).await
+    }
+
+    /// `COPY` of a document.
+    pub(super) async fn copy(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let Permitted { permit, intake, .. } = request;
+        let rules = permit.writes()?.clone();
+        let if_match = if_match(&intake, &rules)?;
+        let asker = self.asker(permit, &intake.budget, None)?;
+        copy(asker, &rules, &self.turns, if_match.as_deref()).await
     }
 
     /// An attachment: judged by its document, then its bytes pass as they come.
-    async fn attachment(
-        &self,
-        permit: Permit,
-        rules: &WriteRules,
-        intake: Intake,
-    ) -> Result<Answer, Refusal> {
+    pub(super) async fn attachment(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let Permitted {
+            permit, mut intake, ..
+        } = request;
+        let rules = permit.writes()?.clone();
         let asker = self.asker(permit, &intake.budget, None)?;
         storable(asker.permit.route())?;
-        let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
-        let rev = judge_attachment(&asker, rules, if_match.as_deref(), kind.as_deref()).await?;
-        let mut intake = intake;
+        let (if_match, kind) = (if_match(&intake, &rules)?, text(&intake, &CONTENT_TYPE));
+        let judged = judge_attachment(&asker, &rules, if_match.as_deref(), kind.as_deref()).await?;
         // The revision that was judged says the same.
         intake.headers.remove(IF_MATCH);
-        self.pass(asker.permit, rev, None, intake).await
+        self.pass(Permitted {
+            permit: asker.permit,
+            judged,
+            lease: None,
+            intake,
+        })
+        .await
     }
 
     /// A document with its attachments behind it: the document is judged, the attachments pass as they come.
@@ -131,12 +118,12 @@ impl Pipeline {
     }
 
     /// The deletes of an administrator, where tombstones keep something.
-    async fn ending(
+    pub(super) async fn keep_in_tombstones(
         &self,
-        permit: Permit,
+        request: Permitted,
         fields: &[FieldPath],
-        intake: Intake,
     ) -> Result<Answer, Refusal> {
+        let Permitted { permit, intake, .. } = request;
         if let Some(several) = Several::of(permit.route(), intake.header(&CONTENT_TYPE))? {
             return self.in_parts(permit, several, fields, intake).await;
         }
@@ -151,7 +138,7 @@ impl Pipeline {
     }
 
     /// The request without its body, and the body.
-    pub(super) async fn whole(&self, intake: Intake) -> Result<(Intake, Bytes), Refusal> {
+    pub(crate) async fn whole(&self, intake: Intake) -> Result<(Intake, Bytes), Refusal> {
         let Intake { body, .. } = intake;
         let bytes = body.collect(self.limits.body).await?;
         let body = Inbound::empty();
@@ -174,7 +161,7 @@ impl Pipeline {
         match sending(permit.route()) {
             Sending::Nothing => upstream.send(rewrite.verbatim(permit, rev, intake)?).await,
             Sending::Bytes(id) => {
-                let turn = self.turns.later(&database(permit)?, id.as_str());
+                let turn = self.turns.later(&database_of(permit)?, id.as_str());
                 let outbound = rewrite.verbatim(permit, rev, intake)?;
                 upstream.send_late(turn, 0, outbound).await
             }
@@ -187,7 +174,7 @@ impl Pipeline {
                 };
                 let ids = named.iter().map(String::as_str);
                 let ids = ids.chain(id.map(DocId::as_str));
-                let db = database(permit)?;
+                let db = database_of(permit)?;
                 let pass = Pass::SideBySide;
                 let turn = self.turns.take(db.as_str(), ids, pass).await;
                 let intake = intake.with_body(body, &self.limits);
@@ -240,6 +227,10 @@ pub(super) fn storable(route: &Route) -> Result<(), Refusal> {
         Some((_, name)) if route.method == Method::Put => check_name(name.as_str()),
         Some(_) | None => Ok(()),
     }
+}
+
+fn text(intake: &Intake, name: &HeaderName) -> Option<String> {
+    intake.header(name).map(str::to_owned)
 }
 
 /// The revision that `If-Match` names.

@@ -1,0 +1,69 @@
+//! Lists and views of callers who may see everything: `_local` documents are all that a lens hides from them, so
+//! an answer that can hold none streams untouched.
+//!
+//! Invariant: a query that can't be read is judged.
+
+use bytes::Bytes;
+
+use super::{Exchange, Permitted};
+use crate::inspect;
+use crate::refusal::Refusal;
+use crate::route::query::ViewQuery;
+use crate::route::{Call, DatabaseCall, DesignCall, Method, Route};
+
+impl Exchange {
+    /// Would the lens, which hides nothing else, leave the whole answer as it is? The body must be read to tell.
+    pub(super) async fn is_untouched(
+        &self,
+        mut request: Permitted,
+        clear: bool,
+    ) -> Result<(Permitted, bool), Refusal> {
+        if !clear {
+            return Ok((request, false));
+        }
+        let (intake, body) = self.whole(request.intake).await?;
+        let finds =
+            queries(request.permit.route(), &body).map(|queries| queries.iter().any(finds_locals));
+        request.intake = intake.with_body(body, &self.limits);
+        Ok((request, matches!(finds, Ok(false))))
+    }
+}
+
+fn queries(route: &Route, body: &Bytes) -> Result<Vec<ViewQuery>, Refusal> {
+    if holds_several(&route.call) {
+        return inspect::query::lists(&route.query, &inspect::value(body)?);
+    }
+    let body = (route.method == Method::Post && !body.is_empty()).then(|| inspect::value(body));
+    let body = body.transpose()?;
+    Ok(vec![inspect::query::list(&route.query, body.as_ref())?])
+}
+
+/// Is it one of the endpoints that answer several queries at once?
+fn holds_several(call: &Call) -> bool {
+    let Call::Database { db: _, call } = call else {
+        return false;
+    };
+    matches!(
+        call,
+        DatabaseCall::ListQueries(_)
+            | DatabaseCall::Design {
+                ddoc: _,
+                call: DesignCall::ViewQueries(_)
+            }
+    )
+}
+
+/// By links or by keys, however they are spelt.
+fn finds_locals(query: &ViewQuery) -> bool {
+    query.include_docs || query.keys.as_ref().is_some_and(|keys| names_locals(keys))
+}
+
+fn names_locals(keys: &str) -> bool {
+    let keys = inspect::value(keys.as_bytes()).ok();
+    let keys = keys.as_ref().and_then(|keys| keys.as_array());
+    keys.is_none_or(|keys| {
+        keys.iter()
+            .filter_map(|key| key.as_str())
+            .any(|id| id.starts_with("_local/"))
+    })
+}

@@ -1,0 +1,392 @@
+//! One permit in a database carried out: each call to the code that serves it.
+//!
+//! `verbatim` passes on what no lens is about, `clear_lists` finds lists that a lens would leave as they are, `writes`
+//! serves bodies that are not only JSON.
+//!
+//! Invariant: a new call does not compile until it is named in [`Exchange::answer`].
+
+mod clear_lists;
+mod verbatim;
+mod writes;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderName, IF_NONE_MATCH, USER_AGENT};
+
+use crate::budget::{Budget, Share};
+use crate::caller::UserName;
+use crate::config::Limits;
+use crate::couch::Couch;
+use crate::filter::answer::Answer;
+use crate::filter::ask::Asker;
+use crate::filter::design::Designs;
+use crate::filter::diff::{Diff, missing};
+use crate::filter::feeds::{self, ChangesLens};
+use crate::filter::gaps::Gaps;
+use crate::filter::lease::Lease;
+use crate::filter::lists::Named;
+use crate::filter::single::Wanted;
+use crate::filter::{find, indexes, info, lists, locals, single, writes as batches};
+use crate::inspect::local::Locals;
+use crate::inspect::turns::Turns;
+use crate::intake::Intake;
+use crate::policy::{Permit, Plan};
+use crate::refusal::Refusal;
+use crate::rewrite::Rewrite;
+use crate::route::{DatabaseCall, DbName, DesignCall, DesignName, FunctionName, List, Method};
+use crate::secret::Seal;
+use crate::upstream::Upstream;
+
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Everything that a request in a database meets on its way to CouchDB and back.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) couch: Couch,
+    pub(crate) upstream: Upstream,
+    pub(crate) rewrite: Rewrite,
+    pub(crate) designs: Designs,
+    pub(crate) turns: Turns,
+    pub(crate) locals: Locals,
+    pub(crate) gaps: Gaps,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) limits: Limits,
+}
+
+/// A request that policy has permitted.
+pub(crate) struct Permitted {
+    pub(crate) permit: Permit,
+    /// The revision of the document by which an attachment was judged.
+    pub(crate) judged: Option<String>,
+    /// What an open feed goes on by.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) intake: Intake,
+}
+
+/// What is left of a request whose body is here.
+struct Collected {
+    asker: Asker,
+    lease: Option<Lease>,
+    body: Bytes,
+    if_none_match: Option<String>,
+    last_event_id: Option<String>,
+    accept: Option<String>,
+    user_agent: Option<String>,
+}
+
+impl Exchange {
+    /// Carries out the permit of a call in a database: the one place where calls are told apart. `is_free` says whether an account may be opened by a name.
+    #[expect(clippy::too_many_lines, reason = "one arm for each call, nothing else")]
+    pub(crate) async fn answer<F>(
+        &self,
+        request: Permitted,
+        call: &DatabaseCall,
+        is_free: impl FnOnce(UserName) -> F + Send,
+    ) -> Result<Answer, Refusal>
+    where
+        F: Future<Output = Result<bool, Refusal>> + Send,
+    {
+        match request.permit.plan() {
+            Plan::Verbatim => return self.pass(request).await,
+            Plan::KeepInTombstones(fields) => {
+                let fields = Arc::clone(fields);
+                return self.keep_in_tombstones(request, &fields).await;
+            }
+            Plan::Here | Plan::Read(_) | Plan::Write(_) => {}
+        }
+        let method = request.permit.route().method;
+        match call {
+            DatabaseCall::Itself => match method {
+                Method::Get | Method::Head => info::info(&self.couch, &database(&request)?).await,
+                Method::Post | Method::Put | Method::Delete | Method::Copy => {
+                    Box::pin(self.write(request, is_free)).await
+                }
+            },
+            DatabaseCall::Document(_) => match method {
+                Method::Get | Method::Head => self.document(request).await,
+                Method::Post | Method::Put | Method::Delete | Method::Copy => {
+                    Box::pin(self.write(request, is_free)).await
+                }
+            },
+            DatabaseCall::Attachment { .. } => match method {
+                // Of its document the revision that was judged, not the one that is newest by now.
+                Method::Get | Method::Head => self.pass(request).await,
+                Method::Post | Method::Put | Method::Delete | Method::Copy => {
+                    self.attachment(request).await
+                }
+            },
+            DatabaseCall::CopyDocument { .. } => self.copy(request).await,
+            DatabaseCall::BulkDocs => self.bulk_docs(request).await,
+            DatabaseCall::List(List::Local)
+            | DatabaseCall::ListQueries(List::Local)
+            | DatabaseCall::Local(_)
+            | DatabaseCall::CopyLocal { .. } => self.locals(request, call).await,
+            DatabaseCall::List(List::All | List::Design) | DatabaseCall::PartitionAllDocs(_) => {
+                self.list(request).await
+            }
+            DatabaseCall::ListQueries(List::All | List::Design) => self.list_queries(request).await,
+            DatabaseCall::PartitionView {
+                partition: _,
+                ddoc,
+                view,
+            }
+            | DatabaseCall::Design {
+                ddoc,
+                call: DesignCall::View(view),
+            } => Box::pin(self.view(request, ddoc, view)).await,
+            DatabaseCall::Design {
+                ddoc,
+                call: DesignCall::ViewQueries(view),
+            } => Box::pin(self.view_queries(request, ddoc, view)).await,
+            DatabaseCall::BulkGet => self.bulk_get(request).await,
+            DatabaseCall::Changes => self.changes(request).await,
+            DatabaseCall::Find | DatabaseCall::PartitionFind(_) => self.find(request).await,
+            DatabaseCall::Explain | DatabaseCall::PartitionExplain(_) => {
+                self.explain(request).await
+            }
+            DatabaseCall::Index
+            | DatabaseCall::IndexNamed { .. }
+            | DatabaseCall::IndexBulkDelete => self.index(request).await,
+            DatabaseCall::RevsDiff => self.revs_diff(request, Diff::RevsDiff).await,
+            DatabaseCall::MissingRevs => self.revs_diff(request, Diff::MissingRevs).await,
+            // Passed on as they are, or not at all.
+            DatabaseCall::EnsureFullCommit
+            | DatabaseCall::Security
+            | DatabaseCall::Maintain(_)
+            | DatabaseCall::PartitionInfo(_)
+            | DatabaseCall::PartitionSearch { .. }
+            | DatabaseCall::PartitionNouveau { .. }
+            | DatabaseCall::TempView
+            | DatabaseCall::Design {
+                ddoc: _,
+                call:
+                    DesignCall::Info
+                    | DesignCall::Search(_)
+                    | DesignCall::SearchInfo(_)
+                    | DesignCall::SearchDiskSize(_)
+                    | DesignCall::Nouveau(_)
+                    | DesignCall::NouveauInfo(_)
+                    | DesignCall::Show(..)
+                    | DesignCall::List { .. }
+                    | DesignCall::Update(..)
+                    | DesignCall::Rewrite(_),
+            } => Err(Refusal::Internal),
+        }
+    }
+
+    async fn document(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected {
+            asker,
+            if_none_match,
+            accept,
+            user_agent,
+            ..
+        } = self.collect(request).await?;
+        let wanted = Wanted {
+            if_none_match: if_none_match.as_deref(),
+            accept: accept.as_deref(),
+            user_agent: user_agent.as_deref(),
+        };
+        Box::pin(single::document(asker, lens, wanted)).await
+    }
+
+    async fn list(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
+        if untouched {
+            return self.pass(request).await;
+        }
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        let sent = posted(&asker, &body);
+        lists::documents(asker, lens, sent).await
+    }
+
+    async fn list_queries(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
+        if untouched {
+            return self.pass(request).await;
+        }
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        Box::pin(lists::documents_queries(asker, lens, &body)).await
+    }
+
+    async fn view(
+        &self,
+        request: Permitted,
+        ddoc: &DesignName,
+        view: &FunctionName,
+    ) -> Result<Answer, Refusal> {
+        let lens = request.permit.view()?.clone();
+        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
+        if untouched {
+            return self.pass(request).await;
+        }
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        let sent = posted(&asker, &body);
+        lists::view(asker, lens, self.named(ddoc, view), sent).await
+    }
+
+    async fn view_queries(
+        &self,
+        request: Permitted,
+        ddoc: &DesignName,
+        view: &FunctionName,
+    ) -> Result<Answer, Refusal> {
+        let lens = request.permit.view()?.clone();
+        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
+        if untouched {
+            return self.pass(request).await;
+        }
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        lists::view_queries(asker, lens, self.named(ddoc, view), &body).await
+    }
+
+    fn named<'n>(&'n self, ddoc: &'n DesignName, view: &'n FunctionName) -> Named<'n> {
+        Named {
+            ddoc,
+            view,
+            designs: &self.designs,
+        }
+    }
+
+    async fn changes(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let (rows, docs) = request.permit.changes()?;
+        let lens = ChangesLens {
+            rows: rows.clone(),
+            docs: docs.clone(),
+        };
+        let Collected {
+            asker,
+            lease,
+            body,
+            last_event_id,
+            ..
+        } = self.collect(request).await?;
+        let (seal, sent) = (Arc::clone(&self.seal), posted(&asker, &body));
+        let lease = lease.ok_or(Refusal::Internal)?;
+        feeds::changes(asker, lens, lease, seal, last_event_id.as_deref(), sent).await
+    }
+
+    async fn find(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        find::find(asker, lens, Arc::clone(&self.seal), body).await
+    }
+
+    async fn explain(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        indexes::explain(asker, lens, body).await
+    }
+
+    async fn index(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        indexes::index(asker, lens, body).await
+    }
+
+    async fn bulk_get(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected {
+            asker,
+            body,
+            accept,
+            ..
+        } = self.collect(request).await?;
+        single::bulk_get(asker, lens, accept.as_deref(), &body).await
+    }
+
+    async fn revs_diff(&self, request: Permitted, kind: Diff) -> Result<Answer, Refusal> {
+        let lens = request.permit.documents()?.clone();
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        missing(asker, lens, kind, body).await
+    }
+
+    async fn bulk_docs(&self, request: Permitted) -> Result<Answer, Refusal> {
+        let rules = request.permit.writes()?.clone();
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        batches::bulk(asker, &rules, &self.turns, &self.locals, body).await
+    }
+
+    async fn locals(&self, request: Permitted, call: &DatabaseCall) -> Result<Answer, Refusal> {
+        let Collected { asker, body, .. } = self.collect(request).await?;
+        if matches!(call, DatabaseCall::ListQueries(_)) {
+            return Box::pin(locals::queries(asker, &self.locals, &body)).await;
+        }
+        if matches!(call, DatabaseCall::List(_)) {
+            let sent = posted(&asker, &body);
+            return Box::pin(locals::list(asker, &self.locals, sent)).await;
+        }
+        locals::document(asker, &self.locals, body).await
+    }
+
+    /// The request with the whole of its body, under the limit.
+    async fn collect(&self, request: Permitted) -> Result<Collected, Refusal> {
+        let Permitted {
+            permit,
+            judged: _,
+            lease,
+            intake,
+        } = request;
+        let [if_none_match, last_event_id, accept, user_agent] =
+            [IF_NONE_MATCH, LAST_EVENT_ID, ACCEPT, USER_AGENT]
+                .map(|name| intake.header(&name).map(str::to_owned));
+        let budget = Arc::clone(&intake.budget);
+        let (body, share) = intake.body.collect_apart(self.limits.body).await?;
+        Ok(Collected {
+            asker: self.asker(permit, &budget, share.map(Arc::new))?,
+            lease,
+            body,
+            if_none_match,
+            last_event_id,
+            accept,
+            user_agent,
+        })
+    }
+
+    /// What asks CouchDB on behalf of a request that has this budget, and whose body has this share of it.
+    fn asker(
+        &self,
+        permit: Permit,
+        budget: &Arc<Budget>,
+        share: Option<Arc<Share>>,
+    ) -> Result<Asker, Refusal> {
+        // Rows with the bytes of attachments are as long as what a client may send.
+        let query = &permit.route().query;
+        let bytes = query.has("attachments") || query.has("atts_since");
+        let row = match bytes {
+            true => self.limits.row.max(self.limits.body),
+            false => self.limits.row,
+        };
+        let db = database_of(&permit)?;
+        Ok(Asker {
+            upstream: self.upstream.clone(),
+            rewrite: self.rewrite.clone(),
+            couch: self.couch.counted(budget),
+            budget: Arc::clone(budget),
+            _share: share,
+            gaps: self.gaps.of(permit.caller(), &db),
+            db,
+            permit,
+            row,
+            silence: self.limits.feed_idle,
+        })
+    }
+}
+
+fn database(request: &Permitted) -> Result<DbName, Refusal> {
+    database_of(&request.permit)
+}
+
+fn database_of(permit: &Permit) -> Result<DbName, Refusal> {
+    permit.route().db().cloned().ok_or(Refusal::Internal)
+}
+
+/// A body counts with `POST` only.
+fn posted(asker: &Asker, body: &Bytes) -> Option<Bytes> {
+    let posted = asker.permit.route().method == Method::Post && !body.is_empty();
+    posted.then(|| body.clone())
+}
