@@ -33,7 +33,7 @@ pub enum Event<'a> {
     RowsStart,
     /// A row: one JSON value without the white space around it, UTF-8, its structure proven.
     Row(&'a [u8]),
-    /// A row that is too long or too deep, of which only the beginning is there, unproven.
+    /// A row that is too long or too deep, of which only the beginning is there, unproven; in a batch its `_id`.
     Unread(&'a [u8]),
     /// The rows have ended.
     RowsEnd,

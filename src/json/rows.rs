@@ -43,6 +43,8 @@ pub struct Splitter {
     events: events::Block,
     /// Whether rows that are too long or too deep are passed over; else they are errors.
     skips: bool,
+    /// Whether the rows are documents that a client sends: any member may be in them.
+    sent: bool,
     skip: Option<Skip>,
     unread: Vec<u8>,
 }
@@ -76,6 +78,7 @@ impl Splitter {
             names: Vec::new(),
             events: events::Block::default(),
             skips: false,
+            sent: false,
             skip: None,
             unread: Vec::new(),
         }
@@ -86,6 +89,15 @@ impl Splitter {
     pub fn passing_over(mut self) -> Self {
         self.skips = true;
         self
+    }
+
+    /// For a batch of documents as a client sends it. Of what is passed over, [`Event::Unread`] has the `_id`, as JSON,
+    /// if it has one.
+    pub fn of_batch(max_row: usize) -> Self {
+        Self {
+            sent: true,
+            ..Self::new(Frame::Rows("docs"), max_row).passing_over()
+        }
     }
 
     /// Takes the next bytes. Call [`Self::next`] until it gives `None` before the next push.
@@ -242,7 +254,7 @@ impl Splitter {
             (State::Bare, _) if self.frame == Frame::Document => self.row_here(State::End),
             (State::Bare, b'{') => self.row_here(State::AfterLine),
             // CouchDB writes an error that strikes it in the middle as an object of its own.
-            (State::AfterRow, b'{') => Err(JsonError::ErrorInside),
+            (State::AfterRow, b'{') if !self.sent => Err(JsonError::ErrorInside),
             _ => Err(JsonError::Syntax(self.read)),
         }
     }
@@ -269,7 +281,7 @@ impl Splitter {
             return Err(JsonError::Syntax(self.read));
         };
         if !self.names.iter().any(|name| name == rows) {
-            let error = self.names.iter().any(|name| name == "error");
+            let error = !self.sent && self.names.iter().any(|name| name == "error");
             return Err(if error {
                 JsonError::ErrorInside
             } else {
@@ -317,7 +329,11 @@ impl Splitter {
                 if self.skips && self.buffer.get(self.read) == Some(&b'{') =>
             {
                 self.ending = None;
-                self.skip = Some(Skip::until(next));
+                let skip = Skip::until(next);
+                self.skip = Some(match self.sent {
+                    true => skip.keeping_id(),
+                    false => skip,
+                });
                 return Ok(self.skip_on());
             }
             place => place?,
@@ -325,6 +341,7 @@ impl Splitter {
         let Some(place) = place else { return Ok(None) };
         let row = self.buffer.get(place.clone()).unwrap_or_default();
         match self.frame {
+            Frame::Rows(_) if self.sent => (),
             Frame::Rows(_) | Frame::Lines | Frame::EventSource => refuse_error(row)?,
             Frame::Document | Frame::Array => (),
         }
