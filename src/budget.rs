@@ -240,7 +240,7 @@ impl AsRef<[u8]> for Kept {
 
 /// What bytes take, read as JSON: themselves, and the tree that they are parsed to. A comma stands for one more
 /// element or member in a list that may have grown to twice its length, a bracket for a list that may hold few.
-fn weight(bytes: &[u8]) -> usize {
+pub(crate) fn weight(bytes: &[u8]) -> usize {
     let of = |byte: &u8| match byte {
         b',' => 64,
         b'[' => 128,

@@ -200,7 +200,11 @@ impl Intake {
         let budget = door.budget.of_request(&holdings);
         let body = match raw.filter(|_| has_body) {
             Some(raw) => {
-                if declared.is_some_and(|declared| declared > limits.body as u64) {
+                let longest = match is_batch(&target) {
+                    true => limits.bodies,
+                    false => limits.body,
+                };
+                if declared.is_some_and(|declared| declared > longest as u64) {
                     return Err(Refusal::TooLarge(Limit::Body));
                 }
                 let streams = parts.version == Version::HTTP_2;
@@ -252,6 +256,13 @@ impl Intake {
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// Whether the body is a batch of documents, `/DB/_bulk_docs`, whose limit is for each of them.
+fn is_batch(target: &str) -> bool {
+    let path = target.split('?').next().unwrap_or_default();
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.nth(1) == Some("_bulk_docs") && segments.next().is_none()
 }
 
 /// To whom it counts what comes from here; `many` are the networks whose addresses stand for many.

@@ -5,6 +5,8 @@
 
 mod late;
 
+use std::sync::Arc;
+
 use http::Response;
 
 use crate::body::{Cut, boxed};
@@ -36,10 +38,10 @@ impl Upstream {
     /// Sends a write that is here as a whole, and keeps its turn until CouchDB has answered.
     pub(crate) async fn send_in(
         &self,
-        turn: Turn,
+        turn: impl Into<Arc<Turn>>,
         outbound: Outbound,
     ) -> Result<Response<Answered>, Refusal> {
-        self.send_to_its_end(outbound, turn).await
+        self.send_to_its_end(outbound, turn.into()).await
     }
 
     /// Sends a write as its body comes; its turn is taken before the bytes that CouchDB can't store it without,

@@ -28,6 +28,7 @@ use crate::filter::lease::Lease;
 use crate::filter::lists::Named;
 use crate::filter::single::Wanted;
 use crate::filter::{find, indexes, info, lists, locals, single, writes as batches};
+use crate::inspect::batch::SentBatch;
 use crate::inspect::local::Locals;
 use crate::inspect::turns::Turns;
 use crate::intake::Intake;
@@ -306,9 +307,20 @@ impl Exchange {
     }
 
     async fn bulk_docs(&self, request: Permitted) -> Result<Answer, Refusal> {
-        let rules = request.permit.writes()?.clone();
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        batches::bulk(asker, &rules, &self.turns, &self.locals, body).await
+        let Permitted { permit, intake, .. } = request;
+        let rules = permit.writes()?.clone();
+        let asker = self.asker(permit, &intake.budget, None)?;
+        // The limit of a body is one for each of its documents.
+        let body = intake.body.up_to(self.limits.bodies).stream_with_share();
+        let sent = SentBatch::read(body, self.limits.body).await?;
+        Box::pin(batches::bulk(
+            asker,
+            &rules,
+            &self.turns,
+            &self.locals,
+            sent,
+        ))
+        .await
     }
 
     async fn locals(&self, request: Permitted, call: &DatabaseCall) -> Result<Answer, Refusal> {

@@ -152,7 +152,7 @@ impl Asker {
     /// Writes a batch of documents, in their turn.
     pub(crate) async fn write_batch(
         &self,
-        turn: Turn,
+        turn: Arc<Turn>,
         batch: Vec<u8>,
     ) -> Result<Response<Answered>, Refusal> {
         let change = Change {

@@ -1,5 +1,7 @@
 //! Writes: judged, sent on with the revision that was judged, answered as CouchDB answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ETAG, LOCATION};
 use http::{Response, StatusCode};
@@ -14,6 +16,7 @@ use crate::filter::errors;
 use crate::filter::head::tag;
 use crate::inspect;
 use crate::inspect::attachments::{following, in_order, tells_a_digest};
+use crate::inspect::batch::SentBatch;
 use crate::inspect::bulk::{Batch, Judged, body};
 use crate::inspect::document::{Refused, Written, settle};
 use crate::inspect::local::Locals;
@@ -29,8 +32,6 @@ use crate::route::{Call, DatabaseCall, Method};
 
 /// The longest answer to a write that is read.
 const LONGEST: usize = 64 * 1024 * 1024;
-/// What a row of a batch takes beside its document: its ids, what is found out about it, and its answer.
-const ROW: usize = 1024;
 
 /// `PUT`, `POST` or `DELETE` of one document. `is_free` says whether an account may be opened by a name.
 pub(crate) async fn document<F>(
@@ -209,22 +210,25 @@ pub(crate) async fn answer(
     Ok(answer)
 }
 
-/// `_bulk_docs`: denied rows in their place, the rest passed on.
+/// `_bulk_docs`: denied rows in their place, the rest passed on, part by part.
 pub(crate) async fn bulk(
     asker: Asker,
     rules: &WriteRules,
     turns: &Turns,
     locals: &Locals,
-    sent: Bytes,
+    mut sent: SentBatch,
 ) -> Result<Answer, Refusal> {
-    let batch = Batch::read(inspect::batch(&sent)?, locals, asker.permit.caller())?;
-    drop(sent);
-    let mut share = asker.share();
-    share.add(batch.entries.len().saturating_mul(ROW))?;
-    let (status, rows) = match batch.new_edits {
-        true => checked(&asker, rules, turns, batch).await?,
-        false => forced(&asker, rules, turns, batch).await?,
-    };
+    let caller = asker.permit.caller();
+    sent.check(asker.share(), locals, caller)?;
+    let (mut status, mut rows) = (StatusCode::CREATED, Vec::new());
+    while let Some((batch, _share)) = sent.next(asker.share(), locals, caller)? {
+        let (stored, told) = match batch.new_edits {
+            true => checked(&asker, rules, turns, batch).await?,
+            false => forced(&asker, rules, turns, batch).await?,
+        };
+        status = status.max(stored);
+        rows.extend(told);
+    }
     let denied = rows
         .iter()
         .filter(|row| row.get("error").and_then(Value::as_str) == Some("forbidden"));
@@ -250,8 +254,7 @@ async fn checked(
     });
     let db = asker.db.as_str();
     let turn = turns.take(db, passed, Pass::SideBySide).await;
-    let (status, rows) = store(asker, turn, body(&judged.rows, true)).await?;
-    Ok((status, in_place(judged.rows, rows)?))
+    store(asker, turn, judged.rows, true).await
 }
 
 /// A batch that CouchDB does not check: what passes is judged again and stored in its turn, part by part.
@@ -267,31 +270,68 @@ async fn forced(
     for part in parts {
         let turn = turns.take(db.as_str(), part.ids(), Pass::Alone).await;
         let judged = part.judge(couch, db, rules).await?;
-        let (stored, rows) = store(asker, turn, body(&judged.rows, false)).await?;
-        status = stored;
-        all.extend(appended(judged.rows, rows));
+        let (stored, rows) = store(asker, turn, judged.rows, false).await?;
+        status = status.max(stored);
+        all.extend(rows);
     }
     all.extend(appended(refused, Vec::new()));
     Ok((status, all))
 }
 
-/// Sends on what passed, if anything did. Gives CouchDB's rows.
+/// Sends on what passed, if anything did, and gives the rows that answer all. Where CouchDB refuses a batch for one of
+/// its documents, each half is sent by itself, down to that one.
 async fn store(
     asker: &Asker,
     turn: Turn,
-    body: Option<Vec<u8>>,
+    judged: Vec<Judged>,
+    new_edits: bool,
 ) -> Result<(StatusCode, Vec<Value>), Refusal> {
-    let Some(body) = body else {
-        return Ok((StatusCode::CREATED, Vec::new()));
-    };
-    let upstream = asker.write_batch(turn, body).await?;
-    let status = upstream.status();
-    if !status.is_success() {
-        return Err(errors::refusal(upstream).await);
+    let turn = Arc::new(turn);
+    let (mut status, mut all) = (StatusCode::CREATED, Vec::new());
+    let mut parts = vec![judged];
+    while let Some(mut part) = parts.pop() {
+        let mut rows = Vec::new();
+        if let Some(body) = body(&part, new_edits) {
+            let upstream = asker.write_batch(Arc::clone(&turn), body).await?;
+            if is_for_a_document(upstream.status(), new_edits) {
+                let sent = part.iter().filter(|judged| judged.is_sent()).count();
+                if sent > 1 {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                    continue;
+                }
+                part = part.into_iter().map(Judged::not_taken).collect();
+            } else if !upstream.status().is_success() {
+                return Err(errors::refusal(upstream).await);
+            } else {
+                status = status.max(upstream.status());
+                rows = answered(asker, upstream).await?;
+            }
+        }
+        all.extend(match new_edits {
+            true => in_place(part, rows)?,
+            false => appended(part, rows),
+        });
     }
+    Ok((status, all))
+}
+
+/// Whether CouchDB refuses a batch like this for one of its documents: it is too long (`max_document_size`), has an id or
+/// a member that CouchDB does not take, or a stub of nothing. That one a shard may find out when another has stored its
+/// documents; with `new_edits` these would be conflicts if they were sent again.
+fn is_for_a_document(status: StatusCode, new_edits: bool) -> bool {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => true,
+        StatusCode::PRECONDITION_FAILED => !new_edits,
+        _ => false,
+    }
+}
+
+/// CouchDB's rows.
+async fn answered(asker: &Asker, upstream: Response<Answered>) -> Result<Vec<Value>, Refusal> {
     let mut share = asker.share();
     match Value::parse(&whole(upstream.into_body(), &mut share).await?) {
-        Ok(Value::Array(rows)) => Ok((status, rows)),
+        Ok(Value::Array(rows)) => Ok(rows),
         Ok(_) | Err(_) => Err(Refusal::BadGateway(
             "the answer of the database can't be read",
         )),

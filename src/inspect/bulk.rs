@@ -1,6 +1,6 @@
 //! `_bulk_docs`: each document judged, those that pass sent on, the others answered in their place.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::iter::once;
 
 use tokio::task::yield_now;
@@ -21,11 +21,11 @@ const BATCH: usize = 200;
 /// As many bytes are sent on at once as CouchDB takes, hidden fields that are put back included.
 const MOST: usize = 128 * 1024 * 1024;
 
+const NOT_TAKEN: &str = "CouchDB rejected the document";
 const NO_ID: &str = "not an id of a document";
 const NO_REV: &str = "not a revision of a document";
-const TOO_DEEP: &str = "a document may not nest so deeply";
 
-/// A batch as the client sent it.
+/// Documents of a batch that are judged together.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) new_edits: bool,
@@ -69,51 +69,31 @@ pub(crate) enum Judged {
     Answered(Value),
 }
 
-impl Batch {
-    /// Reads the body of `_bulk_docs`. `deep`: where something nested too deeply to be read, as [`inspect::batch`]
-    /// tells it.
-    ///
-    /// What is wrong with one document is its row's: a replica whose batch is refused sends it again for ever.
-    pub(crate) fn read(
-        (body, deep): (Value, Vec<(usize, usize)>),
-        locals: &Locals,
-        caller: &Caller,
-    ) -> Result<Self, Refusal> {
-        let Value::Object(body) = body else {
-            return Err(Refusal::BadRequest("Request body must be a JSON object"));
-        };
-        let mut new_edits = true;
-        let mut docs = None;
-        for (place, (name, value)) in body.into_iter().enumerate() {
-            match (name.as_str(), value) {
-                ("docs", Value::Array(list)) => docs = Some((place, list)),
-                ("docs", _) => {
-                    return Err(Refusal::BadRequest("`docs` parameter must be an array."));
-                }
-                ("new_edits", Value::Bool(flag)) => new_edits = flag,
-                ("w", _) | ("all_or_nothing", Value::Bool(false)) => {}
-                _ => return Err(Refusal::Malformed(format!("`{name}` is not known here"))),
+impl Judged {
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent { .. })
+    }
+
+    /// What was sent and not taken.
+    pub(crate) fn not_taken(self) -> Self {
+        match self {
+            Self::Sent { id, document: _ } => {
+                Self::Answered(Refused::forbidden(NOT_TAKEN).into_row(&id, None))
             }
+            Self::Answered(_) => self,
         }
-        let (place, docs) = docs.ok_or(Refusal::BadRequest(
-            "POST body must include `docs` parameter.",
-        ))?;
-        let deep = deep.into_iter().filter(|(member, _)| *member == place);
-        let deep: HashSet<usize> = deep.map(|(_, row)| row).collect();
-        let entries = docs
-            .into_iter()
-            .enumerate()
-            .map(|(row, document)| match deep.contains(&row) {
-                true => refused_entry(&document, TOO_DEEP),
-                false => entry(document, new_edits, locals, caller),
-            })
-            .collect::<Result<_, _>>()?;
+    }
+}
+
+impl Batch {
+    /// These documents, in their order.
+    pub(crate) fn of(new_edits: bool, entries: Vec<Entry>) -> Self {
         let entries = match new_edits {
             true => entries,
             // What one row makes of a document is what the next one finds.
             false => by_document(entries),
         };
-        Ok(Self { new_edits, entries })
+        Self { new_edits, entries }
     }
 
     /// The ids that are judged, for those who must wait for each other.
@@ -341,7 +321,9 @@ fn by_document(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries
 }
 
-fn entry(
+/// One document as a client sends it. What is wrong with it is its row's: a replica whose batch is refused sends it again
+/// for ever.
+pub(crate) fn entry(
     document: Value,
     new_edits: bool,
     locals: &Locals,
@@ -390,7 +372,7 @@ fn entry(
 }
 
 /// A document that could not be stored, or not be read again.
-fn refused_entry(document: &Value, reason: &str) -> Result<Entry, Refusal> {
+pub(crate) fn refused_entry(document: &Value, reason: &str) -> Result<Entry, Refusal> {
     let id = match document.get("_id") {
         None => new_id().ok_or(Refusal::Internal)?,
         Some(Value::String(id)) => id.clone(),

@@ -1,12 +1,14 @@
 //! What a request's body asks for, judged before anything is sent.
 //!
 //! `query` and `find` say what may be asked, `view` narrows it to a pin; `document` judges one write,
-//! `forced` one without `new_edits`, `bulk` a batch of them; `attachments` compares what hangs on them;
+//! `forced` one without `new_edits`, `bulk` a batch of them, which
+//! `batch` reads; `attachments` compares what hangs on them;
 //! `revisions` looks at those that nothing else reads.
 //!
 //! Invariant: a body is parsed strictly and once; what is sent on is written from what was judged.
 
 pub(crate) mod attachments;
+pub(crate) mod batch;
 pub(crate) mod bulk;
 pub(crate) mod document;
 pub(crate) mod find;
@@ -25,7 +27,7 @@ pub(crate) mod view;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
-use crate::json::{JsonError, MAX_DEPTH, Shallow, Value};
+use crate::json::{JsonError, MAX_DEPTH, Value};
 use crate::refusal::Refusal;
 use crate::route::query::QueryError;
 
@@ -47,38 +49,26 @@ const DEPTH: usize = MAX_DEPTH - 8;
 
 /// Reads a body as JSON. Two members of one name are an error: two readers could take different ones.
 pub(crate) fn value(body: &[u8]) -> Result<Value, Refusal> {
-    aside(body, || parse(body))
+    let value = aside(body.len(), || match Value::parse(body) {
+        Ok(value) if value.depth() > DEPTH => Err(JsonError::TooDeep),
+        read => read,
+    });
+    value.map_err(|error| bad_json(&error))
 }
 
-/// The same for a batch. Of what nests too deeply the rest is read, and told is where something is missing: the member
-/// of the body, and the element of that.
-pub(crate) fn batch(body: &[u8]) -> Result<(Value, Vec<(usize, usize)>), Refusal> {
-    aside(body, || match parse(body) {
-        Err(JsonError::TooDeep) => {
-            let shallow = Shallow::of(body, DEPTH);
-            Ok((parse(&shallow.text)?, shallow.cut))
-        }
-        read => Ok((read?, Vec::new())),
-    })
+fn bad_json(error: &JsonError) -> Refusal {
+    Refusal::BadJson(format!("invalid UTF-8 JSON: {error}"))
 }
 
-fn parse(body: &[u8]) -> Result<Value, JsonError> {
-    let value = Value::parse(body)?;
-    match value.depth() > DEPTH {
-        true => Err(JsonError::TooDeep),
-        false => Ok(value),
-    }
-}
-
-fn aside<T>(body: &[u8], read: impl FnOnce() -> Result<T, JsonError>) -> Result<T, Refusal> {
+/// Reads so many bytes.
+fn aside<T>(length: usize, read: impl FnOnce() -> T) -> T {
     // A worker that is busy for long leaves its other requests to the rest of them.
     let waits = Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread);
-    let value = match body.len() > LONG && waits {
+    match length > LONG && waits {
         true => block_in_place(read),
         false => read(),
-    };
-    value.map_err(|error| Refusal::BadJson(format!("invalid UTF-8 JSON: {error}")))
+    }
 }
 
 #[cfg(test)]

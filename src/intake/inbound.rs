@@ -127,6 +127,15 @@ impl Inbound {
         self
     }
 
+    /// With another limit than that of all bodies.
+    #[must_use]
+    pub(crate) fn up_to(mut self, limit: usize) -> Self {
+        if let Some(flow) = &mut self.flow {
+            flow.limit = limit as u64;
+        }
+        self
+    }
+
     /// Whether there is no body.
     pub fn is_empty(&self) -> bool {
         self.flow.is_none()

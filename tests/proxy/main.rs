@@ -22,6 +22,7 @@ mod arriving;
 mod asked;
 mod attachments;
 mod attacks;
+mod batches;
 mod boundaries;
 mod canary;
 mod cdrs;
