@@ -18,7 +18,7 @@ use crate::inspect;
 use crate::inspect::attachments::{following, in_order, tells_a_digest};
 use crate::inspect::batch::SentBatch;
 use crate::inspect::bulk::{Batch, Judged, body};
-use crate::inspect::document::{Refused, Written, settle};
+use crate::inspect::document::{LONG_ID, Refused, Written, settle};
 use crate::inspect::local::Locals;
 use crate::inspect::related::Related;
 use crate::inspect::stored::stored;
@@ -132,6 +132,9 @@ pub(crate) async fn judged(
     written: Written,
     new_edits: Option<bool>,
 ) -> Result<(Value, Turn), Refusal> {
+    if !written.can_be_asked_for() {
+        return Err(Refusal::Forbidden(LONG_ID));
+    }
     let forced = new_edits == Some(false);
     let pass = match forced {
         true => Pass::Alone,

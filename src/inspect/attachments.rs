@@ -23,6 +23,7 @@ use crate::route::{AttachmentName, DbName, DocId};
 const MEMBER: &str = "_attachments";
 const NAME: &str = "the name of an attachment may not hold control characters";
 const UNNAMED: &str = "the name of an attachment can't stand in a path";
+const LONG_NAME: &str = "the name of an attachment is too long for a URL";
 const NO_DATA: &str = "the `data` of an attachment must be base64";
 const NO_BYTES: &str = "attachments must be sent with their bytes";
 
@@ -204,6 +205,9 @@ fn fault(name: &str, sent: &Value) -> Option<&'static str> {
     }
     if name.starts_with('_') || AttachmentName::parse(name).is_err() {
         return Some(UNNAMED);
+    }
+    if !AttachmentName::fits_in_url(name) {
+        return Some(LONG_NAME);
     }
     if !flag(sent, "follows") && data(sent).is_none() {
         return Some(NO_DATA);

@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use crate::budget::Share;
 use crate::caller::Caller;
 use crate::couch::{Couch, Pace};
-use crate::inspect::document::{Refused, Written, named_rev, new_id, settle};
+use crate::inspect::document::{LONG_ID, Refused, Written, named_rev, new_id, settle};
 use crate::inspect::local::Locals;
 use crate::inspect::stored::{Stored, leaves, replaced};
 use crate::json::Value;
@@ -363,12 +363,16 @@ pub(crate) fn entry(
     if let Some(rev) = &rev {
         object.insert("_rev", rev.as_str());
     }
-    Ok(Entry::Document(Written {
+    let written = Written {
         id,
         rev,
         document: Value::Object(object),
         follows: false,
-    }))
+    };
+    match written.can_be_asked_for() {
+        true => Ok(Entry::Document(written)),
+        false => refused_entry(&written.document, LONG_ID),
+    }
 }
 
 /// A document that could not be stored, or not be read again.

@@ -84,6 +84,11 @@ impl Written {
         Self::read(Some(id), query, if_match, Value::Object(object))
     }
 
+    /// Whether replicators and devices can ask for it once it is stored. What is there already may be ended.
+    pub(crate) fn can_be_asked_for(&self) -> bool {
+        self.deletes() || DocId::fits_in_url(&self.id)
+    }
+
     /// Whether it ends the document.
     pub(crate) fn deletes(&self) -> bool {
         self.document.get("_deleted").and_then(Value::as_bool) == Some(true)
@@ -299,6 +304,8 @@ impl Refused {
     }
 }
 
+/// Why a document is not written that could not be asked for.
+pub(crate) const LONG_ID: &str = "the id is too long for a URL";
 const CONFLICT: &str = "Document update conflict.";
 
 fn conflict() -> Refused {

@@ -29,6 +29,19 @@ pub(crate) const MOST_DIGITS: usize = 64;
 /// The longest database name (`[couchdb] max_database_name_length`), in bytes.
 const MAX_DATABASE_NAME: usize = 238;
 
+/// The longest id of a document that is written, as it stands in a URL, in bytes. Beside it, and beside the name of an
+/// attachment, a target has room for the name of a database and for a query.
+const LONGEST_ID: usize = 4096;
+/// The longest name of an attachment that is written.
+const LONGEST_ATTACHMENT: usize = 2048;
+
+/// How long a text is in a URL, at most.
+fn in_url(text: &str) -> usize {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    let bytes = text.bytes();
+    bytes.map(|byte| if plain(byte) { 1 } else { 3 }).sum()
+}
+
 /// Refuses what no name may hold.
 fn plain(text: &str) -> Result<(), RouteError> {
     some(text)?;
@@ -168,6 +181,11 @@ impl DocId {
         &self.0
     }
 
+    /// Whether what is written under it can be asked for by everybody: CouchDB's replicator gives up at `414`.
+    pub(crate) fn fits_in_url(text: &str) -> bool {
+        in_url(text) <= LONGEST_ID
+    }
+
     /// Is it a design document?
     pub fn is_design(&self) -> bool {
         self.0.starts_with("_design/")
@@ -230,6 +248,11 @@ impl AttachmentName {
     pub fn parse(text: &str) -> Result<Self, RouteError> {
         text.split('/').try_for_each(some)?;
         Ok(Self(text.into()))
+    }
+
+    /// Whether what is written under it can be asked for by everybody.
+    pub(crate) fn fits_in_url(text: &str) -> bool {
+        in_url(text) <= LONGEST_ATTACHMENT
     }
 
     /// The decoded name, components joined with `/`.

@@ -1,6 +1,8 @@
 //! Batches of documents (`_bulk_docs`) that are longer than a document may be, and those with a document that is too
 //! long: the limit is for each document, and nobody's device stands still for one of them.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -371,4 +373,66 @@ permit = ["replicate"]
         // Three of twenty, found by halves.
         assert!(sent.count() < 60, "{status}");
     }
+}
+
+/// CouchDB's replicator gives up a whole replication at a document that it is answered `414` for.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_stored_that_is_too_long_for_a_url() {
+    let world = World::plain_with(RULES, "").await;
+    world.database("notes", json!([])).await;
+    world.database("local", json!([])).await;
+    let (walt, backend) = (world.as_("walt"), world.backend());
+    // Six letters each in a URL.
+    let ids = ["i".repeat(4096), "i".repeat(4097), "\u{e4}".repeat(700)];
+    let file = |name: &str| {
+        let file = json!({ "content_type": "text/plain", "data": bytes(3) });
+        json!({ name: file })
+    };
+    let names = ["n".repeat(2048), "n".repeat(2049)];
+    for new_edits in [true, false] {
+        let mut docs = vec![
+            json!({ "_id": format!("{new_edits}-a"), "owner": "walt" }),
+            json!({ "_id": ids[0], "owner": "walt", "_attachments": file(&names[0]) }),
+            json!({ "_id": ids[1], "owner": "walt" }),
+            json!({ "_id": ids[2], "owner": "walt" }),
+            json!({ "_id": format!("{new_edits}-long"), "owner": "walt", "_attachments": file(&names[1]) }),
+            json!({ "_id": format!("{new_edits}-z"), "owner": "walt" }),
+        ];
+        if !new_edits {
+            for document in &mut docs {
+                document["_rev"] = "1-0123456789abcdef0123456789abcdef".into();
+            }
+        }
+        let batch = json!({ "docs": docs, "new_edits": new_edits });
+        let told = walt.post("/@notes/_bulk_docs", batch).await.yes();
+        let refused: BTreeSet<&str> = forbidden(&told).into_iter().collect();
+        let long = format!("{new_edits}-long");
+        let wanted = [&long, &ids[1], &ids[2]].map(String::as_str);
+        // Texts like these would fill the screen.
+        assert!(refused == BTreeSet::from(wanted), "{new_edits}");
+    }
+    let one = json!({ "_id": ids[1], "owner": "walt" });
+    walt.post("/@notes", one).await.no(403, "forbidden");
+    let path = format!("/@notes/{}", ids[1]);
+    walt.put(&path, json!({ "owner": "walt" }))
+        .await
+        .no(403, "forbidden");
+    let to = [("destination", ids[1].as_str())];
+    let copied = walt.ask("COPY", "/@notes/true-a", &to, "").await;
+    copied.no(403, "forbidden");
+    let at = |client: &Client, db: &str| json!({ "url": client.url(db), "headers": { "Authorization": client.authorization() } });
+    let pull = json!({ "source": at(&walt, "notes"), "target": at(&backend, "local") });
+    let outcome = backend.post("/_replicate", pull).await.yes();
+    assert_eq!(outcome["ok"], true, "{outcome}");
+    let copies = backend.get("/@local/_all_docs").await.ids();
+    assert_eq!(copies, format!("false-a false-z {} true-a true-z", ids[0]));
+    // What is there already can be ended.
+    let there = json!([{ "_id": ids[1], "owner": "walt" }]);
+    world.fill("notes", there).await;
+    let rev = backend.get(&path).await.yes()["_rev"].clone();
+    let end = json!({ "_id": ids[1], "_rev": rev, "_deleted": true });
+    let told = walt
+        .post("/@notes/_bulk_docs", json!({ "docs": [end] }))
+        .await;
+    assert_eq!(told.yes()[0]["ok"], true);
 }
