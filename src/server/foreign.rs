@@ -16,12 +16,13 @@ pub(super) fn encoded_path(path: &[u8]) -> Option<Vec<u8>> {
     (path.starts_with(b"/") && !places.is_empty()).then(|| encoded(path, &places))
 }
 
-/// The bytes, with those at these places percent-encoded.
+/// The bytes, with those at these places percent-encoded; a `#` becomes what makes a request line malformed.
 pub(super) fn encoded(bytes: &[u8], places: &[usize]) -> Vec<u8> {
     let mut encoded = Vec::with_capacity(bytes.len() + 2 * places.len());
     let mut places = places.iter().copied().peekable();
     for (index, byte) in bytes.iter().enumerate() {
         match places.next_if_eq(&index) {
+            Some(_) if *byte == b'#' => encoded.push(0),
             Some(_) => encoded.extend(format!("%{byte:02X}").into_bytes()),
             None => encoded.push(*byte),
         }

@@ -1,66 +1,239 @@
-//! The target in a header block of HTTP/2 (RFC 7541), as far as it must be read to be mended.
+//! Header blocks of HTTP/2 (RFC 7541), as far as they must be read to mend their targets, and to know what h2 passes on
+//! without a word: a fragment in a target, which it drops, and pseudo-header fields in trailers.
 //!
-//! A block is a row of representations, each of which tells its own length, so that none but the literal
-//! `:path` has to be understood. It is mended only where it stays out of the dynamic table, as curl and
-//! everything else of nghttp2 send it: a table entry that the client does not know would shift all others.
+//! A target is mended only where it stays out of the dynamic table, as curl and everything else of nghttp2 send it: a
+//! table entry that the client does not know would shift all others.
 //!
-//! Invariant: what can't be read is left as it is, for h2 to refuse.
+//! Invariant: the client's dynamic table is followed entry by entry, so that a field is known wherever it comes from. What
+//! can't be read ends the connection.
 
-use super::foreign::encoded_path;
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
-/// The static table's `:path` (`/` and `/index.html`).
-const PATH: [usize; 2] = [4, 5];
+use super::foreign::encoded_path;
 
-/// The block with its target mended; nothing if there is nothing to mend.
-pub(super) fn mend(block: &[u8]) -> Option<Vec<u8>> {
-    let mut mended = Vec::with_capacity(block.len() + 16);
-    let mut changed = false;
-    let mut rest = block;
-    while let Some(&first) = rest.first() {
-        let field = rest;
-        rest = match first {
-            // Indexed, literal for the dynamic table, the table's size (section 6).
-            0x80.. => integer(field, 7)?.1,
-            0x40.. => indexed(field)?,
-            0x20.. => integer(field, 5)?.1,
-            ..0x20 => {
-                let (is_path, value) = name(field)?;
-                let (huffman, text, after) = string(value)?;
-                let path = is_path.then(|| plain(huffman, text)).flatten();
-                if let Some(path) = path.and_then(|path| encoded_path(&path)) {
-                    mended.extend(field.get(..field.len() - value.len())?);
-                    write(&path, &mut mended);
-                    changed = true;
-                    rest = after;
-                    continue;
+/// The longest dynamic table that we have allowed, and what an entry takes beside its texts (section 4.1).
+const LONGEST_TABLE: usize = 4096;
+const ASIDE: usize = 32;
+
+/// What the client's dynamic table holds (section 2.3.2), the newest first.
+#[derive(Debug)]
+pub(super) struct DynamicTable {
+    entries: VecDeque<TableEntry>,
+    size: usize,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct TableEntry {
+    name: Vec<u8>,
+    size: usize,
+    has_fragment: bool,
+}
+
+/// What a block was found to hold.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct HeaderBlock {
+    /// The block with its target mended, if there was something to mend.
+    pub(super) mended: Option<Vec<u8>>,
+    /// It has pseudo-header fields.
+    pub(super) has_pseudo: bool,
+    /// Its target has a fragment.
+    pub(super) has_fragment: bool,
+}
+
+impl HeaderBlock {
+    fn note(&mut self, name: &[u8], has_fragment: bool) {
+        self.has_pseudo |= name.starts_with(b":");
+        self.has_fragment |= has_fragment;
+    }
+}
+
+impl DynamicTable {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            size: 0,
+            most: LONGEST_TABLE,
+        }
+    }
+
+    /// Reads the next block of the client's; nothing if it can't be read.
+    pub(super) fn read(&mut self, block: &[u8]) -> Option<HeaderBlock> {
+        let mut read = HeaderBlock::default();
+        let mut mended = Vec::with_capacity(block.len() + 16);
+        let mut changed = false;
+        let mut rest = block;
+        while let Some(&first) = rest.first() {
+            let field = rest;
+            rest = match first {
+                // Indexed, literal for the dynamic table, the table's size (section 6).
+                0x80.. => {
+                    let (index, after) = integer(field, 7)?;
+                    let (name, has_fragment) = self.entry(index)?;
+                    read.note(name, has_fragment);
+                    after
                 }
-                after
-            }
-        };
-        mended.extend(field.get(..field.len() - rest.len())?);
+                0x40.. => {
+                    let (name, value) = self.name(field, 6)?;
+                    let (huffman, text, after) = string(value)?;
+                    let (name, value) = (name.into_owned(), plain(huffman, text)?);
+                    let has_fragment = is_fragment_in(&name, &value);
+                    read.note(&name, has_fragment);
+                    self.insert(name, value.len(), has_fragment);
+                    after
+                }
+                0x20.. => {
+                    let (most, after) = integer(field, 5)?;
+                    self.resize(most)?;
+                    after
+                }
+                ..0x20 => {
+                    let (name, value) = self.name(field, 4)?;
+                    let (huffman, text, after) = string(value)?;
+                    let path = (*name == *PATH).then(|| plain(huffman, text));
+                    let path = path.unwrap_or(Some(Cow::default()))?;
+                    read.note(&name, is_fragment_in(&name, &path));
+                    if let Some(path) = encoded_path(&path) {
+                        mended.extend(field.get(..field.len() - value.len())?);
+                        write(&path, &mut mended);
+                        changed = true;
+                        rest = after;
+                        continue;
+                    }
+                    after
+                }
+            };
+            mended.extend(field.get(..field.len() - rest.len())?);
+        }
+        read.mended = changed.then_some(mended);
+        Some(read)
     }
-    changed.then_some(mended)
+
+    /// The name of an entry of either table, and whether its value is a target with a fragment.
+    fn entry(&self, index: usize) -> Option<(&[u8], bool)> {
+        let place = index.checked_sub(1)?;
+        if let Some(name) = STATIC.get(place) {
+            return Some((name.as_bytes(), false));
+        }
+        let entry = self.entries.get(place - STATIC.len())?;
+        Some((&entry.name, entry.has_fragment))
+    }
+
+    /// The name of a literal, and what follows it.
+    fn name<'t, 'f: 't>(
+        &'t self,
+        field: &'f [u8],
+        prefix: u32,
+    ) -> Option<(Cow<'t, [u8]>, &'f [u8])> {
+        let (index, rest) = integer(field, prefix)?;
+        if index > 0 {
+            return Some((Cow::Borrowed(self.entry(index)?.0), rest));
+        }
+        let (huffman, name, rest) = string(rest)?;
+        Some((plain(huffman, name)?, rest))
+    }
+
+    /// An entry that is longer than the table only empties it (section 4.4).
+    fn insert(&mut self, name: Vec<u8>, value: usize, has_fragment: bool) {
+        let size = name.len() + value + ASIDE;
+        self.shrink(self.most.saturating_sub(size));
+        if size <= self.most {
+            self.size += size;
+            self.entries.push_front(TableEntry {
+                name,
+                size,
+                has_fragment,
+            });
+        }
+    }
+
+    fn resize(&mut self, most: usize) -> Option<()> {
+        self.most = Some(most).filter(|most| *most <= LONGEST_TABLE)?;
+        self.shrink(most);
+        Some(())
+    }
+
+    fn shrink(&mut self, most: usize) {
+        while self.size > most
+            && let Some(oldest) = self.entries.pop_back()
+        {
+            self.size -= oldest.size;
+        }
+    }
 }
 
-/// Whether a literal is the target, and what follows its name.
-fn name(field: &[u8]) -> Option<(bool, &[u8])> {
-    let (index, rest) = integer(field, 4)?;
-    if index > 0 {
-        return Some((PATH.contains(&index), rest));
-    }
-    let (huffman, name, rest) = string(rest)?;
-    Some((plain(huffman, name)? == b":path", rest))
+const PATH: &[u8] = b":path";
+
+fn is_fragment_in(name: &[u8], value: &[u8]) -> bool {
+    name == PATH && value.contains(&b'#')
 }
 
-/// What follows a literal for the dynamic table.
-fn indexed(field: &[u8]) -> Option<&[u8]> {
-    let (index, mut rest) = integer(field, 6)?;
-    if index == 0 {
-        rest = string(rest)?.2;
-    }
-    Some(string(rest)?.2)
-}
+/// The names of the static table (appendix A).
+const STATIC: [&str; 61] = [
+    ":authority",
+    ":method",
+    ":method",
+    ":path",
+    ":path",
+    ":scheme",
+    ":scheme",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    ":status",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "accept",
+    "access-control-allow-origin",
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "expires",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "refresh",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "transfer-encoding",
+    "user-agent",
+    "vary",
+    "via",
+    "www-authenticate",
+];
 
 /// An integer with a prefix of so many bits (section 5.1), and what follows it.
 fn integer(bytes: &[u8], prefix: u32) -> Option<(usize, &[u8])> {
@@ -107,11 +280,10 @@ fn write(text: &[u8], out: &mut Vec<u8>) {
     out.extend(text);
 }
 
-fn plain(huffman: bool, text: &[u8]) -> Option<Vec<u8>> {
-    if huffman {
-        decode(text)
-    } else {
-        Some(text.to_vec())
+fn plain(huffman: bool, text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    match huffman {
+        true => decode(text).map(Cow::Owned),
+        false => Some(Cow::Borrowed(text)),
     }
 }
 

@@ -7,6 +7,8 @@
 //! a request whose end it would have to guess or parse (`Transfer-Encoding`, `Expect`, `Upgrade`, `CONNECT`, an odd
 //! length), it changes nothing on this connection any more.
 //!
+//! A target with a fragment (`/db#x`) is refused: hyper would drop the fragment and take the rest for what was meant.
+//!
 //! None of this can smuggle anything: hyper parses what comes out of here and nobody parses what went in, so there are no
 //! two readers who could disagree. What has to hold is that no body is changed, since a
 //! body that grew would end inside itself: heads are ended, and lengths read, as httparse and hyper do it, and whatever
@@ -15,8 +17,8 @@
 //! Since it knows where a head begins, it also tells how long one may take: hyper's own timer runs while a connection is
 //! idle, too, which may be longer. Where it is lost, a connection is idle no longer than a head may take.
 //!
-//! Invariant: nothing but the bytes of [`is_foreign`] in an origin-form target changes, however the network
-//! cuts the stream.
+//! Invariant: nothing but the bytes of [`is_foreign`] in an origin-form target changes, and `#` in a request line, however
+//! the network cuts the stream.
 
 use super::foreign::{encoded, is_foreign};
 use super::frames::Frames;
@@ -358,6 +360,11 @@ impl Lines {
                 }
                 Place::Path if is_foreign(byte) => {
                     foreign.push(read.len() - rest.len());
+                    after
+                }
+                Place::Target | Place::Path | Place::Version if byte == b'#' => {
+                    foreign.push(read.len() - rest.len());
+                    self.step(byte);
                     after
                 }
                 Place::Method | Place::Target | Place::Path | Place::Version | Place::Field => {

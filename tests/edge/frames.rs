@@ -8,8 +8,8 @@ pub(crate) const RESET: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const GOAWAY: u8 = 7;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 /// How the server answered a stream.
@@ -95,7 +95,8 @@ fn integer(block: &mut Vec<u8>, number: usize) {
     block.push(u8::try_from(rest).unwrap());
 }
 
-/// Sends the lines of a case on one stream: fields as `name=value`, then pieces of the body as `>bytes`.
+/// Sends the lines of a case on one stream: fields as `name=value`, then pieces of the body as `>bytes`, then trailers as
+/// `<name=value`.
 pub(crate) async fn exchange<S>(mut io: S, lines: &[Vec<u8>]) -> Outcome
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -103,6 +104,10 @@ where
     greet(&mut io, &[]).await;
     let fields: Vec<_> = lines.iter().filter_map(|line| split(line)).collect();
     let pieces: Vec<_> = lines.iter().filter(|line| line[0] == b'>').collect();
+    let trailers: Vec<_> = lines
+        .iter()
+        .filter_map(|line| split(line.strip_prefix(b"<")?))
+        .collect();
     let bare = pieces.is_empty();
     let block = block(&fields);
     let mut parts = block.chunks(16_000).peekable();
@@ -116,8 +121,12 @@ where
         (kind, flags) = (9, 0);
     }
     for (index, piece) in pieces.iter().enumerate() {
-        let last = index + 1 == pieces.len();
+        let last = index + 1 == pieces.len() && trailers.is_empty();
         write(&mut io, DATA, u8::from(last), 1, &piece[1..]).await;
+    }
+    if !trailers.is_empty() {
+        let block = self::block(&trailers);
+        write(&mut io, HEADERS, END_HEADERS | END_STREAM, 1, &block).await;
     }
     outcome(&mut io).await
 }
@@ -136,7 +145,7 @@ pub(crate) async fn outcome<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S) -> Ou
 }
 
 fn split(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    if line[0] == b'>' {
+    if [b'>', b'<'].contains(&line[0]) {
         return None;
     }
     let middle = line.iter().position(|byte| *byte == b'=').unwrap();

@@ -12,6 +12,7 @@
     reason = "a test says what must hold by failing"
 )]
 
+mod blocks;
 mod cases;
 mod endings;
 mod frames;
