@@ -39,7 +39,7 @@ use crate::own::Own;
 use crate::policy::{Permit, Policy, Verdict};
 use crate::provision::Provisioning;
 use crate::refusal::Refusal;
-use crate::route::{Call, DatabaseCall, Route, RouteError, ServerCall};
+use crate::route::{Call, DatabaseCall, DbName, Method, Route, RouteError, ServerCall};
 use crate::session::{Answer as SessionAnswer, Session};
 
 /// Everything that a request meets on its way.
@@ -352,6 +352,10 @@ impl Pipeline {
         {
             return Box::pin(self.through_gate((nodes, gate), policy, request)).await;
         }
+        let request = match stores_replications(request.permit.route(), call) {
+            true => self.writes_no_replication_of_ours(request).await?,
+            false => request,
+        };
         let (caller, db) = (
             request.permit.caller().clone(),
             request.permit.route().db().cloned(),
@@ -363,6 +367,16 @@ impl Pipeline {
         }
         Ok(answer)
     }
+}
+
+/// Is this a write with documents of replications in its body?
+fn stores_replications(route: &Route, call: &DatabaseCall) -> bool {
+    let of_documents = matches!(
+        call,
+        DatabaseCall::Itself | DatabaseCall::BulkDocs | DatabaseCall::Document(_)
+    );
+    let writes = matches!(route.method, Method::Put | Method::Post);
+    of_documents && writes && route.db().is_some_and(DbName::holds_replications)
 }
 
 /// An answer to HEAD: hyper leaves its body out over HTTP/1 only.

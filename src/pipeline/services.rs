@@ -1,6 +1,9 @@
 //! Requests that couchwarden answers by itself, and what its services have to do with the others.
 
+use std::iter;
 use std::net::IpAddr;
+
+use http::header::CONTENT_TYPE;
 
 use super::{Pipeline, text};
 use crate::caller::{Caller, UserName};
@@ -8,6 +11,7 @@ use crate::exchange::{LAST_EVENT_ID, Permitted};
 use crate::filter::answer::Answer;
 use crate::identity::Recognised;
 use crate::inspect;
+use crate::inspect::multipart::is_multipart;
 use crate::intake::Intake;
 use crate::json::Value;
 use crate::policy::{Plan, Policy};
@@ -50,15 +54,34 @@ impl Pipeline {
     async fn replicates_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
         let (intake, body) = self.exchange.whole(intake).await?;
         let replication = inspect::value(&body)?;
-        let ends = ["source", "target"].map(|end| replication.get(end));
-        let ours = |end: &Value| {
-            let url = end.as_str().or_else(|| end.get("url")?.as_str());
-            url.is_some_and(leads_to_own_database)
-        };
-        if ends.into_iter().flatten().any(ours) {
+        if names_ours(&replication) {
             return Err(Refusal::Forbidden("this database is couchwarden's own"));
         }
         Ok(intake.with_body(body, &self.exchange.limits))
+    }
+
+    /// Security: nor is one written down for CouchDB to start, in any form of writing
+    /// (`no_document_of_a_replication_names_the_database_of_couchwarden`).
+    pub(super) async fn writes_no_replication_of_ours(
+        &self,
+        mut request: Permitted,
+    ) -> Result<Permitted, Refusal> {
+        let kind = request.intake.header(&CONTENT_TYPE);
+        if kind.is_some_and(is_multipart) {
+            let reason = "documents of replications are written as JSON";
+            return Err(Refusal::UnsupportedMedia(reason));
+        }
+        let (intake, body) = self.exchange.whole(request.intake).await?;
+        if !body.is_empty() {
+            let written = inspect::value(&body)?;
+            let batch = written.get("docs").and_then(Value::as_array);
+            let mut documents = iter::once(&written).chain(batch.into_iter().flatten());
+            if documents.any(names_ours) {
+                return Err(Refusal::Forbidden("this database is couchwarden's own"));
+            }
+        }
+        request.intake = intake.with_body(body, &self.exchange.limits);
+        Ok(request)
     }
 
     /// Security: no shard is split of the database that couchwarden keeps for itself
@@ -161,4 +184,14 @@ impl Pipeline {
             provisioning.logged_out(&recognised.caller).await;
         }
     }
+}
+
+/// Has this replication an end that is couchwarden's own database?
+fn names_ours(replication: &Value) -> bool {
+    let ends = ["source", "target"].map(|end| replication.get(end));
+    let ours = |end: &Value| {
+        let url = end.as_str().or_else(|| end.get("url")?.as_str());
+        url.is_some_and(leads_to_own_database)
+    };
+    ends.into_iter().flatten().any(ours)
 }

@@ -127,6 +127,11 @@ impl DbName {
         self.last() == "_users"
     }
 
+    /// Are its documents replications that CouchDB starts by itself (`_replicator`, `x/_replicator`)?
+    pub fn holds_replications(&self) -> bool {
+        self.last() == "_replicator"
+    }
+
     fn last(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last)
     }

@@ -38,6 +38,7 @@ fn with_trailers(trailers: &[Sent]) -> Vec<Sent> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::too_many_lines, reason = "a row for each case")]
 async fn a_block_that_means_nothing_resets_its_stream_and_no_other() {
     let (upstream, address) = Upstream::start().await;
     let proxy = Proxy::forwarding(address).await;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::canary::endpoints;
@@ -312,23 +312,70 @@ async fn nobody_reaches_the_database_of_couchwarden() {
     assert_eq!(there["db_name"], "couchwarden");
 }
 
+/// Ways to name the database of couchwarden in a replication.
+fn ends(url: &str) -> [Value; 7] {
+    [
+        json!("couchwarden"),
+        json!(format!("{url}/couchwarden")),
+        json!(format!("{url}/couchwarden/")),
+        json!(format!("{url}//couchwarden#x")),
+        json!(format!("{url}/%63ouchwarden?x=y")),
+        json!(format!(
+            "{url}/shards%2F00000000-7fffffff%2Fcouchwarden.1790000000"
+        )),
+        json!({ "url": format!("{url}/couchwarden") }),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_replication_names_the_database_of_couchwarden() {
     let world = World::start(OPEN).await;
     let (ops, url) = (world.as_("ops"), "http://127.0.0.1:1");
-    let ours = [
-        json!("couchwarden"),
-        json!(format!("{url}/couchwarden")),
-        json!(format!("{url}/couchwarden/")),
-        json!(format!("{url}/%63ouchwarden?x=y")),
-        json!({ "url": format!("{url}/couchwarden") }),
-    ];
-    for end in ours {
+    for end in ends(url) {
         for (source, target) in [(&end, &json!("x")), (&json!("x"), &end)] {
             let body = json!({ "source": source, "target": target, "create_target": true });
             ops.post("/_replicate", body).await.no(403, "forbidden");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_document_of_a_replication_names_the_database_of_couchwarden() {
+    let world = World::start(OPEN).await;
+    world.database("notes", json!([])).await;
+    let ops = world.as_("ops");
+    for db in ["/_replicator", "/x%2F_replicator"] {
+        let path = format!("{db}/r");
+        for end in ends("http://127.0.0.1:1") {
+            for (source, target) in [(&end, &json!("x")), (&json!("x"), &end)] {
+                let named = json!({ "source": source, "target": target });
+                ops.put(&path, named.clone()).await.no(403, "forbidden");
+                ops.post(db, named.clone()).await.no(403, "forbidden");
+                for new_edits in [true, false] {
+                    let docs = json!([{ "_id": "_design/x" }, &named]);
+                    let batch = json!({ "docs": docs, "new_edits": new_edits });
+                    let told = ops.post(&format!("{db}/_bulk_docs"), batch).await;
+                    told.no(403, "forbidden");
+                }
+            }
+        }
+        // What could be read in two ways, and what is not JSON.
+        let twice = r#"{"source":"x","source":"couchwarden","target":"y"}"#;
+        for (method, kind, sent, status) in [
+            ("PUT", "application/json", twice, 400),
+            ("PUT", "multipart/related; boundary=x", "--x--", 415),
+            ("PUT", "Multipart/Related;boundary=x", "--x--", 415),
+            ("POST", "multipart/form-data; boundary=x", "--x--", 415),
+        ] {
+            let page = format!("https://localhost:{}/", ops.address.port());
+            let headers = [("content-type", kind), ("referer", page.as_str())];
+            let told = ops.ask(method, &path, &headers, sent).await;
+            assert_eq!(told.status, status, "{method} {kind}: {told:?}");
+        }
+    }
+    // Elsewhere it is a document like others.
+    let other = json!({ "source": "couchwarden", "target": "x" });
+    ops.put("/@notes/r", other).await.yes();
 }
 
 #[tokio::test(flavor = "multi_thread")]
