@@ -1,7 +1,7 @@
 //! One document, seen through a lens. Every answer that holds documents comes here for each of them.
 //!
-//! Invariant: a document is shown only after the lens has judged the full stored revision; a tombstone
-//! without a body is judged by the body it replaced, and hidden when that is gone.
+//! Invariant: a document is shown only after the lens has judged the full stored revision. What a tombstone does not say
+//! of that by which rules decide, the body says that it replaced; a bare one is hidden when that is gone.
 
 use crate::filter::known::{Known, Lookup, Wanted};
 use crate::json::{Fields, JsonError, Kind, Member, Row, Value, members, quote, string};
@@ -72,23 +72,53 @@ struct Outline<'a> {
 enum Told {
     Visible(Fields),
     Invisible,
-    /// Nothing: it is a bare tombstone, under this revision. The body before it may.
-    Nothing(String),
+    /// Not all by which rules decide: it is a tombstone, of this revision. The body before it may tell the rest.
+    Part(Tombstone),
+}
+
+/// A tombstone that lacks something by which rules decide.
+struct Tombstone {
+    rev: String,
+    /// It has none but CouchDB's own members.
+    bare: bool,
+    body: Value,
 }
 
 impl Told {
     fn by(lens: &Lens, id: &str, document: &Value) -> Self {
         let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
-        let bare = deleted && is_bare(document);
-        // Security: a rule that forbids, or that asks for the absence of a field, says of an empty body nothing about
-        // what it has ended. (`a_bare_tombstone_of_what_was_forbidden_tells_nothing`)
-        if let Some(fields) = lens.judge(id, (!bare).then_some(document)) {
-            return Self::Visible(fields.into_owned());
-        }
         let rev = document.get("_rev").and_then(Value::as_str);
-        match rev.filter(|_| bare) {
-            Some(rev) => Self::Nothing(rev.to_owned()),
+        if let Some(rev) = rev.filter(|_| deleted && lens.lacks_of(document)) {
+            return Self::Part(Tombstone {
+                rev: rev.to_owned(),
+                bare: is_bare(document),
+                body: document.clone(),
+            });
+        }
+        match lens.judge(id, Some(document)) {
+            Some(fields) => Self::Visible(fields.into_owned()),
             None => Self::Invisible,
+        }
+    }
+}
+
+impl Tombstone {
+    /// What rules decide by and it does not say is as in the body that it replaced.
+    ///
+    /// Security: a rule that forbids, or that asks for the absence of a field, says of a body without that field nothing
+    /// about what it has ended. (`a_bare_tombstone_of_what_was_forbidden_tells_nothing`)
+    fn judge(mut self, lens: &Lens, id: &str, known: &mut Known) -> Sight {
+        let said = match known.look(Wanted::Before(id.to_owned(), self.rev)) {
+            Lookup::Later => return Sight::Later,
+            Lookup::Absent => !self.bare,
+            Lookup::Found(before) => {
+                lens.complete(&mut self.body, &before.document);
+                !(self.bare && is_bare(&before.document))
+            }
+        };
+        match lens.judge(id, said.then_some(&self.body)) {
+            Some(fields) => Sight::Visible(fields.into_owned()),
+            None => Sight::Invisible,
         }
     }
 }
@@ -102,7 +132,7 @@ fn settle(told: Told, lens: &Lens, id: &str, known: &mut Known) -> Sight {
     match told {
         Told::Visible(fields) => Sight::Visible(fields),
         Told::Invisible => Sight::Invisible,
-        Told::Nothing(rev) => judge_wanted(lens, id, &Wanted::Before(id.to_owned(), rev), known),
+        Told::Part(tombstone) => tombstone.judge(lens, id, known),
     }
 }
 
@@ -113,13 +143,7 @@ pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: &Wanted, known: &mut K
         Lookup::Absent => return Sight::Invisible,
         Lookup::Found(stored) => Told::by(lens, id, &stored.document),
     };
-    match (told, wanted) {
-        // One body before a tombstone is looked at, no more.
-        (Told::Nothing(_), Wanted::Before(..)) => Sight::Invisible,
-        (told, Wanted::Before(..) | Wanted::Winner(_) | Wanted::Revision(..)) => {
-            settle(told, lens, id, known)
-        }
-    }
+    settle(told, lens, id, known)
 }
 
 /// Writes a document as far as the caller may see it.

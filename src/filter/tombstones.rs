@@ -178,17 +178,28 @@ impl Sent {
                 .read_some_revisions(&asker.db, &wanted, &mut pace);
             let found = found.await?;
             done += found.len();
-            for ((document, _, _), found) in rest.iter_mut().zip(found) {
+            for ((document, id, _), found) in rest.iter_mut().zip(found) {
                 let leaves = found.and_then(Leaves::stored);
                 let leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
-                let stored = match self.forced {
+                let fork = leaves.fork(document).filter(|_| self.forced);
+                let fork = match fork {
+                    Some((rev, _)) => {
+                        let named = [(id.as_str(), Some(rev.as_str()))];
+                        let couch = &asker.couch;
+                        let found = couch.read_some_revisions(&asker.db, &named, &mut pace);
+                        found.await?.into_iter().flatten().flatten().next()
+                    }
+                    None => None,
+                };
+                let leaf = match self.forced {
                     true => leaves.ended(document),
                     // CouchDB answers the delete of what is deleted with 404.
                     false => leaves.last().filter(|leaf| leaf.is_alive() || !deletes),
                 };
+                let stored = fork.as_ref().or(leaf.map(|leaf| &leaf.document));
                 if let Some(stored) = stored {
                     let before = document.clone();
-                    keep_fields(fields, &stored.document, document);
+                    keep_fields(fields, stored, document);
                     kept |= **document != before;
                 }
             }

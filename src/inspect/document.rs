@@ -2,10 +2,10 @@
 
 use aws_lc_rs::rand;
 
-use crate::budget::NoRoom;
-use crate::couch::Couch;
+use crate::budget::{Counted, NoRoom};
+use crate::couch::{Couch, Pace};
 use crate::inspect::attachments::{self, Beside, Passed, lay};
-use crate::inspect::forced::{self, judge_forced};
+use crate::inspect::forced::{self, Leaves, judge_forced};
 use crate::inspect::stored::{Replaced, Stored};
 use crate::json::{Object, Value};
 use crate::policy::{Denied, WriteRules};
@@ -201,12 +201,21 @@ pub(crate) async fn settle(
     stored: &mut Stored,
 ) -> Result<Result<Value, Refused>, Refusal> {
     let id = written.id.clone();
+    let before = match stored {
+        Stored::Leaves(leaves) => before(couch, db, rules, &written, leaves).await?,
+        Stored::Replaced(_) | Stored::Unreadable { .. } => Ok(None),
+    };
+    let before = match before {
+        Ok(before) => before,
+        Err(refused) => return Ok(Err(refused)),
+    };
     let base = match &*stored {
         Stored::Replaced(replaced) => replaced.document.as_deref(),
         Stored::Leaves(leaves) => leaves
             .base(&written.document)
             .filter(|leaf| leaf.stored)
-            .map(|leaf| &*leaf.document),
+            .map(|leaf| &*leaf.document)
+            .or(before.as_deref()),
         Stored::Unreadable { .. } => None,
     };
     // What the writer sees of it, and what it puts into the new document.
@@ -229,7 +238,10 @@ pub(crate) async fn settle(
     }
     let passed = match stored {
         Stored::Replaced(replaced) => judge(rules, written, replaced, bytes.as_deref()),
-        Stored::Leaves(leaves) => judge_forced(rules, written, leaves, bytes.as_deref()),
+        Stored::Leaves(leaves) => {
+            let beside = (before.as_deref(), bytes.as_deref());
+            judge_forced(rules, written, leaves, beside)
+        }
         Stored::Unreadable { forced: false } => Err(hidden(rules, written)),
         Stored::Unreadable { forced: true } => Err(forced::hidden(rules, written)),
     };
@@ -237,6 +249,39 @@ pub(crate) async fn settle(
         Ok(passed) => attachments::fill(couch, db, &id, passed).await,
         Err(refused) => Ok(Err(refused)),
     }
+}
+
+/// What a replicated document was made of, where that is no leaf any more and matters: it was deleted meanwhile, or this
+/// is a tombstone.
+///
+/// Security: whether a revision was there is told to those only who see it, or its end.
+async fn before(
+    couch: &Couch,
+    db: &DbName,
+    rules: &WriteRules,
+    written: &Written,
+    leaves: &mut Leaves,
+) -> Result<Result<Option<Counted<Value>>, Refused>, Refusal> {
+    const GONE: &str = "what this was made of was deleted, and is not there any more";
+    if leaves.is_hidden(rules) {
+        return Ok(Ok(None));
+    }
+    let Some((rev, leaf)) = leaves.fork(&written.document) else {
+        return Ok(Ok(None));
+    };
+    let named = [(written.id.as_str(), Some(rev.as_str()))];
+    let pace = &mut Pace::default();
+    let found = couch.read_some_revisions(db, &named, pace).await?;
+    let body = found.into_iter().flatten().flatten().next();
+    let alive = body.filter(|body| body.get("_deleted").is_none());
+    let saw_whole = || rules.always_saw_whole(written.id.starts_with("_design/"));
+    Ok(match alive.filter(|body| rules.knows(body)) {
+        Some(body) => Ok(Some(body)),
+        None if !written.deletes() && rules.knows(&leaf.document) && !saw_whole() => {
+            Err(Refused::forbidden(GONE))
+        }
+        None => Ok(None),
+    })
 }
 
 impl Refused {

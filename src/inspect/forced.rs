@@ -126,7 +126,7 @@ impl Leaves {
     }
 
     /// Whether a living one is not there for the writer.
-    fn is_hidden(&mut self, rules: &WriteRules) -> bool {
+    pub(crate) fn is_hidden(&mut self, rules: &WriteRules) -> bool {
         let known = |leaf: &Value| rules.knows(leaf).then_some(()).ok_or(Denied::Missing);
         self.hidden.ask(&self.all, known).is_some()
     }
@@ -181,6 +181,20 @@ impl Leaves {
         let extended = || self.extended(&history).map(|(_, leaf)| leaf);
         let last = || self.last();
         self.base_of(&history, true).or_else(extended).or_else(last)
+    }
+
+    /// Where this document continues no leaf, and nothing is alive or it is a tombstone: the nearest revision that it was
+    /// made of and that a leaf continues, and that leaf.
+    pub(crate) fn fork(&self, document: &Value) -> Option<(Rev, &Leaf)> {
+        let history = History::of(document)?;
+        let lives_on = !self.living.is_empty() && !deletes(document);
+        if lives_on || self.extended(&history).is_some() {
+            return None;
+        }
+        history.iter().find_map(|rev| {
+            let leaf = self.all.values().find(|leaf| names(&leaf.document, rev));
+            leaf.map(|leaf| (rev.clone(), leaf))
+        })
     }
 
     /// Whether the generation can have been reached from what is stored, as far as the writer knows it.
@@ -249,12 +263,13 @@ pub(crate) const FAR: Refusal = Refusal::Forbidden(
     "the generation is far above what `_revisions` and the stored revisions account for",
 );
 
-/// What policy makes of it. `bytes`: the base with its attachments, where they may matter.
+/// What policy makes of it. `before`: what it was made of, where that is no leaf any more and matters. `bytes`: the base
+/// with its attachments, where they may matter.
 pub(crate) fn judge_forced(
     rules: &WriteRules,
     mut written: Written,
     leaves: &mut Leaves,
-    bytes: Option<&Value>,
+    (before, bytes): (Option<&Value>, Option<&Value>),
 ) -> Result<Passed, Refused> {
     let deletes = written.deletes();
     let Some(history) = History::of(&written.document) else {
@@ -273,6 +288,9 @@ pub(crate) fn judge_forced(
     }
     let covered = leaves.are_covered(rules, deletes);
     covered.map_err(|denied| refused(denied, false).in_batch())?;
+    if let Some(before) = before.filter(|_| !deletes) {
+        return revive(rules, written, before, bytes);
+    }
     let base = leaves.base_of(&history, deletes);
     let extended = leaves.extended(&history).and_then(|(_, leaf)| leaf.rev());
     let parent = base.is_some_and(|base| base.stored && base.rev() == extended);
@@ -302,6 +320,8 @@ pub(crate) fn judge_forced(
     {
         keep_fields(rules.decision_fields(), &dead.document, &mut document);
     }
+    // Its end is for those who see what it ends, whatever has become of the document on another branch.
+    document = rules.keep_of(before, document);
     let passed = laid
         .settle(document, parent, stored)
         .map_err(Refused::in_batch)?;
@@ -311,6 +331,25 @@ pub(crate) fn judge_forced(
         ));
     }
     Ok(passed)
+}
+
+/// An edit of what was deleted meanwhile brings it back: what was hidden from its writer is put back from there.
+fn revive(
+    rules: &WriteRules,
+    mut written: Written,
+    ended: &Value,
+    bytes: Option<&Value>,
+) -> Result<Passed, Refused> {
+    let view = rules.view(ended);
+    let beside = Beside {
+        view: view.as_ref(),
+        bytes,
+    };
+    let laid = lay(&mut written.document, beside, written.follows).map_err(Refused::in_batch)?;
+    let document = rules.judge_revival(ended, written.document);
+    let document = document.map_err(|denied| refused(denied, false).in_batch())?;
+    laid.settle(document, false, Some(ended))
+        .map_err(Refused::in_batch)
 }
 
 /// The answer where a hidden document is: as if none were there. Only where one would be made is its id taken.
@@ -323,6 +362,17 @@ pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
 
 fn deletes(document: &Value) -> bool {
     document.get("_deleted").and_then(Value::as_bool) == Some(true)
+}
+
+/// Whether a stored document has this revision in its history.
+fn names(document: &Value, rev: &Rev) -> bool {
+    let revisions = document.get("_revisions");
+    let start = revisions.and_then(|told| told.get("start")?.as_number()?.as_u64());
+    let below = start.and_then(|start| u128::from(start).checked_sub(rev.generation()));
+    let place = below.and_then(|below| usize::try_from(below).ok());
+    let ids = revisions.and_then(|told| told.get("ids")?.as_array());
+    let id = place.and_then(|place| ids?.get(place)?.as_str());
+    id == Some(rev.digest())
 }
 
 fn revision(document: &Value) -> Option<Rev> {

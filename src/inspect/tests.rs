@@ -137,7 +137,7 @@ proptest! {
         let passed = judge(&rules, written("a", view.clone(), true).unwrap(), &replacing(Some(&stored)), None);
         prop_assert_eq!(&passed.unwrap().document, &stored);
         let mut leaves = leaves_of(Some(stored.clone()));
-        let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &mut leaves, None).unwrap();
+        let passed = judge_forced(&rules, written("a", next(view), false).unwrap(), &mut leaves, (None, None)).unwrap();
         prop_assert_eq!(passed.bytes_of, None, "stubs have their parent");
         prop_assert_eq!(without_history(passed.document), stored);
     }
@@ -192,7 +192,7 @@ proptest! {
         prop_assert_eq!(plain(None), plain(Some(&hidden)));
         let forced = |leaf: Option<Value>| -> Result<(), Refused> {
             let mut leaves = leaves_of(leaf);
-            judge_forced(&rules, written("other:1", sent.clone(), false).unwrap(), &mut leaves, None).map(drop)
+            judge_forced(&rules, written("other:1", sent.clone(), false).unwrap(), &mut leaves, (None, None)).map(drop)
         };
         prop_assert!(forced(None).is_err());
         prop_assert_eq!(forced(None), forced(Some(hidden)));
@@ -298,7 +298,7 @@ proptest! {
                 }),
                 Done::Forced { leaf, deletes, above: generations, names } => sent(leaf, deletes).and_then(|(_, document)| {
                     let document = above(&document, generations, names, serial);
-                    let passed = judge_forced(&rules, written("a", document, false)?, &mut leaves, None).ok()?;
+                    let passed = judge_forced(&rules, written("a", document, false)?, &mut leaves, (None, None)).ok()?;
                     Some(passed.document)
                 }),
             };

@@ -8,14 +8,16 @@
 //! Invariant: what is not known of a document never makes it visible, and never shows a field of it.
 
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::json::FieldPath;
 use crate::json::Fields;
 use crate::json::Value;
+use crate::route::AttachmentName;
 
 use super::action::{Mask, Simple};
 use super::binding::Truth;
+use super::change::keep_fields;
 use super::fingerprint::{Fingerprint, Part};
 use super::grants::{Applied, Grants};
 use super::matching::Target;
@@ -44,6 +46,8 @@ pub struct Lens {
     pub(super) cuts: Vec<Clause>,
     /// Only documents that are visible through this one, too.
     within: Option<Arc<Self>>,
+    /// The fields by which its rules decide, worked out when they are first asked for.
+    decides_by: OnceLock<Vec<FieldPath>>,
 }
 
 /// CouchDB's own members that name further leaves and revisions of a document.
@@ -95,6 +99,7 @@ impl Lens {
             everything: grants.administrator,
             cuts: Vec::new(),
             within: None,
+            decides_by: OnceLock::new(),
         };
         lens.simplify();
         lens
@@ -112,6 +117,7 @@ impl Lens {
         // Rules of the other lens show no more than it does.
         if !rules(&self).iter().all(is_others) && other.permits.iter().any(Clause::cuts) {
             self.cuts = other.permits.clone();
+            self.decides_by = OnceLock::new();
         }
         self
     }
@@ -121,6 +127,7 @@ impl Lens {
     pub(crate) fn within(mut self, other: &Self) -> Self {
         if !other.is_clear() {
             self.within = Some(Arc::new(other.clone()));
+            self.decides_by = OnceLock::new();
         }
         self
     }
@@ -223,8 +230,27 @@ impl Lens {
 
     /// Which fields of this document are visible; `None`: it is not. `document` is the full stored document.
     ///
-    /// Security: `_local` documents are read by their own routes alone. (`keys_find_no_local_document`)
+    /// An attachment under a name that can't be asked for is as a hidden one to all but administrators: PouchDB asks
+    /// for each that it is told of, and stops for good where it is not given one.
+    /// (`an_attachment_that_can_not_be_asked_for_stops_no_device_and_survives_its_edits`)
     pub fn judge(&self, id: &str, document: Option<&Value>) -> Option<Cow<'_, Fields>> {
+        let fields = self.judge_by_rules(id, document)?;
+        let unfit = document.filter(|_| !self.everything);
+        let unfit = unfit.map(unfit_attachments).unwrap_or_default();
+        Some(match unfit.is_empty() {
+            true => fields,
+            false => Cow::Owned(fields.into_owned().hiding(unfit)),
+        })
+    }
+
+    /// The same by the rules alone.
+    ///
+    /// Security: `_local` documents are read by their own routes alone. (`keys_find_no_local_document`)
+    pub(super) fn judge_by_rules(
+        &self,
+        id: &str,
+        document: Option<&Value>,
+    ) -> Option<Cow<'_, Fields>> {
         if id.starts_with("_local/") {
             return None;
         }
@@ -247,7 +273,7 @@ impl Lens {
         }
         // Security: what a query chooses by, it must be able to show. (`a_filter_chooses_among_documents_that_may_be_read`)
         if let Some(within) = &self.within {
-            within.judge(id, document)?;
+            within.judge_by_rules(id, document)?;
         }
         let matching = |clause: &&Clause| clause.is(design) && holds(&clause.applied).is_yes();
         let everything = self.everything.then(|| Cow::Borrowed(&*ALL));
@@ -307,6 +333,31 @@ impl Lens {
         fields.sort();
         fields.dedup();
         fields
+    }
+
+    fn decides_by(&self) -> &[FieldPath] {
+        self.decides_by.get_or_init(|| {
+            let mut fields = self.selector_fields();
+            let within = self.within.iter().flat_map(|within| within.decides_by());
+            fields.extend(within.cloned());
+            fields
+        })
+    }
+
+    /// Does this tombstone say nothing of a field by which rules decide?
+    pub(crate) fn lacks_of(&self, tombstone: &Value) -> bool {
+        let mut places = self.decides_by().iter().filter_map(FieldPath::names);
+        places.any(|place| tombstone.at(&place).is_none())
+    }
+
+    /// Gives a tombstone those of them that it lacks, as they were in the body that it replaced.
+    pub(crate) fn complete(&self, tombstone: &mut Value, before: &Value) {
+        let lacks = |path: &&FieldPath| {
+            let place = path.names();
+            place.is_some_and(|place| tombstone.at(&place).is_none())
+        };
+        let lacking: Vec<FieldPath> = self.decides_by().iter().filter(lacks).cloned().collect();
+        keep_fields(&lacking, before, tombstone);
     }
 
     /// A selector for CouchDB that matches every visible document, and others; `None`: no useful one.
@@ -385,6 +436,17 @@ impl Clause {
     fn cuts(&self) -> bool {
         !self.applied.rule.fields.is_all()
     }
+}
+
+/// The places of attachments whose names stand in no path.
+fn unfit_attachments(document: &Value) -> Vec<FieldPath> {
+    const MEMBER: &str = "_attachments";
+    let attachments = document.get(MEMBER).and_then(Value::as_object);
+    let names = attachments.into_iter().flat_map(|all| all.iter());
+    names
+        .filter(|(name, _)| AttachmentName::parse(name).is_err())
+        .filter_map(|(name, _)| FieldPath::concrete([MEMBER, name]))
+        .collect()
 }
 
 /// All that these show, and what is shown already.

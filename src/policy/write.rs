@@ -207,6 +207,26 @@ impl WriteRules {
         Ok(whole)
     }
 
+    /// The same where the writer has edited a document that was deleted meanwhile: they make it anew, of what it was.
+    pub fn judge_revival(&self, ended: &Value, new: Value) -> Result<Value, Denied> {
+        self.judge(None, new.clone())?;
+        self.judge_edit(Some(ended), new, Edited::AtSomeTime)
+    }
+
+    /// A tombstone that was judged, with what rules decide by as it was in an earlier revision, if it ends one; as it is
+    /// where the writer does not see that one.
+    pub fn keep_of(&self, ended: Option<&Value>, tombstone: Value) -> Value {
+        let seen = ended.and_then(|ended| {
+            let fields = self.fields(&self.step(ended, true), ended)?;
+            Some((ended, fields))
+        });
+        let Some((ended, fields)) = seen else {
+            return tombstone;
+        };
+        let kept = self.keep(&fields, ended, tombstone.clone());
+        kept.unwrap_or(tombstone)
+    }
+
     /// May a document be written of which this is another leaf? Fields are compared with the leaf that is
     /// replaced, or won over, only.
     pub fn covers(&self, leaf: &Value, deletes: bool) -> Result<(), Denied> {
@@ -273,7 +293,7 @@ impl WriteRules {
     }
 
     /// The tombstone has no more than was sent, and all that rules decide by as it was stored.
-    fn delete(&self, step: &Step<'_>, stored: &Value, mut new: Value) -> Result<Value, Denied> {
+    fn delete(&self, step: &Step<'_>, stored: &Value, new: Value) -> Result<Value, Denied> {
         let Some(fields) = self.fields(step, stored) else {
             return Err(Denied::Missing);
         };
@@ -284,17 +304,23 @@ impl WriteRules {
             Some(change) => may_leave(change, stored, &new),
             None => Ok(()),
         })?;
-        keep_fields(&self.decision_fields, stored, &mut new);
+        self.keep(&fields, stored, new)
+    }
+
+    /// The tombstone, with what rules decide by as it was in this revision, of which the writer sees these fields.
+    fn keep(&self, fields: &Fields, stored: &Value, mut tombstone: Value) -> Result<Value, Denied> {
+        keep_fields(&self.decision_fields, stored, &mut tombstone);
         // Security: what was kept is shown by the tombstone's rules. The rest of it he has sent.
         // (`nobody_uncovers_what_a_tombstone_keeps`)
         let is_hidden = |path: &FieldPath| {
             let place = path.names().unwrap_or_default();
             fields.at(&place) != Visibility::Visible
         };
-        if self.decision_fields.iter().any(is_hidden) && self.widens(&fields, stored, &new) {
+        let hidden = self.decision_fields.iter().any(is_hidden);
+        if hidden && self.widens(fields, stored, &tombstone) {
             return Err(forbidden("this would show you more of the document"));
         }
-        Ok(new)
+        Ok(tombstone)
     }
 
     /// A tombstone where nothing is: nothing but itself can be judged.

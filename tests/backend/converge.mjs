@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline';
 
 import { Device } from './converge/device.mjs';
 import { judge } from './converge/judge.mjs';
-import { DRAFTS, POLICIES, READERS } from './converge/model.mjs';
+import { DRAFTS, POLICIES, READERS, SHELVES } from './converge/model.mjs';
 import { Random } from './converge/random.mjs';
 import { Server } from './converge/server.mjs';
 import { Steps } from './converge/steps.mjs';
@@ -43,21 +43,31 @@ for (const event of ['unhandledRejection', 'uncaughtException']) {
 }
 
 const { value: order } = await lines.next();
-const run = { findings: [], trace: [], counts: { steps: 0, requests: 0, writes: 0, denied: 0 } };
+const run = { findings: [], trace: [], counts: { steps: 0, requests: 0, writes: 0, denied: 0, ms: {} } };
 try {
   await go(JSON.parse(order));
 } catch (error) {
   run.findings.push({ kind: 'broken', text: `${error.stack}` });
 }
-say({ findings: run.findings, trace: run.trace, counts: run.counts });
-process.exit(0);
+process.stdout.write(`${JSON.stringify({ findings: run.findings, trace: run.trace, counts: run.counts })}\n`, () => process.exit(0));
 
 async function go(order) {
   const random = new Random(order.seed);
   const server = new Server(order);
-  Object.assign(run, { random, server, tell, devices: [], kills: 0, killing: false, settings: new Map(), undressed: new Set() });
+  Object.assign(run, { random, server, tell, devices: [], kills: 0, killing: false, settings: new Map(), undressed: new Set(), isLogged: order.log });
   run.find = (kind, text) => run.findings.push({ kind, text });
   run.note = (text) => run.trace.push(text);
+  run.timed = async (what, done) => {
+    const began = Date.now();
+    try {
+      return await done;
+    } finally {
+      const { ms } = run.counts;
+      ms[what] = (ms[what] ?? 0) + Date.now() - began;
+    }
+  };
+  server.timed = run.timed;
+  server.log = ({ _id, _rev, _deleted, ...rest }) => order.log && run.note(`    stored: ${_id} ${_rev}${_deleted ? ' deleted' : ''} ${JSON.stringify(rest)}`);
   await server.begin(random);
   for (const user of order.users) {
     for (const number of [1, 2]) run.devices.push(new Device(run, user, number, random.chance(0.2) ? 'replicator' : 'pouch'));
@@ -65,18 +75,18 @@ async function go(order) {
   const steps = new Steps(run);
   for (let step = 0; step < order.steps; step += 1) {
     run.counts.steps += 1;
-    await steps.next();
+    await run.timed('steps', steps.next());
   }
   run.inside = null;
   await run.dying;
   run.note('in the end');
-  await steps.policy(random.chance(0.5) ? DRAFTS | READERS : random.below(POLICIES));
+  await steps.policy(random.chance(0.5) ? DRAFTS | READERS | SHELVES : random.below(POLICIES));
   for (const user of order.users) {
     if (random.chance(0.8)) await steps.gives(user, server.widest(user));
     await server.knows(user.name);
   }
-  await settle();
-  await judge(run);
+  await run.timed('settle', settle());
+  await run.timed('judge', judge(run));
   for (const device of run.devices) {
     run.counts.writes += device.writes.length;
     run.counts.denied += device.denied.size;

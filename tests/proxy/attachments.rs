@@ -520,3 +520,81 @@ async fn an_answer_that_comes_before_the_end_of_the_bytes_arrives() {
     }
     assert_eq!(told, [(409, 200)].into());
 }
+
+/// Names that an administrator has stored past couchwarden. PouchDB asks for each attachment by its name, and replicates
+/// nothing more where it is not given one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_that_can_not_be_asked_for_stops_no_device_and_survives_its_edits() {
+    let file = |text: &str| json!({ "content_type": "image/x", "data": STANDARD.encode(text) });
+    let odd = [
+        "", ".", "..", "../x", "a//b", "a/./b", "/a", "a/", "a\u{0}b",
+    ];
+    let mut files = json!({ "photo": file("photo"), "hidden": file("hidden") });
+    for name in odd {
+        files[name] = file("odd");
+    }
+    let world = World::start(RULES).await;
+    let documents = json!([
+        { "_id": "odd", "team": "red", "secret": "s", "_attachments": files },
+        { "_id": "other", "team": "red" },
+    ]);
+    world.database("notes", documents).await;
+    let before = stored(&world, "odd").await["_attachments"].clone();
+    assert_eq!(before.as_object().unwrap().len(), 11);
+    let walt = world.as_("walt");
+    let mut pouch = Pouch::start(&world);
+    pouch.ok(&walt, json!({ "op": "open", "db": "mine" }));
+    let sync = |source, target| json!({ "op": "replicate", "source": source, "target": target });
+    pouch.ok(&walt, sync("@notes", "mine"));
+    assert_eq!(pouch.ids(&walt, "mine"), "odd other");
+    for path in [
+        "/@notes/odd",
+        "/@notes/odd?attachments=true",
+        "/@notes/odd?open_revs=all&attachments=true",
+        "/@notes/_all_docs?include_docs=true&attachments=true&key=%22odd%22",
+        "/@notes/_changes?include_docs=true&attachments=true",
+    ] {
+        let headers = [("accept", "application/json")];
+        let answer = walt.ask("GET", path, &headers, "").await.yes();
+        let (mut text, shown) = (answer.to_string(), STANDARD.encode("photo"));
+        assert!(text.contains("photo"), "{text}");
+        assert_eq!(
+            text.contains(&shown),
+            path.contains("attachments="),
+            "{path}"
+        );
+        text = text.replace("\"photo\":", "");
+        assert!(
+            !text.contains("content_type\":\"image/x\"},"),
+            "{path}: {text}"
+        );
+        for name in odd {
+            let member = format!("{}:{{\"", json!(name));
+            assert!(!text.contains(&member), "{path}: {text}");
+        }
+    }
+    let mut mine = pouch.ok(&walt, json!({ "op": "get", "db": "mine", "id": "odd" }));
+    mine["n"] = 1.into();
+    pouch.ok(&walt, json!({ "op": "put", "db": "mine", "doc": mine }));
+    let pushed = pouch.ok(&walt, sync("mine", "@notes"));
+    assert_eq!(pushed["denied"], json!([]));
+    assert_eq!(stored(&world, "odd").await["_attachments"], before);
+    let mut read = walt.get("/@notes/odd").await.yes();
+    read["n"] = 2.into();
+    walt.put("/@notes/odd", read).await.yes();
+    let rev = rev(&world, "odd").await;
+    let now = stored(&world, "odd").await;
+    assert_eq!((&now["n"], &now["_attachments"]), (&json!(2), &before));
+    let path = format!("/@notes/odd/photo?rev={rev}");
+    put(&walt, &path, "new").await.yes();
+    let mut after = before.clone();
+    after["photo"] = "new".into();
+    assert_eq!(stored(&world, "odd").await["_attachments"], after);
+    // Nobody makes one by writing what they do not see.
+    let mut read = walt.get("/@notes/odd").await.yes();
+    read["_attachments"]["."] = file("mine");
+    walt.put("/@notes/odd", read).await.no(403, "forbidden");
+    // The document goes with all that it has.
+    let path = format!("/@notes/odd?rev={}", self::rev(&world, "odd").await);
+    walt.delete(&path).await.yes();
+}

@@ -1,6 +1,8 @@
 //! Deletes, whatever way they are sent and whoever sends them: every replica that had the document learns of its
 //! end, and no other.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Pouch, World};
@@ -303,4 +305,173 @@ async fn a_bare_tombstone_of_what_was_forbidden_tells_nothing() {
         let leaves = rita.get(&format!("/@notes/{id}?open_revs=all")).await;
         assert_eq!(leaves.status, status, "{id}");
     }
+}
+
+/// Other rules were in force when these documents were deleted, so their tombstones keep what those decided by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_that_was_made_under_other_rules_is_judged_by_what_it_ended_too() {
+    let rules = r#"
+        [[rule]]
+        name = "red"
+        databases = ["@notes"]
+        callers = { names = ["$rita"] }
+        permit = ["read", "changes"]
+        documents = { team = "red" }
+
+        [[rule]]
+        name = "open"
+        databases = ["@notes"]
+        callers = { names = ["$rita"] }
+        permit = ["read", "changes"]
+        documents = { "about.shelf" = "open" }
+
+        [[rule]]
+        name = "but-these"
+        databases = ["@notes"]
+        callers = { names = ["$rita"] }
+        forbid = ["read", "changes"]
+        documents = { kind = "secret" }
+    "#;
+    let world = World::plain(rules).await;
+    // What it was, what its tombstone says, and whether its reader learns of its end, before a compaction and after it.
+    let cases = [
+        (
+            "kept-less",
+            json!({ "team": "blue", "about": { "shelf": "open" } }),
+            json!({ "team": "blue" }),
+            [true, false],
+        ),
+        (
+            "kept-part",
+            json!({ "team": "blue", "about": { "shelf": "open", "n": 1 } }),
+            json!({ "team": "blue", "about": { "n": 1 } }),
+            [true, false],
+        ),
+        (
+            "never-hers",
+            json!({ "team": "blue", "about": { "shelf": "shut" } }),
+            json!({ "team": "blue" }),
+            [false, false],
+        ),
+        (
+            "said-otherwise",
+            json!({ "team": "blue", "about": { "shelf": "open" } }),
+            json!({ "team": "blue", "about": { "shelf": "shut" } }),
+            [false, false],
+        ),
+        (
+            "hers",
+            json!({ "team": "red" }),
+            json!({ "team": "red" }),
+            [true, true],
+        ),
+        (
+            "forbidden",
+            json!({ "team": "red", "kind": "secret" }),
+            json!({ "team": "red" }),
+            [false, true],
+        ),
+        ("bare", json!({ "team": "red" }), json!({}), [true, false]),
+        (
+            "bare-forbidden",
+            json!({ "team": "red", "kind": "secret" }),
+            json!({}),
+            [false, false],
+        ),
+    ];
+    let documents = cases.iter().map(|(id, was, ..)| with_id(was, id));
+    world.database("notes", documents.collect()).await;
+    let (rita, backend) = (world.as_("rita"), world.backend());
+    for (id, _, says, _) in &cases {
+        let path = format!("/@notes/{id}");
+        let mut ended = says.clone();
+        ended["_rev"] = backend.get(&path).await.yes()["_rev"].clone();
+        ended["_deleted"] = true.into();
+        backend.put(&path, ended).await.yes();
+    }
+    for (stage, compacted) in [false, true].into_iter().enumerate() {
+        if compacted {
+            backend.post("/@notes/_compact", json!({})).await.yes();
+            while backend.get("/@notes").await.yes()["compact_running"] == true {}
+        }
+        let told = |learns: &[bool; 2]| learns[stage];
+        let wanted: BTreeSet<&str> = cases
+            .iter()
+            .filter(|case| told(&case.3))
+            .map(|case| case.0)
+            .collect();
+        for query in [
+            "",
+            "?style=all_docs",
+            "?include_docs=true",
+            "?style=all_docs&include_docs=true",
+        ] {
+            let feed = rita.get(&format!("/@notes/_changes{query}")).await.yes();
+            let rows = feed["results"].as_array().unwrap();
+            let found: BTreeSet<&str> =
+                rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+            assert_eq!(found, wanted, "{query} {compacted}");
+        }
+        for (id, was, says, learns) in &cases {
+            let path = format!("/@notes/{id}?open_revs=all");
+            let headers = [("accept", "application/json")];
+            let answer = rita.ask("GET", &path, &headers, "").await;
+            if !told(learns) {
+                assert_eq!(answer.status, 404, "{id} {compacted}");
+                continue;
+            }
+            let mut tombstone = answer.yes()[0]["ok"].clone();
+            for own in ["_id", "_rev", "_deleted"] {
+                tombstone.as_object_mut().unwrap().remove(own);
+            }
+            assert_eq!(&tombstone, says, "no more than it says, of {was}");
+        }
+    }
+}
+
+/// A device deletes what it has, which has moved to others meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_older_revision_is_learnt_by_those_who_had_it() {
+    let world = World::start(RULES).await;
+    let (rita, tom, backend) = (world.as_("rita"), world.as_("tom"), world.backend());
+    let ids = ["walt", "ops"];
+    let documents = ids.map(|id| json!({ "_id": id, "about": { "team": "red" } }));
+    world.database("notes", json!(documents)).await;
+    let mut pouch = Pouch::start(&world);
+    pouch.ok(&rita, json!({ "op": "open", "db": "hers" }));
+    let pull = json!({ "op": "replicate", "source": "@notes", "target": "hers" });
+    pouch.ok(&rita, pull.clone());
+    assert_eq!(pouch.ids(&rita, "hers"), "ops walt");
+    for who in ids {
+        let path = format!("/@notes/{who}");
+        let first = backend.get(&path).await.yes()["_rev"].clone();
+        let moved = json!({ "_rev": first, "about": { "team": "blue" } });
+        backend.put(&path, moved).await.yes();
+        let (_, hash) = first.as_str().unwrap().split_once('-').unwrap();
+        // It was edited there, too.
+        let revisions = json!({ "start": 3, "ids": ["dead", "edited", hash] });
+        let ended =
+            json!({ "_id": who, "_rev": "3-dead", "_deleted": true, "_revisions": revisions });
+        let batch = json!({ "new_edits": false, "docs": [ended] });
+        let writer = world.as_(who);
+        let rows = writer.post("/@notes/_bulk_docs", batch).await.yes();
+        assert_eq!(rows, json!([]), "{who}");
+    }
+    pouch.ok(&rita, pull);
+    assert_eq!(pouch.ids(&rita, "hers"), "");
+    // To the others it goes on.
+    for style in ["", "&style=all_docs"] {
+        let path = format!("/@notes/_changes?include_docs=true{style}");
+        let feed = tom.get(&path).await.yes();
+        for row in feed["results"].as_array().unwrap() {
+            assert_eq!(row["doc"]["about"]["team"], "blue");
+            assert_eq!(row["changes"].as_array().unwrap().len(), 1, "{row}");
+        }
+    }
+}
+
+fn with_id(document: &Value, id: &str) -> Value {
+    let mut document = document.clone();
+    document["_id"] = id.into();
+    document
 }

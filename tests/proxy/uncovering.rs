@@ -12,6 +12,12 @@ callers = { names = ["$walt"] }
 permit = ["read", "write"]
 
 [[rule]]
+name = "whole"
+databases = ["@notes"]
+callers = { names = ["$sue"] }
+permit = ["replicate"]
+
+[[rule]]
 name = "secrets"
 databases = ["@notes"]
 callers = { names = ["$walt"] }
@@ -183,5 +189,160 @@ async fn nobody_destroys_by_a_replica_what_may_have_been_hidden_from_them() {
         }
         let bytes = world.backend().get(&format!("{path}/scan")).await;
         assert_eq!(bytes.body.as_ref(), b"scan", "{id}");
+    }
+}
+
+/// A device pushes its edit of what was deleted meanwhile, which brings the document back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_edit_brings_back_beside_its_end_has_what_was_hidden_from_its_writer() {
+    let world = world().await;
+    let (walt, sue, backend) = (world.as_("walt"), world.as_("sue"), world.backend());
+    let scan = json!({ "content_type": "text/plain", "data": "c2Nhbg==" });
+    let kept = json!({ "kind": "secret", "pin": 4711, "t": 1, "_attachments": { "scan": scan, "photo": scan } });
+    // How it was deleted, by how many edits it comes back, who pushes them and how, and whether their parent is still there.
+    for (id, end, edits, who, forced, is_there) in [
+        (
+            "edited",
+            json!({ "kind": "secret" }),
+            1,
+            &walt,
+            "_bulk_docs",
+            true,
+        ),
+        ("edited-bare", json!({}), 1, &walt, "PUT", true),
+        (
+            "edited-often",
+            json!({ "kind": "secret" }),
+            5,
+            &walt,
+            "_bulk_docs",
+            true,
+        ),
+        (
+            "edited-whole",
+            json!({ "kind": "secret" }),
+            1,
+            &sue,
+            "_bulk_docs",
+            true,
+        ),
+        (
+            "compacted",
+            json!({ "kind": "secret" }),
+            1,
+            &walt,
+            "_bulk_docs",
+            false,
+        ),
+        (
+            "compacted-whole",
+            json!({ "kind": "secret" }),
+            1,
+            &sue,
+            "PUT",
+            false,
+        ),
+    ] {
+        let path = format!("/@notes/{id}");
+        let first = backend.put(&path, kept.clone()).await.yes()["rev"].clone();
+        let before = who.get(&path).await.yes();
+        let mut tombstone = end.clone();
+        tombstone["_rev"] = first.clone();
+        tombstone["_deleted"] = true.into();
+        backend.put(&path, tombstone).await.yes();
+        if !is_there {
+            backend.post("/@notes/_compact", json!({})).await.yes();
+            while backend.get("/@notes").await.yes()["compact_running"] == true {}
+        }
+        let hash = |rev: &Value| rev.as_str().unwrap().split_once('-').unwrap().1.to_owned();
+        let made: Vec<String> = (0..edits)
+            .map(|edit| format!("{edit:032x}"))
+            .rev()
+            .collect();
+        let ids: Vec<String> = made.iter().cloned().chain([hash(&first)]).collect();
+        let mut edited = json!({ "_id": id, "_rev": format!("{}-{}", ids.len(), ids[0]), "_revisions": { "start": ids.len(), "ids": ids } });
+        for name in before
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| !name.starts_with('_'))
+        {
+            edited[name] = before[name].clone();
+        }
+        edited["t"] = 2.into();
+        edited["_attachments"] = json!({ "photo": scan });
+        if who.login == sue.login {
+            edited["_attachments"]["scan"] = scan.clone();
+        }
+        let answer = match forced {
+            "PUT" => who.put(&format!("{path}?new_edits=false"), edited).await,
+            _ => {
+                who.post(
+                    "/@notes/_bulk_docs",
+                    json!({ "new_edits": false, "docs": [edited] }),
+                )
+                .await
+            }
+        };
+        let found = backend.get(&path).await;
+        if id == "compacted" {
+            // Told: nobody knows any more what was hidden.
+            assert_eq!(answer.yes()[0]["error"], "forbidden", "{id}");
+            assert_eq!(found.status, 404, "{id}");
+        } else {
+            assert_eq!(answer.status, 201, "{id} {answer:?}");
+            let found = found.yes();
+            assert_eq!(
+                (&found["pin"], &found["t"]),
+                (&json!(4711), &json!(2)),
+                "{id}: {found}"
+            );
+            for file in ["scan", "photo"] {
+                let bytes = backend.get(&format!("{path}/{file}")).await;
+                assert_eq!(bytes.body.as_ref(), b"scan", "{id} {file}");
+            }
+        }
+    }
+    // What continues an end is a new document, with nothing of the old one.
+    let path = "/@notes/anew";
+    let first = backend.put(path, kept.clone()).await.yes()["rev"].clone();
+    let rev = first.as_str().unwrap();
+    let ended = backend.delete(&format!("{path}?rev={rev}")).await.yes()["rev"].clone();
+    let hash = |rev: &Value| rev.as_str().unwrap().split_once('-').unwrap().1.to_owned();
+    let ids = json!(["f".repeat(32), hash(&ended), hash(&first)]);
+    let anew = json!({ "_id": "anew", "_rev": format!("3-{}", "f".repeat(32)), "_revisions": { "start": 3, "ids": ids }, "kind": "open" });
+    let batch = json!({ "new_edits": false, "docs": [anew] });
+    assert_eq!(
+        walt.post("/@notes/_bulk_docs", batch).await.yes(),
+        json!([])
+    );
+    let found = backend.get(path).await.yes();
+    assert_eq!(
+        (&found["kind"], &found["pin"], &found["_attachments"]),
+        (&json!("open"), &Value::Null, &Value::Null)
+    );
+    // Whoever neither sees a document nor its end learns nothing of either.
+    let hidden = json!({ "team": "blue", "title": "x" });
+    let first = backend.put("/@staff/hidden", hidden).await.yes()["rev"].clone();
+    let rev = first.as_str().unwrap();
+    backend
+        .delete(&format!("/@staff/hidden?rev={rev}"))
+        .await
+        .yes();
+    let ids = json!(["a".repeat(32), rev.split_once('-').unwrap().1]);
+    let edited = |id: &str| json!({ "_id": id, "_rev": format!("2-{}", "a".repeat(32)), "_revisions": { "start": 2, "ids": ids }, "team": "red", "title": "y" });
+    let docs = json!([edited("hidden"), edited("absent")]);
+    let rows = walt
+        .post(
+            "/@staff/_bulk_docs",
+            json!({ "new_edits": false, "docs": docs }),
+        )
+        .await;
+    assert_eq!(rows.yes(), json!([]));
+    for id in ["hidden", "absent"] {
+        assert_eq!(
+            backend.get(&format!("/@staff/{id}")).await.yes()["title"],
+            "y"
+        );
     }
 }

@@ -61,7 +61,7 @@ fn check(sent: &str, stored: Option<&str>) -> Result<String, &'static str> {
 fn check_forced(sent: &str, leaves: &[&str]) -> Result<String, &'static str> {
     let stored = leaves.iter().map(|leaf| Counted::free(json(leaf)));
     let mut leaves = Leaves::stored(stored).unwrap();
-    let judged = judge_forced(&rules(), written(sent), &mut leaves, None);
+    let judged = judge_forced(&rules(), written(sent), &mut leaves, (None, None));
     judged
         .map(|passed| passed.document.to_string())
         .map_err(|refused| refused.error)

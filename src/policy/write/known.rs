@@ -129,7 +129,7 @@ impl WriteRules {
     }
 
     /// Has any document been shown whole, whichever rule has shown it?
-    pub(super) fn always_saw_whole(&self, design: bool) -> bool {
+    pub fn always_saw_whole(&self, design: bool) -> bool {
         self.shown_by_each(design, |_| true).is_all()
     }
 
@@ -157,10 +157,10 @@ impl WriteRules {
     pub(super) fn widens(&self, before: &Fields, stored: &Value, new: &Value) -> bool {
         let id = new.get("_id").and_then(Value::as_str).unwrap_or_default();
         [&self.reads, &self.finds].into_iter().any(|lens| {
-            let Some(after) = lens.judge(id, Some(new)) else {
+            let Some(after) = lens.judge_by_rules(id, Some(new)) else {
                 return false;
             };
-            let own = lens.judge(id, Some(stored));
+            let own = lens.judge_by_rules(id, Some(stored));
             !after.is_within(before) && !own.is_some_and(|own| after.is_within(&own))
         })
     }

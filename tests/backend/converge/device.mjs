@@ -4,13 +4,15 @@
 import PouchDB from 'pouchdb';
 import memory from 'pouchdb-adapter-memory';
 
-import { hidden } from './model.mjs';
+import { hidden, SHELVES } from './model.mjs';
 import { relay } from './relay.mjs';
 import { history } from './server.mjs';
 
 PouchDB.plugin(memory);
 
 let opened = 0;
+/** How long a replication of CouchDB's may take that was disturbed. */
+const PATIENCE = 4000;
 
 export class Device {
   constructor(run, user, number, kind) {
@@ -55,6 +57,7 @@ export class Device {
   /** Each request of the device: something may happen before and after it, and what comes is looked at. */
   async fetch(url, options) {
     options.headers.set('authorization', this.authorization);
+    if (options.body) this.log(options.method, url, { text: `${options.body}` });
     const waits = url.includes('feed=longpoll');
     return this.watch(url, options.method ?? 'GET', waits, async () => {
       const response = await PouchDB.fetch(url, options);
@@ -76,6 +79,7 @@ export class Device {
     try {
       await this.meanwhile('before', endpoint);
       const answer = await ask();
+      this.log(method, url, answer);
       if (answer.status >= 500) run.find('5xx', `${what}: ${answer.status} ${answer.text.slice(0, 300)}`);
       if (answer.status >= 400 && ![401, 403, 404, 409].includes(answer.status)) run.note(`  ${what}: ${answer.status} ${answer.text.slice(0, 200)}`);
       this.look(answer.text, url);
@@ -89,6 +93,11 @@ export class Device {
     } finally {
       if (!waits) this.asking -= 1;
     }
+  }
+
+  /** Every request, where it is wanted. */
+  log(method, url, { status = 'asks', text }) {
+    if (this.run.isLogged) this.run.note(`    ${this.name}: ${method} ${url.replace(/^.*?:\/\/[^/]*\/[^/]*/, '')} ${status} ${text.slice(0, 3000)}`);
   }
 
   /** What else happens in the middle of a replication; the network may fail, too, and the answer be lost. */
@@ -197,7 +206,7 @@ export class Device {
     const fresh = this.writes.map(({ id, rev }) => `${id} ${rev}`).filter((leaf) => !server.bodies.has(leaf));
     this.isSyncing = true;
     try {
-      return await (this.kind === 'pouch' ? this.syncPouch() : this.syncReplicator());
+      return await this.run.timed(this.kind, this.kind === 'pouch' ? this.syncPouch() : this.syncReplicator());
     } finally {
       this.isSyncing = false;
       await server.learn();
@@ -244,7 +253,7 @@ export class Device {
     for (const [source, target, way] of [[here, there, 'push'], [there, here, 'pull']]) {
       // Without any right its requests are `403`, and CouchDB's replicator waits and asks again.
       if (!this.may(way)) continue;
-      const { status, json } = await server.ask('POST', '/_replicate', { source, target });
+      const { status, json } = await this.replicates({ source, target });
       if (status >= 400) {
         moved += 1;
         if (!this.isShaken) run.find('replicator', `${this.name}: ${way}: ${status} ${JSON.stringify(json).slice(0, 600)}`);
@@ -255,6 +264,25 @@ export class Device {
       if (last.doc_write_failures) this.denied.add('*');
     }
     return moved;
+  }
+
+  /** After a failure CouchDB tries again in half a minute at the soonest: where one was made on purpose, nobody waits for that. */
+  async replicates(job) {
+    const { server } = this.run;
+    let ends;
+    const cancelled = new Promise((resolve) => {
+      ends = setInterval(async () => {
+        if (!this.isShaken) return;
+        // Who waits for a replication that has failed is not told that it was cancelled.
+        await server.ask('POST', '/_replicate', { ...job, cancel: true }).catch(() => {});
+        setTimeout(() => resolve({ status: 500, json: { error: 'cancelled' } }), 500);
+      }, PATIENCE);
+    });
+    try {
+      return await Promise.race([server.ask('POST', '/_replicate', job), cancelled]);
+    } finally {
+      clearInterval(ends);
+    }
   }
 
   /** The rights of its user change, or may do so unnoticed. */
@@ -274,8 +302,8 @@ export class Device {
 
   /** Whether some rule of the database is about its user; else whole requests are refused. */
   may(way) {
-    const { roles, team } = this.rights;
-    return team !== null || roles.includes('app') || (way === 'pull' && roles.length > 0);
+    const { roles, team, policy } = this.rights;
+    return team !== null || roles.includes('app') || (way === 'pull' && (roles.length > 0 || (policy & SHELVES) !== 0));
   }
 
   isDenied(id) {

@@ -1,6 +1,6 @@
 // CouchDB as its administrator sees it, past couchwarden, and everything that has ever been stored.
 
-import { hidden, marks, STEADY } from './model.mjs';
+import { DECIDING, hidden, marks, STEADY } from './model.mjs';
 
 const base64 = (text) => Buffer.from(text).toString('base64');
 const KNOWN_AFTER = 120_000;
@@ -15,9 +15,10 @@ export class Server {
     /** Every leaf that was ever seen in the database, by id and revision, and up to which sequence. */
     this.bodies = new Map();
     this.since = 0;
-    /** What a tombstone ended, and under which policy it was found, by id and revision. */
+    /** What a tombstone ended, by id and revision. */
     this.ended = new Map();
-    this.endedIds = new Set();
+    /** The ids of documents with an end that says nothing, before which nothing is there any more. */
+    this.forgotten = new Set();
     /** What each user may have read: marks, by user. */
     this.allowed = new Map(users.map(({ name }) => [name, new Set()]));
     /** The values that somebody has given to a member of a document, as JSON, by id and member. */
@@ -62,6 +63,7 @@ export class Server {
       public: random.chance(0.4),
       team: random.pick(['red', 'red', 'blue']),
       state: random.pick(['draft', 'final']),
+      shelf: random.pick(['open', 'shut', 'shut']),
       title: this.mark('title', id),
       note: this.mark('note', id),
       salt: this.mark('salt', id),
@@ -109,8 +111,13 @@ export class Server {
   /** Earlier revisions lose their bodies. */
   async compact() {
     await this.learn();
-    // What was deleted without what rules decide by is known to nobody any more (`docs/guarantees.md`).
-    for (const [leaf, ended] of this.ended) ended.isForgotten ||= this.bodies.get(leaf).state === undefined;
+    // What a tombstone does not say of what rules decide by is known to nobody any more (`docs/guarantees.md`).
+    for (const [leaf, ended] of this.ended) {
+      const tombstone = this.bodies.get(leaf);
+      const lacks = (name) => tombstone[name] === undefined && ended.body[name] !== undefined;
+      ended.isForgotten ||= DECIDING.some(lacks);
+      if (DECIDING.every((name) => tombstone[name] === undefined)) this.forgotten.add(tombstone._id);
+    }
     await this.ask('POST', `/${this.db}/_compact`, {});
     while ((await this.ask('GET', `/${this.db}`)).json.compact_running) await new Promise((resolve) => setTimeout(resolve, 40));
   }
@@ -122,6 +129,7 @@ export class Server {
     const fresh = leaves.filter(({ id, rev }) => !id.startsWith('_design/') && !this.bodies.has(`${id} ${rev}`));
     for (const leaf of await this.read(fresh)) {
       if (leaf._deleted) await this.bury(leaf);
+      this.log(leaf);
       this.remember(leaf);
     }
     this.since = json.last_seq;
@@ -136,11 +144,10 @@ export class Server {
 
   /** What this tombstone ended: the nearest revision before it that was stored. */
   async bury(leaf) {
-    this.endedIds.add(leaf._id);
     const before = await this.read(history(leaf).slice(1).map((rev) => ({ id: leaf._id, rev })));
     const order = history(leaf);
     const body = before.filter((one) => !one._deleted).sort((one, other) => order.indexOf(one._rev) - order.indexOf(other._rev))[0];
-    if (body) this.ended.set(`${leaf._id} ${leaf._rev}`, { body, policy: this.policy });
+    if (body) this.ended.set(`${leaf._id} ${leaf._rev}`, { body });
   }
 
   /** Notes what a stored body may show to whom, by any rights they have had. */
@@ -187,7 +194,11 @@ export class Server {
   }
 
   /** Waits until couchwarden judges this user by the rights that they have: what they see of the marks says so. */
-  async knows(name) {
+  knows(name) {
+    return this.timed('knows', this.waitUntilKnown(name));
+  }
+
+  async waitUntilKnown(name) {
     const { password } = this.users.find((user) => user.name === name);
     const authorization = `Basic ${base64(`${name}:${password}`)}`;
     const end = Date.now() + KNOWN_AFTER;

@@ -1,7 +1,7 @@
 // What happens in a run: people work offline, devices sync, an administrator writes past couchwarden, rights change, couchwarden
 // is killed; some of it in the middle of a replication, and some of it in an order that is hard to get right.
 
-import { DRAFTS, FINAL_ONLY, POLICIES, READERS } from './model.mjs';
+import { DRAFTS, FINAL_ONLY, POLICIES, READERS, SHELVES } from './model.mjs';
 import { history } from './server.mjs';
 import { stories } from './stories.mjs';
 
@@ -120,7 +120,7 @@ export class Steps {
       return server.create(random, `adm${this.born}`);
     }
     const body = random.pick(bodies);
-    const what = random.pick(['owner', 'members', 'members', 'public', 'team', 'state', 'state', 'price', 'note', 'secret', 'beside', 'delete']);
+    const what = random.pick(['owner', 'members', 'members', 'public', 'team', 'state', 'state', 'shelf', 'price', 'note', 'secret', 'beside', 'delete']);
     if (what === 'delete') return this.ends(body);
     if (what === 'beside') return this.beside(body._id);
     return this.sets(body._id, what, this.value(what, body));
@@ -128,7 +128,7 @@ export class Steps {
 
   async compacts() {
     this.run.note('administrator compacts');
-    await this.run.server.compact();
+    await this.run.timed('compact', this.run.server.compact());
   }
 
   value(what, body) {
@@ -138,6 +138,7 @@ export class Steps {
     if (what === 'public') return !body.public;
     if (what === 'team') return random.pick(['red', 'blue']);
     if (what === 'state') return body.state === 'draft' ? 'final' : 'draft';
+    if (what === 'shelf') return body.shelf === 'open' ? 'shut' : 'open';
     return server.mark(what, body._id);
   }
 
@@ -155,12 +156,11 @@ export class Steps {
   }
 
   /** With what rules decide by, as those delete who keep it, or without. */
-  async ends(body) {
-    const { random, server } = this.run;
-    const { _id, _rev, owner, members, public: open, team, state } = body;
-    const bare = random.chance(0.5);
+  async ends(body, bare = this.run.random.chance(0.5)) {
+    const { server } = this.run;
+    const { _id, _rev, owner, members, public: open, team, state, shelf } = body;
     this.run.note(`administrator deletes ${_id}${bare ? ', bare' : ''}`);
-    const kept = bare ? {} : { owner, members, public: open, team, state };
+    const kept = bare ? {} : { owner, members, public: open, team, state, ...(server.policy & SHELVES && { shelf }) };
     await server.ask('PUT', `/${server.db}/${encodeURIComponent(_id)}`, { _id, _rev, ...kept, _deleted: true });
     await server.learn();
   }
@@ -205,7 +205,7 @@ export class Steps {
 
   async policy(policy = this.run.random.below(POLICIES)) {
     const { server, devices } = this.run;
-    const says = [policy & DRAFTS && 'drafts', policy & READERS && 'readers', policy & FINAL_ONLY && 'final only'].filter(Boolean);
+    const says = [policy & DRAFTS && 'drafts', policy & READERS && 'readers', policy & FINAL_ONLY && 'final only', policy & SHELVES && 'shelves'].filter(Boolean);
     this.run.note(`the policies say: ${says.join(', ')}`);
     for (const device of devices) if (device.isSyncing || device.isVague) device.disturb();
     await server.setPolicy(policy, this.run.tell);
@@ -221,6 +221,6 @@ export class Steps {
       run.kills += 1;
     });
     run.dying = done;
-    if (waits) await done;
+    if (waits) await run.timed('kill', done);
   }
 }

@@ -1,7 +1,7 @@
 // Orders of events that are hard to get right, about one document and one or two devices that hold it. What happens in the
 // middle of their replications is left to chance.
 
-import { DRAFTS } from './model.mjs';
+import { DRAFTS, SHELVES } from './model.mjs';
 
 /** A document that this device holds after it has synced, by what the administrator makes of it first. */
 async function held(steps, device, prepare) {
@@ -30,6 +30,19 @@ async function shown(steps, device, body, ways = ['owner', 'members', 'public'])
   if (way === 'owner') return steps.sets(body._id, 'owner', user.name);
   await steps.sets(body._id, 'owner', server.owners.find((name) => name !== user.name));
   return steps.sets(body._id, 'members', [user.name]);
+}
+
+/** A document that this device holds, and whoever may by other rules than those about owners. */
+async function heldByAll(steps, device) {
+  const { random } = steps.run;
+  const id = await held(steps, device, async (body) => {
+    await shown(steps, device, body, ['owner']);
+    await steps.sets(body._id, 'public', true);
+    await steps.sets(body._id, 'team', 'red');
+  });
+  if (!id) return null;
+  for (const other of others(steps, device)) if (random.chance(0.5)) await steps.sync(other);
+  return id;
 }
 
 function others(steps, device) {
@@ -110,6 +123,62 @@ export const stories = {
     }
     if (random.chance(0.3)) await work(steps, other, id);
     await steps.sync(other);
+  },
+
+  /** What an owner deletes is known though nothing but its tombstone is left. */
+  async 'an end is compacted'(steps) {
+    const { random, devices } = steps.run;
+    const device = random.pick(devices.filter(({ user }) => user.kind === 'account'));
+    const id = await heldByAll(steps, device);
+    if (!id) return;
+    if (random.chance(0.3)) await steps.offline(random.pick(others(steps, device)), [id]);
+    if (random.chance(0.3)) await steps.sets(id, 'team', 'blue');
+    steps.run.note(`${device.name} deletes ${id}`);
+    await device.remove(id);
+    await steps.sync(device);
+    await steps.compacts();
+    await steps.sync(random.pick(others(steps, device)));
+  },
+
+  /** An administrator deletes past couchwarden, by tombstones that say nothing. */
+  async 'an end says nothing'(steps, device) {
+    const { random, server } = steps.run;
+    const id = await heldByAll(steps, device);
+    if (!id) return;
+    // Out of the sight of some.
+    if (random.chance(0.3)) await steps.sets(id, random.pick(['owner', 'members', 'public', 'team']), null);
+    if (random.chance(0.3)) await steps.sync(device);
+    if (random.chance(0.3)) await work(steps, device, id);
+    const body = (await server.all()).find(({ _id }) => _id === id);
+    if (body) await steps.ends(body, true);
+    await steps.sync(device);
+    if (random.chance(0.3)) await steps.compacts();
+  },
+
+  /** What was deleted while a rule was out of force is known to those who had it by this rule. */
+  async 'a rule is out of force while it ends'(steps, device) {
+    const { random, server } = steps.run;
+    await steps.policy(server.policy | SHELVES);
+    const id = await held(steps, device, async (body) => {
+      await steps.sets(body._id, 'shelf', 'open');
+      if (random.chance(0.5)) await steps.sets(body._id, 'owner', random.pick(server.owners));
+    });
+    if (!id) return;
+    const owner = (await server.all()).find(({ _id }) => _id === id)?.owner;
+    const writer = others(steps, device).find(({ user }) => user.name === owner);
+    if (writer) await steps.sync(writer);
+    await steps.policy(server.policy & ~SHELVES);
+    if (writer && random.chance(0.5)) {
+      steps.run.note(`${writer.name} deletes ${id}`);
+      await writer.remove(id);
+      await steps.sync(writer);
+    } else {
+      const body = (await server.all()).find(({ _id }) => _id === id);
+      if (body) await steps.ends(body);
+    }
+    if (random.chance(0.5)) await steps.sync(device);
+    await steps.policy(server.policy | SHELVES);
+    await steps.sync(device);
   },
 
   async 'a member edits what has a hidden attachment'(steps, device) {
