@@ -90,7 +90,9 @@ pub enum ClientError {
 impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Setup(_) => Self::Internal,
+            ClientError::Setup(_) => {
+                Self::Internal("the client for the database could not be set up")
+            }
             ClientError::Unreachable => Self::BadGateway("the database can't be reached"),
             ClientError::Slow => Self::UpstreamSlow,
             ClientError::Client(cut) => cut.refusal(),

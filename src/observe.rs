@@ -161,6 +161,16 @@ impl Record {
         self.rules = Some(rules.into());
     }
 
+    /// A fault of ours, said at once: the line of the request may come much later.
+    pub fn fault(&self, cause: &str) {
+        tracing::error!(
+            id = &*self.id,
+            route = self.kind,
+            cause,
+            "a request could not be answered"
+        );
+    }
+
     /// Where the bytes of the request's body are counted.
     pub fn received_by(&mut self, meter: Arc<AtomicU64>) {
         self.received = meter;

@@ -149,7 +149,9 @@ fn uuids(query: &Query) -> Result<Answer, Refusal> {
         return Err(Refusal::BadRequest("count parameter too large"));
     }
     let ids = (0..count).map(|_| inspect::document::new_id().map(Value::from));
-    let ids = ids.collect::<Option<Vec<_>>>().ok_or(Refusal::Internal)?;
+    let ids = ids
+        .collect::<Option<Vec<_>>>()
+        .ok_or(Refusal::Internal("no random bytes"))?;
     Ok(json(&object([("uuids", Value::Array(ids))])).header(CACHE_CONTROL, NO_CACHE))
 }
 

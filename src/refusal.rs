@@ -67,8 +67,8 @@ pub enum Refusal {
     OverShare(Shared, u32),
     /// 408: the client was too slow with head or body.
     ClientSlow,
-    /// 500: a fault of ours; the detail is in the log.
-    Internal,
+    /// 500: a fault of ours, and what it is, for the log alone.
+    Internal(&'static str),
     /// 501: a transfer coding other than `chunked`, or an upgrade.
     NotImplemented(&'static str),
     /// 502: CouchDB can't be reached, or what it answered can't be read.
@@ -130,7 +130,7 @@ impl Refusal {
             Self::Misdirected => 421,
             Self::TooMany(_) | Self::OverShare(..) => 429,
             Self::TooLarge(Limit::Head) => 431,
-            Self::Internal => 500,
+            Self::Internal(_) => 500,
             Self::NotImplemented(_) => 501,
             Self::BadGateway(_) => 502,
             Self::Unavailable(_) => 503,
@@ -163,7 +163,7 @@ impl Refusal {
             Self::Expectation => "expectation_failed",
             Self::Misdirected => "misdirected_request",
             Self::TooMany(_) | Self::OverShare(..) => "too_many_requests",
-            Self::Internal => "internal_server_error",
+            Self::Internal(_) => "internal_server_error",
             Self::NotImplemented(_) => "not_implemented",
             Self::BadGateway(_) => "bad_gateway",
             Self::Unavailable(_) => "service_unavailable",
@@ -212,7 +212,7 @@ impl Refusal {
             Self::OverShare(Shared::Streams, _) => "you have too many requests open",
             Self::OverShare(Shared::Feeds, _) => "you have too many feeds open",
             Self::OverShare(Shared::Bodies, _) => "you are sending too much at once",
-            Self::Internal => "the request could not be judged",
+            Self::Internal(_) => "the request could not be judged",
             Self::Unavailable(_) => "no capacity now, try again later",
             Self::UpstreamSlow => "the database did not answer in time",
         }
@@ -251,7 +251,7 @@ impl Refusal {
             | Self::Expectation
             | Self::Misdirected
             | Self::ClientSlow
-            | Self::Internal
+            | Self::Internal(_)
             | Self::NotImplemented(_)
             | Self::BadGateway(_)
             | Self::UpstreamSlow => None,

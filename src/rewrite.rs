@@ -311,7 +311,7 @@ impl Rewrite {
     ) -> Result<Outbound, Refusal> {
         let mut route = permit.route().clone();
         let Call::Database { db: _, call } = &mut route.call else {
-            return Err(Refusal::Internal);
+            return Err(Refusal::Internal("a call that is none of a local document"));
         };
         if let DatabaseCall::Local(id) = call {
             *id = private(id)?;
@@ -319,7 +319,7 @@ impl Rewrite {
             *from = private(from)?;
             *to = private(to)?;
         } else {
-            return Err(Refusal::Internal);
+            return Err(Refusal::Internal("a call that is none of a local document"));
         }
         self.send_json(permit, &route, body, "application/json")
     }
@@ -370,7 +370,7 @@ impl Rewrite {
             .method(method(route.method))
             .uri(route.render())
             .body(empty())
-            .map_err(|_| Refusal::Internal)?;
+            .map_err(|_| Refusal::Internal("the request for the database could not be built"))?;
         // Security: by the host CouchDB chooses a virtual host too, which serves another path than the one that was
         // judged. (`nobody_chooses_a_virtual_host_of_couchdb`)
         headers.insert(FORWARDED_HOST, HeaderValue::from_static(PLACELESS));
@@ -444,5 +444,6 @@ fn method(method: Method) -> &'static str {
 }
 
 fn text(value: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_str(value).map_err(|_| Refusal::Internal)
+    HeaderValue::from_str(value)
+        .map_err(|_| Refusal::Internal("a value does not fit into a header"))
 }

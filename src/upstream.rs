@@ -78,6 +78,8 @@ impl Upstream {
             drop(turn);
             answer
         });
-        sending.await.map_err(|_| Refusal::Internal)?
+        sending
+            .await
+            .map_err(|_| Refusal::Internal("a write ended without an answer"))?
     }
 }

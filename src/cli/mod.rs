@@ -188,7 +188,8 @@ impl Desk {
     async fn list(&self, by: Vec<(String, String)>) -> Result<String, CommandError> {
         let pairs: Vec<(&str, &str)> = by.iter().map(|(name, value)| (&**name, &**value)).collect();
         let answer = self.nodes.list(&self.caller, &query(&pairs)).await?;
-        let list = Value::parse(&answer.body).map_err(|_| Refusal::Internal)?;
+        let list = Value::parse(&answer.body)
+            .map_err(|_| Refusal::Internal("the node service answered what cannot be read"))?;
         let ids = list.get("results").and_then(Value::as_array);
         let ids = ids.unwrap_or_default().iter().filter_map(Value::as_str);
         Ok(ids.collect::<Vec<_>>().join("\n"))
@@ -197,7 +198,8 @@ impl Desk {
 
 /// A node that was read, if it is a user's.
 fn user_node(name: &str, found: &Answer) -> Result<Value, CommandError> {
-    let node = Value::parse(&found.body).map_err(|_| Refusal::Internal)?;
+    let node = Value::parse(&found.body)
+        .map_err(|_| Refusal::Internal("the node service answered what cannot be read"))?;
     match node.at(&["metadata", "authorization"]) {
         Some(_) => Ok(node),
         None => Err(CommandError::Refused(format!("`{name}` is not a user"))),
@@ -226,6 +228,7 @@ fn query(pairs: &[(&str, &str)]) -> Query {
 }
 
 fn text(answer: &Answer) -> Result<String, CommandError> {
-    let text = std::str::from_utf8(&answer.body).map_err(|_| Refusal::Internal)?;
+    let text = std::str::from_utf8(&answer.body)
+        .map_err(|_| Refusal::Internal("the node service answered what cannot be read"))?;
     Ok(text.trim_end().to_owned())
 }

@@ -137,7 +137,9 @@ impl From<CouchError> for Refusal {
             CouchError::Cut(cut) => cut.refusal(),
             CouchError::Conflict => Self::Conflict,
             CouchError::LockedOut => Self::TooMany(60),
-            CouchError::Name | CouchError::Unsigned => Self::Internal,
+            CouchError::Name | CouchError::Unsigned => {
+                Self::Internal("an errand could not be asked")
+            }
             CouchError::NoRoom => Self::Unavailable(1),
             CouchError::Status(_)
             | CouchError::Refused(_)

@@ -172,7 +172,9 @@ impl Exchange {
                     | DesignCall::List { .. }
                     | DesignCall::Update(..)
                     | DesignCall::Rewrite(_),
-            } => Err(Refusal::Internal),
+            } => Err(Refusal::Internal(
+                "policy gave this call another plan than it is served by",
+            )),
         }
     }
 
@@ -267,7 +269,7 @@ impl Exchange {
             ..
         } = self.collect(request).await?;
         let (seal, sent) = (Arc::clone(&self.seal), posted(&asker, &body));
-        let lease = lease.ok_or(Refusal::Internal)?;
+        let lease = lease.ok_or(Refusal::Internal("a feed without a lease"))?;
         feeds::changes(asker, lens, lease, seal, last_event_id.as_deref(), sent).await
     }
 
@@ -394,7 +396,11 @@ fn database(request: &Permitted) -> Result<DbName, Refusal> {
 }
 
 fn database_of(permit: &Permit) -> Result<DbName, Refusal> {
-    permit.route().db().cloned().ok_or(Refusal::Internal)
+    permit
+        .route()
+        .db()
+        .cloned()
+        .ok_or(Refusal::Internal("a call without a database"))
 }
 
 /// A body counts with `POST` only.

@@ -223,6 +223,6 @@ fn names_revisions(route: &Route) -> bool {
 /// A name for the request that nobody could have put into the answer before it was asked. CouchDB takes up to 36
 /// letters.
 fn unguessable(request_id: &str) -> Result<String, Refusal> {
-    let random = new_id().ok_or(Refusal::Internal)?;
+    let random = new_id().ok_or(Refusal::Internal("no random bytes"))?;
     Ok(format!("{request_id:.16}-{random:.16}"))
 }

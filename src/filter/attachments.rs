@@ -25,7 +25,7 @@ pub(crate) async fn judge_attachment(
     content_type: Option<&str>,
 ) -> Result<Option<String>, Refusal> {
     let route = asker.permit.route();
-    let (id, name) = named(&route.call).ok_or(Refusal::Internal)?;
+    let (id, name) = named(&route.call).ok_or(Refusal::Internal("a call without an attachment"))?;
     let query = route.query.document()?;
     let mut written = Written::read(Some(id), &query, if_match, Value::Object(Object::new()))?;
     let replaced = match stored(&asker.couch, &asker.db, rules, &written, false).await? {

@@ -39,7 +39,7 @@ pub(crate) async fn copy(
         ..
     } = &route.call
     else {
-        return Err(Refusal::Internal);
+        return Err(Refusal::Internal("a call that is no copy"));
     };
     let query = route.query.document()?;
     let source = source(&asker, rules, from, &query, if_match).await?;

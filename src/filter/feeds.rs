@@ -62,7 +62,10 @@ pub(crate) async fn changes(
         body,
         looks_at,
     } = inspect::query::changes(&lens.docs, &asker.permit.route().query, body.as_ref())?;
-    let fingerprint = asker.permit.fingerprint().ok_or(Refusal::Internal)?;
+    let fingerprint = asker
+        .permit
+        .fingerprint()
+        .ok_or(Refusal::Internal("a feed without a fingerprint"))?;
     let gap = asker.gap(lens.docs.fingerprint()).await?;
     let sequences = Sequences::new(seal, asker.db.as_str(), fingerprint, &gap);
     let ChangesLens { rows, docs } = lens.chosen_by(looks_at);

@@ -24,7 +24,7 @@ const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can'
 /// `_index` and what is below it.
 pub(crate) async fn index(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
     let Call::Database { db: _, call } = asker.permit.route().call.clone() else {
-        return Err(Refusal::Internal);
+        return Err(Refusal::Internal("a call that is none of indexes"));
     };
     if let DatabaseCall::IndexNamed { ddoc, kind, name } = call {
         let id = ddoc.id();

@@ -63,7 +63,7 @@ fn renamed(space: &Space, call: &Call, sent: &Bytes) -> Result<Vec<u8>, Refusal>
         ..
     } = call
     else {
-        return Err(Refusal::Internal);
+        return Err(Refusal::Internal("a call that is none of a local document"));
     };
     let private = space.private(id)?;
     document.insert("_id", format!("_local/{}", private.as_str()));

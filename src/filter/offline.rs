@@ -65,7 +65,11 @@ pub(super) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
         upstream: Upstream::new(client),
         rewrite: Rewrite::new(Presenter::new(couchdb, account)),
         couch,
-        db: permit.route().db().cloned().ok_or(Refusal::Internal)?,
+        db: permit
+            .route()
+            .db()
+            .cloned()
+            .ok_or(Refusal::Internal("a call without a database"))?,
         permit,
         gaps: None,
         budget: Arc::new(Budget::new(config.limits.bodies, 100)),

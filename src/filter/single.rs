@@ -135,7 +135,11 @@ async fn plain(
 
 /// Why a document is not shown that is too long or too deep to be judged: he would learn that it is there.
 async fn unread(asker: &Asker, lens: &Lens) -> Result<Refusal, Refusal> {
-    let id = asker.permit.route().document().ok_or(Refusal::Internal)?;
+    let id = asker
+        .permit
+        .route()
+        .document()
+        .ok_or(Refusal::Internal("a call without a document"))?;
     let shown = shows_a_leaf(asker, lens, id.as_str()).await;
     Ok(match shown.map_err(Cut::refusal)? {
         true => Cut::Filter.refusal(),

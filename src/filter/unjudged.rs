@@ -128,7 +128,9 @@ pub(crate) async fn form(
 
 fn asked(asker: &Asker) -> Result<(&DocId, DocumentQuery), Refusal> {
     let route = asker.permit.route();
-    let id = route.document().ok_or(Refusal::Internal)?;
+    let id = route
+        .document()
+        .ok_or(Refusal::Internal("a call without a document"))?;
     Ok((id, route.query.document()?))
 }
 

@@ -42,7 +42,7 @@ impl Identity {
         let token = self
             .tokens
             .issue(&errand, &standing.credential(), now(), lifetime);
-        token.ok_or(Refusal::Internal)
+        token.ok_or(Refusal::Internal("no token could be signed"))
     }
 
     /// Who bears this token.

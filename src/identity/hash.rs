@@ -67,14 +67,16 @@ impl Hasher {
             let _held = place;
             bcrypt::verify(password.expose(), &hash).unwrap_or(false)
         });
-        let right = work.await.map_err(|_| Refusal::Internal)?;
+        let right = work
+            .await
+            .map_err(|_| Refusal::Internal("a password could not be hashed"))?;
         Ok(right && possible)
     }
 
     /// A new hash of this password, which has at most 72 bytes.
     pub(super) async fn hash(&self, password: &Secret) -> Result<String, Refusal> {
         if password.expose().len() > LONGEST {
-            return Err(Refusal::Internal);
+            return Err(Refusal::Internal("a password could not be hashed"));
         }
         let place = self.place().await?;
         let (password, cost) = (password.clone(), self.cost);
@@ -82,8 +84,10 @@ impl Hasher {
             let _held = place;
             bcrypt::hash(password.expose(), cost)
         });
-        let hash = work.await.map_err(|_| Refusal::Internal)?;
-        hash.map_err(|_| Refusal::Internal)
+        let hash = work
+            .await
+            .map_err(|_| Refusal::Internal("a password could not be hashed"))?;
+        hash.map_err(|_| Refusal::Internal("a password could not be hashed"))
     }
 
     /// Waits for a worker.
@@ -92,10 +96,13 @@ impl Hasher {
             .try_acquire_owned()
             .map_err(|error| match error {
                 TryAcquireError::NoPermits => Refusal::Unavailable(1),
-                TryAcquireError::Closed => Refusal::Internal,
+                TryAcquireError::Closed => Refusal::Internal("a password could not be hashed"),
             })?;
         let worker = Arc::clone(&self.workers).acquire_owned().await;
-        Ok([seat, worker.map_err(|_| Refusal::Internal)?])
+        Ok([
+            seat,
+            worker.map_err(|_| Refusal::Internal("a password could not be hashed"))?,
+        ])
     }
 
     /// A hash of a form and cost that we compute: `$2b$10$…`.

@@ -243,7 +243,10 @@ impl Identity {
         let now = now_ms();
         let claim = Claim {
             name: user.name.clone(),
-            session: self.cookies.begin(now).ok_or(Refusal::Internal)?,
+            session: self
+                .cookies
+                .begin(now)
+                .ok_or(Refusal::Internal("a session could not be begun"))?,
             issued: now / 1000,
         };
         let cookie = self.cookies.issue(&claim, &standing.credential());

@@ -124,7 +124,9 @@ impl Presenter {
         match (&self.way, self.account.signer()) {
             (Way::Service, _) | (Way::Jwt, None) => service(),
             (Way::Jwt, Some(signer)) => {
-                let token = signer.authorization(subject).ok_or(Refusal::Internal)?;
+                let token = signer
+                    .authorization(subject)
+                    .ok_or(Refusal::Internal("no token could be signed"))?;
                 Ok(vec![(AUTHORIZATION, token)])
             }
             (Way::Proxy(secret), _) => {
@@ -192,7 +194,8 @@ fn told<'a>(caller: &Caller, own: &'a [Role], member: Option<&'a str>) -> Vec<&'
 }
 
 fn value(text: &str) -> Result<HeaderValue, Refusal> {
-    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| Refusal::Internal)
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| Refusal::Internal("the caller does not fit into a header"))
 }
 
 #[cfg(test)]

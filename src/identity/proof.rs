@@ -94,7 +94,9 @@ impl Identity {
             }
             right
         });
-        checking.await.map_err(|_| Refusal::Internal)?
+        checking
+            .await
+            .map_err(|_| Refusal::Internal("the check of a password ended without an answer"))?
     }
 }
 

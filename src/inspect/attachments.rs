@@ -177,7 +177,8 @@ pub(crate) async fn with_bytes(
     id: &str,
     rev: &str,
 ) -> Result<Option<Counted<Value>>, Refusal> {
-    let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
+    let id =
+        DocId::parse(id).map_err(|_| Refusal::Internal("a stored id is no name of a document"))?;
     match couch.read_with_attachments(db, &id, rev).await {
         Ok(found) => Ok(found),
         Err(CouchError::TooLong(_)) => Ok(None),

@@ -281,7 +281,9 @@ impl<'b> Judging<'b> {
             }
             .into();
         }
-        let stored = self.ahead.pop_front().ok_or(Refusal::Internal)?;
+        let stored = self.ahead.pop_front().ok_or(Refusal::Internal(
+            "fewer documents were read than a batch names",
+        ))?;
         Ok((stored, self.couch.share()))
     }
 
@@ -333,7 +335,7 @@ pub(crate) fn entry(
         return Err(Refusal::BadRequest("Document must be a JSON object"));
     };
     let id = match object.get("_id") {
-        None => new_id().ok_or(Refusal::Internal)?,
+        None => new_id().ok_or(Refusal::Internal("no random bytes"))?,
         Some(Value::String(id)) => id.clone(),
         Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
     };
@@ -378,7 +380,7 @@ pub(crate) fn entry(
 /// A document that could not be stored, or not be read again.
 pub(crate) fn refused_entry(document: &Value, reason: &str) -> Result<Entry, Refusal> {
     let id = match document.get("_id") {
-        None => new_id().ok_or(Refusal::Internal)?,
+        None => new_id().ok_or(Refusal::Internal("no random bytes"))?,
         Some(Value::String(id)) => id.clone(),
         Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
     };

@@ -47,7 +47,7 @@ impl Written {
             // As in CouchDB, whatever the body says.
             (Some(id), _) => id.as_str().to_owned(),
             (None, Some(named)) => named,
-            (None, None) => new_id().ok_or(Refusal::Internal)?,
+            (None, None) => new_id().ok_or(Refusal::Internal("no random bytes"))?,
         };
         if_legal(&id)?;
         let in_body = named_rev(&object)?;

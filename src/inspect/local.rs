@@ -72,7 +72,8 @@ impl Locals {
 impl Space {
     /// The private name of a checkpoint.
     pub(crate) fn private(&self, id: &LocalId) -> Result<LocalId, Refusal> {
-        LocalId::parse(&format!("{}{}", self.prefix, id.as_str())).map_err(|_| Refusal::Internal)
+        LocalId::parse(&format!("{}{}", self.prefix, id.as_str()))
+            .map_err(|_| Refusal::Internal("a private name is no name"))
     }
 
     /// The id that the caller knows, for one of his private ids; both begin with `_local/`.

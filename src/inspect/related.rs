@@ -106,7 +106,7 @@ impl Related {
         let announced = announced.ok_or(Refusal::BadRequest(
             "an attachment that follows must say its length",
         ))?;
-        let boundary = new_id().ok_or(Refusal::Internal)?;
+        let boundary = new_id().ok_or(Refusal::Internal("no random bytes"))?;
         let mut first =
             format!("--{boundary}\r\nContent-Type: application/json\r\n\r\n").into_bytes();
         document.write(&mut first);

@@ -49,7 +49,9 @@ pub(crate) async fn stored(
         true => leaves(couch, db, &[written], pace).await?,
         false => replaced(couch, db, rules, &[written], pace).await?,
     };
-    one.pop().ok_or(Refusal::Internal)
+    one.pop().ok_or(Refusal::Internal(
+        "an answer without the document that was asked for",
+    ))
 }
 
 /// Reads what the first of these writes with `new_edits` replace: at least one, and as many as may be held together.

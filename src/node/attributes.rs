@@ -27,7 +27,7 @@ impl Nodes {
             Err(Trouble::Refused(refusal)) => return Err(refusal),
             Err(Trouble::Broken(broken)) => {
                 tracing::error!(%broken, user = %name, "a caller's node can't be followed");
-                return Err(Refusal::Internal);
+                return Err(Refusal::Internal("the attributes of a node cannot be read"));
             }
         };
         let mut found = Vec::new();

@@ -78,12 +78,16 @@ impl Write {
         tombstone: Option<&str>,
         document: Object,
     ) -> Result<Self, Refusal> {
-        let digest = new_id().ok_or(Refusal::Internal)?;
+        let digest = new_id().ok_or(Refusal::Internal("no random bytes"))?;
         let generation = match tombstone {
             None => 0,
-            Some(rev) => Rev::parse(rev).map_err(|_| Refusal::Internal)?.generation(),
+            Some(rev) => Rev::parse(rev)
+                .map_err(|_| Refusal::Internal("the revision of a stored node cannot be read"))?
+                .generation(),
         };
-        let next = generation.checked_add(1).ok_or(Refusal::Internal)?;
+        let next = generation.checked_add(1).ok_or(Refusal::Internal(
+            "the revision of a stored node cannot be read",
+        ))?;
         Ok(Self {
             id,
             base: tombstone.map(str::to_owned),

@@ -97,7 +97,7 @@ impl Nodes {
         let mut tombstone = Value::from(object);
         keep_fields(kept, &stored, &mut tombstone);
         let Value::Object(mut tombstone) = tombstone else {
-            return Err(Refusal::Internal);
+            return Err(Refusal::Internal("a stored node cannot be read"));
         };
         // Security: a hash ends with its node. Its place stays, since rules may ask whether there was one.
         // (`what_is_left_of_a_node_is_no_node_and_holds_no_hash`)

@@ -340,5 +340,8 @@ async fn a_caller_gets_the_values_of_his_own_user_node() {
     assert_eq!(endow(Caller::Anonymous).await.unwrap(), Caller::Anonymous);
     let lost = r#"{"_id":"eve","metadata":{"nodeId":"eve","parents":["gone"],"authorization":{"type":"bcrypt"}}}"#;
     fake.put("catconf", lost);
-    assert_eq!(endow(user("eve")).await, Err(Refusal::Internal));
+    assert_eq!(
+        endow(user("eve")).await,
+        Err(Refusal::Internal("the attributes of a node cannot be read"))
+    );
 }

@@ -192,7 +192,8 @@ impl Nodes {
         if let Some(object) = becomes.as_object_mut() {
             object.insert("_rev", rev);
         }
-        let document = Document::read(&becomes).ok_or(Refusal::Internal)?;
+        let document = Document::read(&becomes)
+            .ok_or(Refusal::Internal("a node that was made cannot be read"))?;
         self.store.wrote(id, document).await;
         // Security: a new password ends what the old one has opened, here at once.
         // (`a_new_password_ends_sessions_and_logins`, `an_old_password_put_back_opens_no_old_session`)

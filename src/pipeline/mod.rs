@@ -134,7 +134,12 @@ impl Pipeline {
         // Security: logins, nodes and provisioning read what their users have filled.
         // (`memory_is_bounded_whatever_services_read`)
         let WithCookie { answer, cookie } = on_behalf(&budget, journey).await;
-        let answer = answer.unwrap_or_else(|refusal| Answer::refusal(&refusal));
+        let answer = answer.unwrap_or_else(|refusal| {
+            if let Refusal::Internal(cause) = refusal {
+                record.fault(cause);
+            }
+            Answer::refusal(&refusal)
+        });
         let mut response = answer.into_response();
         response.extensions_mut().insert(Sound);
         place(response.headers_mut(), &here);
@@ -286,7 +291,7 @@ impl Pipeline {
             Verdict::Ask(question) => {
                 let (Some(db), Some(id)) = (question.db().cloned(), question.document().cloned())
                 else {
-                    return Err(Refusal::Internal);
+                    return Err(Refusal::Internal("policy asks for no document"));
                 };
                 let stored = match &named {
                     Some(rev) => {
@@ -336,7 +341,9 @@ impl Pipeline {
                 Box::pin(self.database(policy, request, &call)).await
             }
             // Answered before anybody is recognised.
-            Call::NodeSession => Err(Refusal::Internal),
+            Call::NodeSession => Err(Refusal::Internal(
+                "a session call came past the session service",
+            )),
         }
     }
 

@@ -31,7 +31,9 @@ impl Pipeline {
             Plan::Here => true,
             Plan::Verbatim => matches!(call, ServerCall::AllDbs | ServerCall::DbsInfo),
             Plan::Read(_) | Plan::Write(_) | Plan::KeepInTombstones(_) => {
-                return Err(Refusal::Internal);
+                return Err(Refusal::Internal(
+                    "policy gave this call another plan than it is served by",
+                ));
             }
         };
         if here {
@@ -132,7 +134,7 @@ impl Pipeline {
             }
             WardenCall::ProvisioningEvents => {
                 let events = provisioning.events(caller, last.as_deref())?;
-                let lease = lease.ok_or(Refusal::Internal)?;
+                let lease = lease.ok_or(Refusal::Internal("a feed without a lease"))?;
                 Ok(Answer::events(lease.cut(events)))
             }
         }

@@ -185,7 +185,9 @@ impl Permit {
             | Plan::Verbatim
             | Plan::Here
             | Plan::Write(_)
-            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal(
+                "policy gave this call another plan than it is served by",
+            )),
         }
     }
 
@@ -197,7 +199,9 @@ impl Permit {
             | Plan::Verbatim
             | Plan::Here
             | Plan::Write(_)
-            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal(
+                "policy gave this call another plan than it is served by",
+            )),
         }
     }
 
@@ -209,7 +213,9 @@ impl Permit {
             | Plan::Verbatim
             | Plan::Here
             | Plan::Write(_)
-            | Plan::KeepInTombstones(_) => Err(Refusal::Internal),
+            | Plan::KeepInTombstones(_) => Err(Refusal::Internal(
+                "policy gave this call another plan than it is served by",
+            )),
         }
     }
 
@@ -217,9 +223,9 @@ impl Permit {
     pub(crate) fn writes(&self) -> Result<&WriteRules, Refusal> {
         match &self.plan {
             Plan::Write(rules) => Ok(rules),
-            Plan::Verbatim | Plan::Here | Plan::Read(_) | Plan::KeepInTombstones(_) => {
-                Err(Refusal::Internal)
-            }
+            Plan::Verbatim | Plan::Here | Plan::Read(_) | Plan::KeepInTombstones(_) => Err(
+                Refusal::Internal("policy gave this call another plan than it is served by"),
+            ),
         }
     }
 

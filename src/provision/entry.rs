@@ -79,7 +79,7 @@ impl OwnWay {
         match self {
             Self::Password(..) => Ok(None),
             Self::Token(..) => {
-                let id = new_id().ok_or(Refusal::Internal)?;
+                let id = new_id().ok_or(Refusal::Internal("no random bytes"))?;
                 Ok(Some(format!("{REPLICATION}{now}:{id}")))
             }
         }
@@ -90,14 +90,19 @@ impl OwnWay {
         let Self::Token(name, signer) = self else {
             return Ok(self.sample());
         };
-        let role = mark.role.as_deref().ok_or(Refusal::Internal)?;
+        let role = mark
+            .role
+            .as_deref()
+            .ok_or(Refusal::Internal("a database without a role"))?;
         let subject = Subject {
             name,
             roles: &[role],
         };
         let shown = signer.authorization_until(subject, mark.expires);
         let shown = shown.as_ref().map(HeaderValue::as_bytes);
-        Ok(Own::Token(Secret::new(shown.ok_or(Refusal::Internal)?)))
+        Ok(Own::Token(Secret::new(
+            shown.ok_or(Refusal::Internal("no token could be signed"))?,
+        )))
     }
 }
 

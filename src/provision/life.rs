@@ -58,7 +58,9 @@ impl Provisioning {
         let rights = self.rights(user).await?;
         let mut found = Vec::new();
         for direction in Direction::ALL {
-            let id = direction.id(db).ok_or(Refusal::Internal)?;
+            let id = direction
+                .id(db)
+                .ok_or(Refusal::Internal("a replication without a name"))?;
             found.push((direction, self.couch.read(&self.replicator, &id).await?));
         }
         let marks: Vec<Option<Mark>> = found
@@ -174,7 +176,10 @@ impl Provisioning {
         ) {
             document.insert("_rev", rev.clone());
         }
-        let id = run.direction.id(db).ok_or(Refusal::Internal)?;
+        let id = run
+            .direction
+            .id(db)
+            .ok_or(Refusal::Internal("a replication without a name"))?;
         match self.couch.put(&self.replicator, &id, &document).await {
             Ok(_) => Ok(run.known.is_some()),
             Err(error) => {
@@ -225,7 +230,9 @@ impl Provisioning {
             return Ok(());
         }
         for direction in Direction::ALL {
-            let id = direction.id(&db).ok_or(Refusal::Internal)?;
+            let id = direction
+                .id(&db)
+                .ok_or(Refusal::Internal("a replication without a name"))?;
             let document = self.couch.read(&self.replicator, &id).await?;
             let held = document
                 .as_ref()

@@ -153,7 +153,7 @@ impl Provisioning {
         };
         let Some(db) = plan::remembered(&document) else {
             let db = new_id().and_then(|id| DbName::parse(&format!("u{id}")).ok());
-            let db = db.ok_or(Refusal::Internal)?;
+            let db = db.ok_or(Refusal::Internal("a user without a database"))?;
             let document = plan::remember(&document, &db);
             self.couch.put(&self.users, &id, &document).await?;
             return Ok(Round::Progress);
@@ -244,7 +244,8 @@ fn user_of(name: UserName, document: &Value) -> User {
 }
 
 fn user_id(name: &UserName) -> Result<DocId, Refusal> {
-    DocId::parse(&format!("org.couchdb.user:{name}")).map_err(|_| Refusal::Internal)
+    DocId::parse(&format!("org.couchdb.user:{name}"))
+        .map_err(|_| Refusal::Internal("a name of a user is none of an account"))
 }
 
 #[expect(

@@ -121,7 +121,8 @@ impl Provisioning {
     }
 
     async fn bring_one(&self, db: &DbName, id: &str, stored: &Value) -> Result<(), Refusal> {
-        let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
+        let id = DocId::parse(id)
+            .map_err(|_| Refusal::Internal("a stored id is no name of a document"))?;
         let rev = stored.get("_rev").and_then(Value::as_str);
         let leaves = self.couch.leaves(db, &id).await?;
         let known = leaves.iter().flat_map(revisions);
@@ -137,7 +138,8 @@ impl Provisioning {
     }
 
     async fn take_one(&self, db: &DbName, id: &str) -> Result<(), Refusal> {
-        let id = DocId::parse(id).map_err(|_| Refusal::Internal)?;
+        let id = DocId::parse(id)
+            .map_err(|_| Refusal::Internal("a stored id is no name of a document"))?;
         let theirs = self.couch.leaves(&self.ends.shared, &id).await?;
         let known: Vec<String> = theirs.iter().flat_map(revisions).collect();
         for leaf in self.couch.leaves(db, &id).await? {

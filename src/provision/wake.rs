@@ -44,7 +44,8 @@ impl Provisioning {
 
     async fn follow(&self) -> Result<(), Refusal> {
         let shared = &self.ends.shared;
-        let place = LocalId::parse(PLACE).map_err(|_| Refusal::Internal)?;
+        let place =
+            LocalId::parse(PLACE).map_err(|_| Refusal::Internal("a private name is no name"))?;
         let noted = self.couch.local(shared, &place).await?;
         let since = noted
             .as_ref()
