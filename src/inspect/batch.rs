@@ -214,7 +214,10 @@ fn read(
     let bytes = match row {
         SentRow::Document(bytes, _) => bytes,
         SentRow::Unread(id, why) => {
-            let id = id.clone().or_else(new_id).ok_or(Refusal::Internal)?;
+            let id = id
+                .clone()
+                .or_else(new_id)
+                .ok_or(Refusal::Internal("no random bytes"))?;
             let why = Refused::forbidden(why);
             return Ok(Entry::Refused { id, why });
         }
