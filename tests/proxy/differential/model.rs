@@ -130,13 +130,25 @@ impl Twin {
     }
 }
 
-/// What the rules show of a leaf. A tombstone that keeps nothing is judged by the body that it ended.
+/// What the rules show of a leaf. What a tombstone does not say of the fields by which rules decide, the body says that it
+/// ended.
 pub(super) fn see(rules: &Rules, id: &str, leaf: &Leaf) -> Option<Map<String, Value>> {
-    if !leaf.is_bare() {
-        return rules.see(id, leaf.body());
+    let mut judged = leaf.body().clone();
+    if leaf.is_deleted() {
+        let before = leaf.bodies.get(1);
+        if before.is_none() && leaf.is_bare() {
+            return None;
+        }
+        for field in rules.decides_by() {
+            if let Some(value) = before.and_then(|before| before.get(field)) {
+                judged.entry(field).or_insert_with(|| value.clone());
+            }
+        }
     }
-    rules.see(id, leaf.bodies.get(1)?)?;
-    Some(leaf.body().clone())
+    let sight = rules.sight(id, &judged)?;
+    let mut seen = leaf.body().clone();
+    sight.cut_document(&mut seen);
+    Some(seen)
 }
 
 /// The rows of all that is stored, document by document, oldest revision first, so that each body can be read by its

@@ -112,6 +112,21 @@ impl Condition {
         }
     }
 
+    /// The fields that it names.
+    fn fields(&self) -> Vec<&'static str> {
+        match self {
+            Self::Is(field, _)
+            | Self::IsNot(field, _)
+            | Self::In(field, _)
+            | Self::Exists(field, _)
+            | Self::Holds(field, _)
+            | Self::Above(field, _) => vec![field],
+            Self::IdBegins(_) => Vec::new(),
+            Self::Any(of) | Self::All(of) => of.iter().flat_map(Self::fields).collect(),
+            Self::Not(inner) => inner.fields(),
+        }
+    }
+
     /// Does a document with this id and body fulfil it?
     fn holds(&self, id: &str, body: &Map<String, Value>) -> bool {
         match self {
@@ -255,6 +270,16 @@ impl Rules {
         let mut seen = body.clone();
         sight.cut_document(&mut seen);
         Some(seen)
+    }
+
+    /// The fields by which they decide.
+    pub(super) fn decides_by(&self) -> Vec<&'static str> {
+        let permits = self.permits.iter();
+        let conditions = permits.filter_map(|permit| permit.documents.as_ref());
+        conditions
+            .chain(&self.forbid)
+            .flat_map(Condition::fields)
+            .collect()
     }
 
     /// What is shown of a document; `None`: nothing.
