@@ -1,5 +1,6 @@
 //! `_revs_diff` and `_missing_revs`: hidden documents are answered exactly as absent ones.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub(crate) async fn missing(
         let is_here = |rev: &Rev| stored.contains(rev.as_str());
         let absent = revs.iter();
         let absent = absent.filter(|(_, rev)| !rev.as_ref().is_some_and(is_here));
-        let absent: Vec<Value> = absent.map(|(text, _)| Value::from(*text)).collect();
+        let absent: Vec<Value> = absent.map(|(text, _)| Value::from(&**text)).collect();
         if !absent.is_empty() {
             answer.insert(*id, laid_out(kind, absent.into()));
         }
@@ -73,11 +74,13 @@ pub(crate) async fn missing(
     Ok(Answer::json(bytes))
 }
 
-/// A document, and the revisions of it that were asked for, as the client wrote them; without a meaning those that
-/// nobody can have reached.
-type Asked<'a> = (&'a str, Vec<(&'a str, Option<Rev>)>);
+/// A revision as it is told, in CouchDB's spelling; without a meaning one that nobody can have reached.
+type NamedRev<'a> = (Cow<'a, str>, Option<Rev>);
 
-fn named(revs: &Value) -> Result<Vec<(&str, Option<Rev>)>, Refusal> {
+/// A document, and the revisions of it that were asked for.
+type Asked<'a> = (&'a str, Vec<NamedRev<'a>>);
+
+fn named(revs: &Value) -> Result<Vec<NamedRev<'_>>, Refusal> {
     let revs = revs
         .as_array()
         .ok_or(Refusal::BadRequest("the revisions must be a list"))?;
@@ -86,19 +89,30 @@ fn named(revs: &Value) -> Result<Vec<(&str, Option<Rev>)>, Refusal> {
     for rev in revs {
         let text = rev.as_str().filter(|text| is_revision(text));
         let text = text.ok_or(Refusal::BadRequest("Invalid rev format"))?;
+        let rev = Rev::parse(text).ok();
+        let text = match &rev {
+            Some(rev) if rev.as_str() != text => Cow::Owned(rev.as_str().to_owned()),
+            Some(_) | None => Cow::Borrowed(text),
+        };
         // CouchDB calls a revision missing that is stored and asked for twice.
-        if seen.insert(text) {
-            named.push((text, Rev::parse(text).ok()));
+        if seen.insert(text.clone()) {
+            named.push((text, rev));
         }
     }
     Ok(named)
 }
 
-/// Whether CouchDB takes this for a revision: a number and a dash. One bad one must not take the others along.
+/// Whether CouchDB takes this for a revision: a number and a dash, and in 32 characters behind it hexadecimal ones.
 fn is_revision(text: &str) -> bool {
-    let number = text.split_once('-').map_or("", |(number, _)| number);
+    let Some((number, suffix)) = text.split_once('-') else {
+        return false;
+    };
     let digits = number.strip_prefix('+').unwrap_or(number);
-    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+    let counts = digits.bytes().any(|digit| digit != b'0');
+    let digest = counts && suffix.len() == 32;
+    !digits.is_empty()
+        && digits.bytes().all(|digit| digit.is_ascii_digit())
+        && (!digest || suffix.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// `possible_ancestors` would name leaves too; it only spares attachments a journey.
@@ -176,7 +190,7 @@ fn of_visible(
 }
 
 /// Those that could be stored.
-fn readable<'r>(revs: &'r [(&str, Option<Rev>)]) -> impl Iterator<Item = &'r str> {
+fn readable<'r>(revs: &'r [NamedRev<'_>]) -> impl Iterator<Item = &'r str> {
     let revs = revs.iter().filter_map(|(_, rev)| rev.as_ref());
     revs.map(Rev::as_str)
 }

@@ -1,13 +1,15 @@
 //! One visible row, written inside the window and the frame.
 
 use crate::filter::ask::Asker;
+use crate::filter::bookmark::Position;
 use crate::filter::known::Known;
 use crate::filter::layout::Layout;
 use crate::filter::rows::Judge;
 use crate::filter::sight::Seen;
+use crate::filter::sort_order::SortOrder;
 use crate::filter::unread::Unread;
 use crate::filter::window::Window;
-use crate::json::{JsonError, Row};
+use crate::json::{JsonError, Row, Value};
 
 /// Where a row is written, and how many have been.
 pub(crate) struct Place<'a> {
@@ -16,6 +18,8 @@ pub(crate) struct Place<'a> {
     /// Whose documents could not be read in their rows.
     pub(crate) unread: &'a mut Vec<String>,
     pub(crate) asker: &'a Asker,
+    /// What was shown of these rows by pages before.
+    pub(crate) cursor: Option<(&'a mut Position, &'a mut SortOrder)>,
 }
 
 /// Judges one row and writes it if it is visible and inside the window.
@@ -37,6 +41,10 @@ pub(crate) fn emit(
         }
         judged => judged?,
     };
+    let seen = match (&mut place.cursor, seen) {
+        (Some((cursor, order)), Seen::Shown) => once(judge, row, known, (cursor, order))?,
+        (Some(_) | None, seen) => seen,
+    };
     if window.take(seen) {
         *place.shown += 1;
         place.layout.after(judge.event_id(), out);
@@ -44,6 +52,21 @@ pub(crate) fn emit(
         out.truncate(mark);
     }
     Ok(seen)
+}
+
+/// A visible row that a page before has held as well was shown then, or passed over; so was one that stands before it.
+fn once(
+    judge: &Judge,
+    row: Row<'_>,
+    known: &mut Known,
+    (cursor, order): (&mut Position, &mut SortOrder),
+) -> Result<Seen, JsonError> {
+    let id = judge.source(row, known)?;
+    if cursor.has_shown(&id) || order.goes_back(&Value::parse(row.bytes())?) {
+        return Ok(Seen::Hidden);
+    }
+    cursor.note_shown(&id);
+    Ok(Seen::Shown)
 }
 
 /// Judges what can be told of a row whose document takes too much to be judged.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::filter::answer::{Answer, rows_answer};
 use crate::filter::ask::Asker;
-use crate::filter::bookmark::Bookmarks;
+use crate::filter::bookmark::{Bookmarks, Position};
 use crate::filter::layout::Layout;
 use crate::filter::pages::{FindPages, Pages};
 use crate::filter::project::Projection;
@@ -15,13 +15,10 @@ use crate::filter::stream::Recipe;
 use crate::filter::window::Window;
 use crate::inspect;
 use crate::inspect::find::Find;
-use crate::json::{Object, Value};
+use crate::json::Value;
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::secret::Seal;
-
-/// The largest page where documents are judged: it is asked for again where one of them changes meanwhile.
-const LARGEST_PAGE: u64 = 200;
 
 /// Documents that match the client's selector and that he may see.
 pub(crate) async fn find(
@@ -46,26 +43,30 @@ pub(crate) async fn find(
     partition.write(&mut text);
     let fingerprint = lens.fingerprint();
     let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
-    let (bookmark, consumed) = match bookmark {
+    let cursor = match bookmark {
         Some(bookmark) => bookmarks.open(&bookmark).ok_or_else(|| {
             Refusal::BadFind("invalid_bookmark", "Invalid bookmark value.".to_owned())
         })?,
-        None => (Value::Null, 0),
+        None => Position::start(),
     };
     let window = Window {
         skip,
         left: Some(limit),
     };
-    let most = largest_page(&lens, &mut query);
-    let size = limit.saturating_add(skip).clamp(1, most);
-    let pages = FindPages {
-        query,
-        parameters,
-        bookmark,
-        consumed,
-        size,
-        most,
+    let hides = match lens.needs_document() {
+        Needs::Document => {
+            // Security: what an old index has seen is not what is judged.
+            // (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
+            for name in ["stale", "update", "stable"] {
+                query.remove(name);
+            }
+            true
+        }
+        Needs::Id => true,
+        Needs::Nothing => false,
     };
+    let needed = limit.saturating_add(skip);
+    let pages = FindPages::begin((query, parameters), cursor, hides, needed);
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
     let judge = Judge::Find(FindRows {
@@ -82,19 +83,4 @@ pub(crate) async fn find(
         lease: None,
     };
     rows_answer(Arc::new(asker), part, recipe).await
-}
-
-/// How large a page may be where documents are judged, which is then of the newest index.
-fn largest_page(lens: &Lens, query: &mut Object) -> u64 {
-    match lens.needs_document() {
-        Needs::Document => {
-            // Security: what an old index has seen is not what is judged.
-            // (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
-            for name in ["stale", "update", "stable"] {
-                query.remove(name);
-            }
-            LARGEST_PAGE
-        }
-        Needs::Nothing | Needs::Id => u64::MAX,
-    }
 }

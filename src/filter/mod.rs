@@ -51,6 +51,7 @@ mod reply;
 mod rows;
 mod several;
 mod sight;
+mod sort_order;
 
 mod stream;
 mod tail;

@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 
+use crate::filter::bookmark::Position;
 use crate::filter::layout::Layout;
+use crate::filter::sort_order::SortOrder;
 use crate::filter::tail::Tail;
 use crate::filter::window::Window;
 use crate::json::{Frame, JsonError, Object, Value};
@@ -43,6 +45,12 @@ pub(crate) struct PageEnd {
 }
 
 impl PageEnd {
+    /// CouchDB's bookmark behind its last row.
+    pub(crate) fn bookmark(&self) -> Option<Value> {
+        let bookmark = Value::parse(self.bookmark.as_deref()?).ok()?;
+        (bookmark.as_str() != Some("nil")).then_some(bookmark)
+    }
+
     /// Notes a member that stands beside the rows.
     pub(crate) fn note(&mut self, key: &str, value: &[u8]) -> Result<(), JsonError> {
         match key {
@@ -121,6 +129,22 @@ impl Pages {
         }
     }
 
+    /// What was shown of the rows that come, where pages hold rows of those before them.
+    pub(crate) fn cursor(&mut self) -> Option<(&mut Position, &mut SortOrder)> {
+        match self {
+            Self::Find(pages) => pages.hides.then_some((&mut pages.cursor, &mut pages.order)),
+            Self::Single | Self::Lists(_) | Self::Changes(_) => None,
+        }
+    }
+
+    /// Whether a page is read to its end although nothing more is wanted: that says where the next one begins.
+    pub(crate) fn read_to_their_ends(&self) -> bool {
+        match self {
+            Self::Find(pages) => pages.hides,
+            Self::Single | Self::Lists(_) | Self::Changes(_) => false,
+        }
+    }
+
     /// The range of a view that is being read.
     pub(crate) fn range(&self) -> Option<&ViewQuery> {
         match self {
@@ -142,7 +166,7 @@ impl Pages {
         match self {
             Self::Single => None,
             Self::Lists(pages) => pages.size,
-            Self::Find(pages) => Some(pages.size),
+            Self::Find(pages) => Some(pages.size()),
             Self::Changes(pages) => pages.size,
         }
     }
@@ -242,6 +266,9 @@ pub(crate) fn list_part(query: &ViewQuery) -> Part {
     }
 }
 
+/// The most rows of a page of found documents that have not been looked at, where rows may be hidden.
+const MOST_FOUND: u64 = 64;
+
 /// `_find`, page after page by CouchDB's bookmarks.
 #[derive(Debug)]
 pub(crate) struct FindPages {
@@ -249,24 +276,61 @@ pub(crate) struct FindPages {
     pub(crate) query: Object,
     /// What stands in the query string.
     pub(crate) parameters: Query,
-    /// The bookmark that the page being read began at; null for the beginning.
-    pub(crate) bookmark: Value,
-    /// How many rows behind that bookmark have been consumed already.
-    pub(crate) consumed: u64,
-    /// `limit` of the page that is being read.
-    pub(crate) size: u64,
-    /// The largest page.
-    pub(crate) most: u64,
+    /// Where the page that is being read begins, and what has been looked at behind that before.
+    pub(crate) cursor: Position,
+    /// Whether rows may be hidden: pages then begin before the place to go on from.
+    pub(crate) hides: bool,
+    /// How many rows are new of the page that is being read.
+    pub(crate) new: u64,
+    /// In which order documents are shown.
+    order: SortOrder,
 }
 
 impl FindPages {
+    /// The pages that begin there, if so many documents are needed.
+    pub(crate) fn begin(
+        (query, parameters): (Object, Query),
+        cursor: Position,
+        hides: bool,
+        needed: u64,
+    ) -> Self {
+        let most = if hides { MOST_FOUND } else { u64::MAX };
+        Self {
+            order: SortOrder::of(&query),
+            query,
+            parameters,
+            cursor,
+            hides,
+            new: needed.clamp(1, most),
+        }
+    }
+
+    /// `limit` of the page that is being read.
+    fn size(&self) -> u64 {
+        match self.hides {
+            true => self.new.saturating_add(self.cursor.rows),
+            false => self.new,
+        }
+    }
+
+    /// The place to go on from, after so many rows of this page, which has ended there if its bookmark is known.
+    pub(crate) fn place(&self, passed: u64, bookmark: Option<Value>) -> Position {
+        let mut place = self.cursor.clone();
+        match (self.hides, bookmark) {
+            (false, _) => place.rows = place.rows.saturating_add(passed),
+            (true, Some(bookmark)) => place.reach(bookmark, passed),
+            (true, None) => place.rows = place.rows.max(passed),
+        }
+        place
+    }
+
     /// The request for the page that begins where this value says.
     pub(crate) fn ask(&self) -> Part {
         let mut page = Object::new();
-        page.insert("limit", self.size);
-        page.insert("skip", self.consumed);
-        if !self.bookmark.is_null() {
-            page.insert("bookmark", self.bookmark.clone());
+        page.insert("limit", self.size());
+        page.insert("skip", if self.hides { 0 } else { self.cursor.rows });
+        if !self.cursor.begin.is_null() {
+            page.insert("bookmark", self.cursor.begin.clone());
         }
         // A query may be long, so it is not copied but written in front of these.
         let mut body = Vec::new();
@@ -286,21 +350,19 @@ impl FindPages {
     }
 
     fn next(&mut self, window: Window, end: &PageEnd) -> Option<Part> {
-        let bookmark = end
-            .bookmark
-            .as_deref()
-            .and_then(|text| Value::parse(text).ok())?;
-        if end.rows < self.size || bookmark.as_str() == Some("nil") {
-            return None;
+        let bookmark = end.bookmark().filter(|_| end.rows >= self.size())?;
+        let needed = window.needed().unwrap_or(SECOND_PAGE).max(1);
+        let double = self.new.saturating_mul(2);
+        match self.hides {
+            true => {
+                self.cursor.reach(bookmark, end.rows);
+                self.new = double.clamp(needed.min(MOST_FOUND), MOST_FOUND);
+            }
+            false => {
+                self.cursor.leap(bookmark);
+                self.new = double.clamp(needed, LARGEST_PAGE.max(needed));
+            }
         }
-        self.bookmark = bookmark;
-        self.consumed = 0;
-        let needed = window.needed().unwrap_or(SECOND_PAGE);
-        self.size = self
-            .size
-            .saturating_mul(2)
-            .clamp(needed.max(1), LARGEST_PAGE.max(needed))
-            .min(self.most);
         Some(self.ask())
     }
 }

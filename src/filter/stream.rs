@@ -321,7 +321,7 @@ impl Rows {
         } = self;
         let mut desk = Desk {
             remembers_rows: self.pages.remembers_rows(),
-            overlap: self.pages.overlap(),
+            pages: &mut self.pages,
             layout: *layout,
             judge: &mut self.judge,
             known: &mut self.known,
@@ -364,7 +364,7 @@ impl Rows {
                 | Event::End => {}
             }
         }
-        if self.window.is_full() && self.held.is_empty() {
+        if self.window.is_full() && self.held.is_empty() && !self.pages.read_to_their_ends() {
             self.finish();
         }
         Ok(())
@@ -394,6 +394,7 @@ impl Rows {
                 shown: &mut self.shown,
                 unread: &mut self.unread,
                 asker: &self.asker,
+                cursor: self.pages.cursor(),
             };
             let (known, out) = (&mut self.known, &mut self.out);
             let aside = Row::aside(row);
@@ -406,7 +407,7 @@ impl Rows {
         if !self.held.is_empty() {
             self.known.forget_unneeded();
         }
-        if self.window.is_full() && self.held.is_empty() {
+        if self.window.is_full() && self.held.is_empty() && !self.pages.read_to_their_ends() {
             self.finish();
         }
         Ok(())
@@ -442,8 +443,7 @@ impl Rows {
 /// What a row needs that has just come.
 struct Desk<'r> {
     remembers_rows: bool,
-    /// Rows that stood on the page before.
-    overlap: Option<&'r mut Tail>,
+    pages: &'r mut Pages,
     layout: Layout,
     judge: &'r mut Judge,
     known: &'r mut Known,
@@ -461,7 +461,7 @@ struct Desk<'r> {
 impl Desk<'_> {
     /// Writes it, leaves it out, or lets it wait.
     fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
-        if let Some(overlap) = &mut self.overlap
+        if let Some(overlap) = self.pages.overlap()
             && overlap.take(row)?
         {
             return Ok(());
@@ -488,6 +488,7 @@ impl Desk<'_> {
             shown: self.shown,
             unread: self.unread,
             asker: self.asker,
+            cursor: self.pages.cursor(),
         };
         let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
         match emit(judge, row, known, &mut place, window, self.out)? {

@@ -340,10 +340,11 @@ pub(crate) fn entry(
         Some(_) => return Err(Refusal::BadRequest("Document id must be a string")),
     };
     object.insert("_id", id.as_str());
-    let rev = match named_rev(&object) {
-        Ok(rev) if rev.as_deref().is_none_or(|rev| Rev::parse(rev).is_ok()) => rev,
-        Ok(_) | Err(_) => return refused_entry(&Value::Object(object), NO_REV),
+    let rev = named_rev(&object).map(|rev| rev.map(|rev| Rev::parse(&rev)).transpose());
+    let Ok(Ok(rev)) = rev else {
+        return refused_entry(&Value::Object(object), NO_REV);
     };
+    let rev = rev.map(|rev| rev.as_str().to_owned());
     if let Some(name) = id.strip_prefix("_local/") {
         // CouchDB would refuse the batch for it.
         if rev.is_none() && !new_edits {

@@ -53,14 +53,16 @@ impl Written {
         let in_body = named_rev(&object)?;
         let in_query = query.rev.as_ref().map(|rev| rev.as_str().to_owned());
         let in_head = if_match.map(|rev| rev.trim().trim_matches('"').to_owned());
-        let mut revs = [in_body, in_query, in_head].into_iter().flatten();
-        let rev = revs.next();
-        if revs.any(|other| Some(&other) != rev.as_ref()) {
+        let mut revs = Vec::with_capacity(1);
+        for rev in [in_body, in_query, in_head].into_iter().flatten() {
+            revs.push(legal_rev(&rev)?);
+        }
+        let rev = revs.first().cloned();
+        if revs.iter().any(|other| Some(other) != rev.as_ref()) {
             return Err(Refusal::BadRequest(
                 "Document rev from request body and query string have different values",
             ));
         }
-        let rev = rev.map(|rev| legal_rev(&rev)).transpose()?;
         object.insert("_id", id.as_str());
         if let Some(rev) = &rev {
             object.insert("_rev", rev.as_str());

@@ -283,17 +283,25 @@ impl Pipeline {
         route: Route,
         record: &mut Record,
     ) -> Result<(Permit, Option<String>), Refusal> {
-        let named = route.query.value("rev").map(str::to_owned);
+        // A revision that is none is told, whether there is such a document or not.
+        let named = match route.attachment() {
+            Some(_) => route.query.document().map(|query| query.rev),
+            None => Ok(None),
+        };
         let mut judged = None;
         let decided = match policy.decide(caller, route) {
             Verdict::Permit(permit) => Ok(permit),
+            Verdict::Deny(denial) if matches!(denial.refusal, Refusal::Missing) => {
+                named?;
+                Err(denial)
+            }
             Verdict::Deny(denial) => Err(denial),
             Verdict::Ask(question) => {
                 let (Some(db), Some(id)) = (question.db().cloned(), question.document().cloned())
                 else {
                     return Err(Refusal::Internal("policy asks for no document"));
                 };
-                let stored = match &named {
+                let stored = match &named? {
                     Some(rev) => {
                         let wanted = [(id.as_str(), Some(rev.as_str()))];
                         let found = couch.read_revisions(&db, &wanted).await?;

@@ -27,6 +27,7 @@ impl History {
         };
         let Some(revisions) = document.get("_revisions") else {
             let own = rev.filter(|rev| rev.generation() > 0 && rev.is_counted())?;
+            let own = Some(own).filter(Rev::has_digest)?;
             let before = Vec::new();
             return Some(Self { own, before });
         };
@@ -44,7 +45,10 @@ impl History {
         if ids.len() as u128 > start {
             return None;
         }
-        let one = |(generation, id): (u128, &Value)| Rev::of(generation, id.as_str()?).ok();
+        let one = |(generation, id): (u128, &Value)| {
+            let rev = Rev::of(generation, id.as_str()?).ok();
+            rev.filter(Rev::has_digest)
+        };
         let mut all = (1..=start).rev().zip(ids).map(one);
         Some(Self {
             own: all.next()??,

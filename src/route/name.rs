@@ -330,36 +330,47 @@ pub struct Rev {
 }
 
 impl Rev {
-    /// As `couch_doc:parse_rev`: 32 characters after the dash are hexadecimal, of any case, and mean
-    /// the same in lower case. The number has no sign and no leading zero.
+    /// As `couch_doc:parse_rev`: the number may have a plus and leading zeros, which mean nothing; 32 characters after
+    /// the dash are hexadecimal, of any case, and mean the same in lower case. What is read has one spelling.
     ///
     /// CouchDB's number has no end. Nobody has reached what is beyond ours: it counts as the last one.
     pub fn parse(text: &str) -> Result<Self, RouteError> {
         const INVALID: RouteError = RouteError::Ambiguous("Invalid rev format");
         let (number, suffix) = text.split_once('-').ok_or(INVALID)?;
-        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        if !digits || (number.len() > 1 && number.starts_with('0')) || plain(suffix).is_err() {
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(INVALID);
         }
-        if number.len() > MOST_DIGITS {
+        if number.len() > MOST_DIGITS || suffix.chars().any(char::is_control) {
             return Err(INVALID);
         }
+        let number = match digits.trim_start_matches('0') {
+            "" => "0",
+            number => number,
+        };
         let generation: u128 = number.parse().unwrap_or(u128::MAX);
         let digest = generation != 0 && suffix.len() == 32;
         if digest && !suffix.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(INVALID);
         }
-        let whole = if digest {
-            text.to_ascii_lowercase().into()
-        } else {
-            text.into()
+        let whole = match digest {
+            true => format!("{number}-{}", suffix.to_ascii_lowercase()),
+            false => format!("{number}-{suffix}"),
         };
-        Ok(Self { generation, whole })
+        Ok(Self {
+            generation,
+            whole: whole.into(),
+        })
     }
 
     /// The revision of this generation with this digest.
     pub(super) fn of(generation: u128, digest: &str) -> Result<Self, RouteError> {
         Self::parse(&format!("{generation}-{digest}"))
+    }
+
+    /// Could it have been stored by anybody? CouchDB writes none without a digest, and takes one as missing.
+    pub(super) fn has_digest(&self) -> bool {
+        !self.digest().is_empty()
     }
 
     /// Can its generation be counted?

@@ -23,6 +23,7 @@ mod asked;
 mod attachments;
 mod attacks;
 mod batches;
+mod bookmarks;
 mod boundaries;
 mod canary;
 mod cdrs;

@@ -122,8 +122,10 @@ impl Rows {
                 last.map(|last| ("last_seq", last))
             }
             (Judge::Find(rows), Pages::Find(pages)) => {
-                let consumed = pages.consumed.saturating_add(self.passed);
-                Some(("bookmark", rows.bookmarks.seal(&pages.bookmark, consumed)))
+                let whole = self.passed == self.end.rows;
+                let bookmark = self.end.bookmark().filter(|_| whole && self.passed > 0);
+                let place = pages.place(self.passed, bookmark);
+                Some(("bookmark", rows.bookmarks.seal(&place)))
             }
             (
                 Judge::Documents(_)

@@ -8,7 +8,7 @@
 //!
 //! What differs by design is listed (`listed`), and counted at the end: an entry that is met no more is to be taken out.
 //!
-//! `DIFFERENTIAL_KEPT=1` shrinks nothing, `DIFFERENTIAL_SEED=N` runs one round, `DIFFERENTIAL_SECONDS=N` runs new rounds for so long (`just differential`).
+//! `DIFFERENTIAL_KEPT=1` shrinks nothing, `DIFFERENTIAL_SEED=N` runs one round (of a long run with `DIFFERENTIAL_SECONDS=N` beside it), `DIFFERENTIAL_SECONDS=N` runs new rounds for so long (`just differential`).
 
 mod compare;
 mod data;
@@ -32,8 +32,11 @@ use run::Round;
 
 /// The rounds of `cargo test`.
 const SEEDS: std::ops::Range<u64> = 0..40;
-/// Requests of each round.
+/// Requests of each round, and of one that is drawn for a long run: most of what a round costs is its beginning.
 const REQUESTS: usize = 120;
+const MANY_REQUESTS: usize = 400;
+/// After so many rounds a long run says how far it is.
+const TOLD: usize = 20;
 /// So many findings are enough for one run.
 const ENOUGH: usize = 12;
 
@@ -41,11 +44,14 @@ const ENOUGH: usize = 12;
 async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() {
     let mut found: Vec<String> = Vec::new();
     let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
-    let (mut rounds, mut asked) = (0, 0);
+    let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut rounds, begun) = (0, Instant::now());
     for seed in seeds() {
         let round = draw(seed);
         rounds += 1;
-        asked += round.requests.len();
+        for request in &round.requests {
+            *asked.entry(request.counted_as()).or_default() += 1;
+        }
         let outcome = Box::pin(run::run(&round)).await;
         for (name, times) in outcome.listed {
             *listed.entry(name).or_default() += times;
@@ -61,15 +67,29 @@ async fn a_restricted_caller_gets_what_couchdb_answers_over_what_they_may_see() 
         if found.len() >= ENOUGH {
             break;
         }
+        if is_long() && rounds % TOLD == 0 {
+            tell(rounds, &asked, found.len(), begun);
+        }
     }
-    println!(
-        "{rounds} rounds, {asked} requests, {} differences",
-        found.len()
-    );
+    tell(rounds, &asked, found.len(), begun);
+    for (endpoint, times) in &asked {
+        println!("{times:8} {endpoint}");
+    }
     for entry in &listed::LISTED {
         println!("{:8} {}", listed.get(entry.name).unwrap_or(&0), entry.name);
     }
     assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
+#[expect(clippy::print_stdout, reason = "how far a long run has come")]
+fn tell(rounds: usize, asked: &BTreeMap<&str, usize>, found: usize, begun: Instant) {
+    let requests: usize = asked.values().sum();
+    let seconds = begun.elapsed().as_secs();
+    println!("{rounds} rounds, {requests} requests, {found} differences, {seconds} s");
+}
+
+fn is_long() -> bool {
+    number("DIFFERENTIAL_SECONDS").is_some()
 }
 
 fn draw(seed: u64) -> Round {
@@ -77,10 +97,15 @@ fn draw(seed: u64) -> Round {
     let data = Data::draw(&mut random);
     let rules = Rules::draw(&mut random, &data);
     let hidden = match random.u32(0..3) {
-        0 => hidden(&mut random, &data, &rules),
+        // They would be counted.
+        0 if !rules.counts => hidden(&mut random, &data, &rules),
         _ => Vec::new(),
     };
-    let requests = (0..REQUESTS)
+    let requests = match is_long() {
+        true => MANY_REQUESTS,
+        false => REQUESTS,
+    };
+    let requests = (0..requests)
         .map(|_| Request::draw(&mut random, &data, &rules))
         .collect();
     Round {

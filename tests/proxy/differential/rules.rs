@@ -15,6 +15,8 @@ pub(super) struct Rules {
     pub(super) hide: Vec<&'static str>,
     /// Exact keys, or first elements of keys, that views are pinned to.
     pub(super) pin: Option<Vec<&'static str>>,
+    /// Whether the caller may be told how much there is.
+    pub(super) counts: bool,
 }
 
 /// A rule that permits reading.
@@ -189,6 +191,7 @@ impl Rules {
                 Vec::new()
             },
             pin: (random.u32(0..3) == 0).then(|| vec!["a", "1\u{ad}"]),
+            counts: random.u32(0..4) == 0,
         }
     }
 
@@ -244,6 +247,9 @@ impl Rules {
         }
         text += &rule("sums", &format!("permit = [{SUMS}]\nreduce = true"));
         text += &self.keys();
+        if self.counts {
+            text += &rule("counts", "permit = [\"info\"]");
+        }
         if let Some(condition) = &self.forbid {
             text += &rule(
                 "forbidden",

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream;
+use futures_util::{StreamExt as _, future::join_all};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -61,49 +63,95 @@ impl Difference {
 pub(super) async fn run(round: &Round) -> Outcome {
     let world = World::plain(&round.rules.text()).await;
     fill(&world, round).await;
-    let (caller, administrator) = (world.as_("rita"), world.backend());
     let turn = Arc::new(Mutex::new(()));
     let writer = write(world.backend(), round.hidden.clone(), Arc::clone(&turn));
     let writer = tokio::spawn(writer);
+    let asking = Asking {
+        round,
+        caller: world.as_("rita"),
+        keeper: world.as_("ops"),
+        administrator: world.backend(),
+        turn: &turn,
+    };
+    let (last, first): (Vec<&Request>, Vec<&Request>) =
+        (round.requests.iter()).partition(|request| request.endpoint == "_purge");
+    let answers = stream::iter(first).map(|request| asking.compare(request));
+    let mut compared: Vec<_> = answers.buffered(at_once()).collect().await;
+    // What takes documents away comes last, one after the other.
+    for request in last {
+        compared.push(Box::pin(asking.compare(request)).await);
+    }
     let mut outcome = Outcome::default();
-    for request in &round.requests {
-        // A bookmark of the embedded server counts documents, so whatever is written between two pages moves them.
-        let counts = request.endpoint == "_find" && !backend().is_couchdb();
-        let _quiet = if counts {
-            Some(turn.lock().await)
-        } else {
-            None
-        };
-        let (got, wanted) = tokio::join!(
-            ask(&caller, "real", request),
-            ask(&administrator, request.twin.name(), request)
-        );
-        let fails = got.status == 502 && {
-            let own = ask(&administrator, "real", request).await;
-            own.status == 500
-        };
-        let case = Case {
-            request,
-            data: &round.data,
-            rules: &round.rules,
-            fails,
-        };
-        match case.compare(&got, &wanted) {
+    for compared in compared {
+        match compared {
             Ok(listed) => {
                 for name in listed {
                     *outcome.listed.entry(name).or_default() += 1;
                 }
             }
-            Err(told) => outcome.found.push(Difference {
-                request: request.clone(),
-                told,
-                statuses: (got.status, wanted.status),
-            }),
+            Err(difference) => outcome.found.push(difference),
         }
     }
     writer.abort();
     let _ = writer.await;
     outcome
+}
+
+/// Requests at a time.
+fn at_once() -> usize {
+    if backend().is_couchdb() { 6 } else { 1 }
+}
+
+/// Who asks what of whom.
+struct Asking<'r> {
+    round: &'r Round,
+    caller: Client,
+    /// An administrator of couchwarden.
+    keeper: Client,
+    /// One of CouchDB's, past couchwarden.
+    administrator: Client,
+    turn: &'r Mutex<()>,
+}
+
+impl Asking<'_> {
+    /// CouchDB lets nobody purge but its administrators, whatever rules say.
+    fn caller_of(&self, request: &Request) -> &Client {
+        match request.endpoint {
+            "_purge" => &self.keeper,
+            _ => &self.caller,
+        }
+    }
+
+    /// The listed differences between both answers, or what else differs.
+    async fn compare(&self, request: &Request) -> Result<Vec<&'static str>, Difference> {
+        // A bookmark of the embedded server counts documents, so whatever is written between two pages moves them.
+        let counts = request.endpoint == "_find" && !backend().is_couchdb();
+        let _quiet = if counts {
+            Some(self.turn.lock().await)
+        } else {
+            None
+        };
+        let (got, wanted) = tokio::join!(
+            ask(self.caller_of(request), "real", request),
+            ask(&self.administrator, request.twin.name(), request)
+        );
+        let fails = got.status == 502 && {
+            let own = ask(&self.administrator, "real", request).await;
+            own.status == 500
+        };
+        let case = Case {
+            request,
+            data: &self.round.data,
+            rules: &self.round.rules,
+            fails,
+        };
+        let compared = case.compare(&got, &wanted);
+        compared.map_err(|told| Difference {
+            request: request.clone(),
+            told,
+            statuses: (got.status, wanted.status),
+        })
+    }
 }
 
 /// Writes hidden documents again and again, in all ways, each when it is its turn.
@@ -147,6 +195,12 @@ async fn fill(world: &World, round: &Round) {
     for rows in in_batches(&everything(&round.data)) {
         store("real", rows).await;
     }
+    if crate::support::backend().is_couchdb() {
+        for index in INDEXES {
+            let definition = index.definition();
+            backend.post("/@real/_index", definition).await.yes();
+        }
+    }
     // A feed tells the documents in the order in which they changed last.
     let feed = backend.get("/@real/_changes").await;
     let documents: BTreeMap<&str, &Document> = round
@@ -156,7 +210,8 @@ async fn fill(world: &World, round: &Round) {
         .map(|document| (document.id.as_str(), document))
         .collect();
     let asked = |twin: &Twin| round.requests.iter().any(|request| request.twin == *twin);
-    for twin in TWINS.into_iter().filter(asked) {
+    let ids = feed.column("id");
+    let twins = TWINS.into_iter().filter(asked).map(async |twin| {
         let code = match twin.runs_code() {
             true => designs(partitioned, round.rules.pin.as_deref()),
             false => Vec::new(),
@@ -164,7 +219,6 @@ async fn fill(world: &World, round: &Round) {
         world
             .database_with(twin.name(), query(partitioned), json!(code))
             .await;
-        let ids = feed.column("id");
         let shown = ids
             .iter()
             .filter_map(|id| documents.get(id.as_str().unwrap()))
@@ -174,20 +228,24 @@ async fn fill(world: &World, round: &Round) {
         for rows in in_batches(&shown) {
             store(twin.name(), rows).await;
         }
-        for row in last {
-            store(twin.name(), vec![row]).await;
+        match feeds(round, twin) {
+            true => {
+                for row in last {
+                    store(twin.name(), vec![row]).await;
+                }
+            }
+            false => store(twin.name(), last).await,
         }
         let couchdb = crate::support::backend().is_couchdb();
-        if couchdb && twin == Twin::Indexed {
-            for index in INDEXES {
-                let definition = index.definition();
-                backend
-                    .post("/@real/_index", definition.clone())
-                    .await
-                    .yes();
-                if index.is_open(&round.rules) {
-                    backend.post("/@indexed/_index", definition).await.yes();
-                }
+        for index in INDEXES.into_iter().filter(|_| couchdb) {
+            let open = match twin {
+                Twin::Indexed => index.is_open(&round.rules),
+                Twin::Pinned => true,
+                Twin::Leaves | Twin::Winners | Twin::Whole => false,
+            };
+            if open {
+                let path = format!("/@{}/_index", twin.name());
+                backend.post(&path, index.definition()).await.yes();
             }
         }
         if couchdb && twin.runs_code() {
@@ -196,7 +254,14 @@ async fn fill(world: &World, round: &Round) {
                 backend.get(&view).await.yes();
             }
         }
-    }
+    });
+    join_all(twins).await;
+}
+
+/// Does the order count in which documents are written?
+fn feeds(round: &Round, twin: Twin) -> bool {
+    let mut requests = round.requests.iter();
+    requests.any(|request| request.twin == twin && request.endpoint == "_changes")
 }
 
 /// Asks, page after page where the answer comes in pages.

@@ -3,6 +3,7 @@
 mod documents;
 mod feeds;
 mod finds;
+mod keeping;
 mod lists;
 mod revisions;
 mod views;
@@ -89,6 +90,21 @@ impl Request {
         }
     }
 
+    /// What a run counts it as: each view by one name.
+    pub(super) fn counted_as(&self) -> &'static str {
+        if self.path.contains("/_view/") && !self.path.ends_with("/queries") {
+            return match self.parameter("reduce") == Some("false") || !self.is_reduced() {
+                true => "view",
+                false => "sums",
+            };
+        }
+        self.endpoint
+    }
+
+    fn is_reduced(&self) -> bool {
+        self.twin == Twin::Pinned
+    }
+
     /// A parameter of the query string.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let mut query = self.query.iter();
@@ -146,7 +162,8 @@ impl Request {
             rules,
             couchdb,
         };
-        match draw.random.u32(0..24) {
+        match draw.random.u32(0..25) {
+            24 => draw.keeping(),
             0..3 => draw.list(),
             3 => draw.queries(),
             4..7 => draw.document(),
@@ -244,6 +261,29 @@ impl Draw<'_> {
 
     /// A revision, mostly a leaf of this document.
     fn rev(&mut self, id: &str) -> String {
+        let rev = self.usual_rev(id);
+        if !self.couchdb || !self.one_in(20) {
+            return rev;
+        }
+        let odd = [
+            "1-",
+            "007-abc",
+            "+1-a",
+            "0-",
+            "0-a",
+            "x",
+            "",
+            "1-zz zz",
+            "1-ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ",
+        ];
+        match self.random.u32(0..3) {
+            0 => format!("0{rev}"),
+            1 => rev.to_uppercase(),
+            _ => self.pick(&odd).to_owned(),
+        }
+    }
+
+    fn usual_rev(&mut self, id: &str) -> String {
         let mut documents = self.data.documents.iter();
         let document = documents.find(|document| document.id == id);
         match document.filter(|document| !document.leaves.is_empty()) {

@@ -1,0 +1,113 @@
+//! The order of found documents within one answer. A page holds rows of the page before, so a document that was written
+//! meanwhile can stand before those that have been shown: it is left out, as CouchDB leaves it out, which goes on behind
+//! the last row.
+
+use std::cmp::Ordering;
+
+use crate::json::{Object, Value};
+use crate::policy::{collate, field_steps};
+
+/// The fields that a query sorts by, and what they were in the last document that was shown.
+#[derive(Debug)]
+pub(crate) struct SortOrder {
+    fields: Vec<Vec<String>>,
+    descending: bool,
+    last: Option<Vec<Option<Value>>>,
+}
+
+impl SortOrder {
+    /// As the query says in `sort`; without it no order is promised.
+    pub(crate) fn of(query: &Object) -> Self {
+        let sort = query.get("sort").and_then(Value::as_array);
+        let mut order = Self {
+            fields: Vec::new(),
+            descending: false,
+            last: None,
+        };
+        for entry in sort.into_iter().flatten() {
+            let (name, way) = match entry.as_object() {
+                Some(entry) => match entry.iter().next() {
+                    Some((name, way)) => (Some(name), way.as_str()),
+                    None => (None, None),
+                },
+                None => (entry.as_str(), None),
+            };
+            // CouchDB sorts all fields one way.
+            order.descending |= way == Some("desc");
+            order
+                .fields
+                .extend(name.and_then(|name| field_steps(name).ok()));
+        }
+        order
+    }
+
+    /// Does this document stand before the last one that was shown? If not, it is the last one from now on.
+    pub(crate) fn goes_back(&mut self, document: &Value) -> bool {
+        if self.fields.is_empty() {
+            return false;
+        }
+        let value = |steps: &Vec<String>| {
+            let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+            document.at(&steps).cloned()
+        };
+        let values: Vec<Option<Value>> = self.fields.iter().map(value).collect();
+        let before = self.last.as_ref().is_some_and(|last| {
+            let differs = last.iter().zip(&values).find_map(|pair| match pair {
+                (Some(last), Some(value)) => Some(collate(value, last)).filter(|way| way.is_ne()),
+                (_, _) => None,
+            });
+            let backwards = match self.descending {
+                true => Ordering::Greater,
+                false => Ordering::Less,
+            };
+            differs == Some(backwards)
+        });
+        if !before {
+            self.last = Some(values);
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SortOrder;
+    use crate::json::Value;
+
+    #[test]
+    fn what_stands_before_the_last_document_goes_back() {
+        let parse = |text: &str| Value::parse(text.as_bytes()).unwrap();
+        for (sort, documents, back) in [
+            (r#"["n"]"#, [r#"{"n":1}"#, r#"{"n":3}"#, r#"{"n":2}"#], true),
+            (
+                r#"["n"]"#,
+                [r#"{"n":1}"#, r#"{"n":3}"#, r#"{"n":3}"#],
+                false,
+            ),
+            (
+                r#"[{"n":"desc"}]"#,
+                [r#"{"n":"b"}"#, r#"{"n":1}"#, r#"{"n":2}"#],
+                true,
+            ),
+            (
+                r#"["a.b","n"]"#,
+                [
+                    r#"{"n":1}"#,
+                    r#"{"a":{"b":1},"n":2}"#,
+                    r#"{"a":{"b":1},"n":1}"#,
+                ],
+                true,
+            ),
+            ("[]", [r#"{"n":1}"#, r#"{"n":3}"#, r#"{"n":2}"#], false),
+        ] {
+            let query = parse(&format!(r#"{{"sort":{sort}}}"#));
+            let mut order = SortOrder::of(query.as_object().unwrap());
+            let [first, second, third] = documents.map(parse);
+            assert!(
+                !order.goes_back(&first) && !order.goes_back(&second),
+                "{sort}"
+            );
+            assert_eq!(order.goes_back(&third), back, "{sort}");
+        }
+    }
+}
