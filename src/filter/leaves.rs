@@ -18,11 +18,13 @@ pub(crate) struct Unanswered {
     revs: Vec<String>,
     /// Whether the client wants the histories of what answers.
     histories: bool,
+    /// Whether a descendant answers for those before it.
+    latest: bool,
 }
 
 impl Unanswered {
     /// At first, all of them.
-    pub(crate) fn new(asked: &[Rev], histories: bool) -> Self {
+    pub(crate) fn new(asked: &[Rev], histories: bool, latest: bool) -> Self {
         let mut seen = HashSet::new();
         let revs = asked.iter().filter(|rev| seen.insert(rev.as_str()));
         let mut revs: Vec<&Rev> = revs.collect();
@@ -33,6 +35,7 @@ impl Unanswered {
                 .map(|rev| rev.as_str().to_owned())
                 .collect(),
             histories,
+            latest,
         }
     }
 
@@ -47,7 +50,7 @@ impl Unanswered {
                     let rev = string(member.value)?;
                     self.revs.retain(|asked| *asked != rev);
                 }
-                "_revisions" => {
+                "_revisions" if self.latest => {
                     let history = History::read(&Value::parse(member.value)?);
                     let named: HashSet<&str> = history
                         .iter()

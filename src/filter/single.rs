@@ -56,7 +56,7 @@ pub(crate) async fn document(
     // A local sequence counts what the caller does not see.
     query.local_seq = false;
     let named = match &query.open_revs {
-        Some(Revs::List(asked)) => Some(Unanswered::new(asked, query.revs)),
+        Some(Revs::List(asked)) => Some(Unanswered::new(asked, query.revs, query.latest)),
         Some(Revs::All) | None => None,
     };
     // With `latest` a named revision is answered by its descendant: its history tells which it stands for.

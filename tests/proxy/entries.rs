@@ -197,6 +197,10 @@ fn requests() -> Vec<(&'static str, String, Value)> {
             requests.push(("POST", "/@notes/_missing_revs".to_owned(), diff));
         }
     }
+    // A missing one is told although another one has it in its history.
+    let list: String = url::encode(&json!(["2-bb", "1-aa"]).to_string());
+    let path = format!("/@notes/shown-a?open_revs={list}&revs=true");
+    requests.push(("GET", path, Value::Null));
     // The embedded server takes anything for a revision.
     let is_one = |rev: &Value| {
         let number = rev.as_str().and_then(|rev| rev.split_once('-'));
