@@ -52,21 +52,32 @@ impl SortOrder {
         };
         let values: Vec<Option<Value>> = self.fields.iter().map(value).collect();
         let before = self.last.as_ref().is_some_and(|last| {
-            let differs = last.iter().zip(&values).find_map(|pair| match pair {
-                (Some(last), Some(value)) => Some(collate(value, last)).filter(|way| way.is_ne()),
-                (_, _) => None,
-            });
+            let pairs = self.fields.iter().zip(last.iter().zip(&values));
+            let differs = pairs.map(way).find(|way| way.is_none_or(Ordering::is_ne));
             let backwards = match self.descending {
                 true => Ordering::Greater,
                 false => Ordering::Less,
             };
-            differs == Some(backwards)
+            differs == Some(Some(backwards))
         });
         if !before {
             self.last = Some(values);
         }
         before
     }
+}
+
+/// How the last value and this one stand to each other; none where that can't be told: ids are collated in an index, and
+/// compared by their bytes in the list of all documents.
+fn way(
+    (field, (last, value)): (&Vec<String>, (&Option<Value>, &Option<Value>)),
+) -> Option<Ordering> {
+    let (Some(last), Some(value)) = (last, value) else {
+        return None;
+    };
+    let collated = collate(value, last);
+    let bytes = value.as_str().cmp(&last.as_str());
+    (*field != ["_id"] || collated == bytes).then_some(collated)
 }
 
 #[cfg(test)]
@@ -97,6 +108,16 @@ mod tests {
                     r#"{"a":{"b":1},"n":1}"#,
                 ],
                 true,
+            ),
+            (
+                r#"["_id"]"#,
+                [r#"{"_id":"a"}"#, r#"{"_id":"c"}"#, r#"{"_id":"b"}"#],
+                true,
+            ),
+            (
+                r#"["_id"]"#,
+                [r#"{"_id":"A"}"#, r#"{"_id":"B"}"#, r#"{"_id":"a"}"#],
+                false,
             ),
             ("[]", [r#"{"n":1}"#, r#"{"n":3}"#, r#"{"n":2}"#], false),
         ] {
