@@ -9,48 +9,31 @@ use super::{Exchange, Permitted};
 use crate::inspect;
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
-use crate::route::{Call, DatabaseCall, DesignCall, Method, Route};
+use crate::route::{Method, Route};
 
 impl Exchange {
-    /// Would the lens, which hides nothing else, leave the whole answer as it is? The body must be read to tell.
+    /// Would a lens that hides nothing else leave the whole answer as it is? The body must be read to tell. `several`:
+    /// it holds several queries.
     pub(super) async fn is_untouched(
         &self,
         mut request: Permitted,
-        clear: bool,
+        several: bool,
     ) -> Result<(Permitted, bool), Refusal> {
-        if !clear {
-            return Ok((request, false));
-        }
         let (intake, body) = self.whole(request.intake).await?;
-        let finds =
-            queries(request.permit.route(), &body).map(|queries| queries.iter().any(finds_locals));
+        let finds = queries(request.permit.route(), &body, several)
+            .map(|queries| queries.iter().any(finds_locals));
         request.intake = intake.with_body(body, &self.limits);
         Ok((request, matches!(finds, Ok(false))))
     }
 }
 
-fn queries(route: &Route, body: &Bytes) -> Result<Vec<ViewQuery>, Refusal> {
-    if holds_several(&route.call) {
+fn queries(route: &Route, body: &Bytes, several: bool) -> Result<Vec<ViewQuery>, Refusal> {
+    if several {
         return inspect::query::lists(&route.query, &inspect::value(body)?);
     }
     let body = (route.method == Method::Post && !body.is_empty()).then(|| inspect::value(body));
     let body = body.transpose()?;
     Ok(vec![inspect::query::list(&route.query, body.as_ref())?])
-}
-
-/// Is it one of the endpoints that answer several queries at once?
-fn holds_several(call: &Call) -> bool {
-    let Call::Database { db: _, call } = call else {
-        return false;
-    };
-    matches!(
-        call,
-        DatabaseCall::ListQueries(_)
-            | DatabaseCall::Design {
-                ddoc: _,
-                call: DesignCall::ViewQueries(_)
-            }
-    )
 }
 
 /// By links or by keys, however they are spelt.

@@ -9,6 +9,7 @@ mod clear_lists;
 mod verbatim;
 mod writes;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -77,7 +78,8 @@ struct Collected {
 }
 
 impl Exchange {
-    /// Carries out the permit of a call in a database: the one place where calls are told apart. `is_free` says whether an account may be opened by a name.
+    /// Carries out the permit of a call in a database: the one place where calls are told apart. `is_free` says whether
+    /// an account may be opened by a name.
     #[expect(clippy::too_many_lines, reason = "one arm for each call, nothing else")]
     pub(crate) async fn answer<F>(
         &self,
@@ -99,7 +101,9 @@ impl Exchange {
         let method = request.permit.route().method;
         match call {
             DatabaseCall::Itself => match method {
-                Method::Get | Method::Head => info::info(&self.couch, &database(&request)?).await,
+                Method::Get | Method::Head => {
+                    info::info(&self.couch, &database(&request.permit)?).await
+                }
                 Method::Post | Method::Put | Method::Delete | Method::Copy => {
                     Box::pin(self.write(request, is_free)).await
                 }
@@ -112,7 +116,10 @@ impl Exchange {
             },
             DatabaseCall::Attachment { .. } => match method {
                 // Of its document the revision that was judged, not the one that is newest by now.
-                Method::Get | Method::Head => self.pass(request).await,
+                Method::Get | Method::Head => {
+                    request.permit.documents()?;
+                    self.pass(request).await
+                }
                 Method::Post | Method::Put | Method::Delete | Method::Copy => {
                     self.attachment(request).await
                 }
@@ -124,9 +131,9 @@ impl Exchange {
             | DatabaseCall::Local(_)
             | DatabaseCall::CopyLocal { .. } => self.locals(request, call).await,
             DatabaseCall::List(List::All | List::Design) | DatabaseCall::PartitionAllDocs(_) => {
-                self.list(request).await
+                self.list(request, false).await
             }
-            DatabaseCall::ListQueries(List::All | List::Design) => self.list_queries(request).await,
+            DatabaseCall::ListQueries(List::All | List::Design) => self.list(request, true).await,
             DatabaseCall::PartitionView {
                 partition: _,
                 ddoc,
@@ -135,11 +142,11 @@ impl Exchange {
             | DatabaseCall::Design {
                 ddoc,
                 call: DesignCall::View(view),
-            } => Box::pin(self.view(request, ddoc, view)).await,
+            } => Box::pin(self.view(request, (ddoc, view), false)).await,
             DatabaseCall::Design {
                 ddoc,
                 call: DesignCall::ViewQueries(view),
-            } => Box::pin(self.view_queries(request, ddoc, view)).await,
+            } => Box::pin(self.view(request, (ddoc, view), true)).await,
             DatabaseCall::BulkGet => self.bulk_get(request).await,
             DatabaseCall::Changes => self.changes(request).await,
             DatabaseCall::Find | DatabaseCall::PartitionFind(_) => self.find(request).await,
@@ -195,64 +202,60 @@ impl Exchange {
         Box::pin(single::document(asker, lens, wanted)).await
     }
 
-    async fn list(&self, request: Permitted) -> Result<Answer, Refusal> {
+    async fn list(&self, request: Permitted, several: bool) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
-        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
-        if untouched {
-            return self.pass(request).await;
+        let clear = lens.is_clear();
+        let Collected { asker, body, .. } = match self.filtered(request, clear, several).await? {
+            ControlFlow::Break(answer) => return Ok(answer),
+            ControlFlow::Continue(request) => request,
+        };
+        if several {
+            return Box::pin(lists::documents_queries(asker, lens, &body)).await;
         }
-        let Collected { asker, body, .. } = self.collect(request).await?;
         let sent = posted(&asker, &body);
         lists::documents(asker, lens, sent).await
-    }
-
-    async fn list_queries(&self, request: Permitted) -> Result<Answer, Refusal> {
-        let lens = request.permit.documents()?.clone();
-        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
-        if untouched {
-            return self.pass(request).await;
-        }
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        Box::pin(lists::documents_queries(asker, lens, &body)).await
     }
 
     async fn view(
         &self,
         request: Permitted,
-        ddoc: &DesignName,
-        view: &FunctionName,
+        (ddoc, view): (&DesignName, &FunctionName),
+        several: bool,
     ) -> Result<Answer, Refusal> {
         let lens = request.permit.view()?.clone();
-        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
-        if untouched {
-            return self.pass(request).await;
-        }
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        let sent = posted(&asker, &body);
-        lists::view(asker, lens, self.named(ddoc, view), sent).await
-    }
-
-    async fn view_queries(
-        &self,
-        request: Permitted,
-        ddoc: &DesignName,
-        view: &FunctionName,
-    ) -> Result<Answer, Refusal> {
-        let lens = request.permit.view()?.clone();
-        let (request, untouched) = self.is_untouched(request, lens.is_clear()).await?;
-        if untouched {
-            return self.pass(request).await;
-        }
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        lists::view_queries(asker, lens, self.named(ddoc, view), &body).await
-    }
-
-    fn named<'n>(&'n self, ddoc: &'n DesignName, view: &'n FunctionName) -> Named<'n> {
-        Named {
+        let clear = lens.is_clear();
+        let Collected { asker, body, .. } = match self.filtered(request, clear, several).await? {
+            ControlFlow::Break(answer) => return Ok(answer),
+            ControlFlow::Continue(request) => request,
+        };
+        let named = Named {
             ddoc,
             view,
             designs: &self.designs,
+        };
+        if several {
+            return lists::view_queries(asker, lens, named, &body).await;
         }
+        let sent = posted(&asker, &body);
+        lists::view(asker, lens, named, sent).await
+    }
+
+    /// The request for a list with its body, or the answer where the lens would leave all of it as it is. `clear`: the
+    /// lens hides nothing but `_local` documents.
+    async fn filtered(
+        &self,
+        request: Permitted,
+        clear: bool,
+        several: bool,
+    ) -> Result<ControlFlow<Answer, Collected>, Refusal> {
+        if !clear {
+            return Ok(ControlFlow::Continue(self.collect(request).await?));
+        }
+        let (request, untouched) = self.is_untouched(request, several).await?;
+        Ok(match untouched {
+            true => ControlFlow::Break(self.pass(request).await?),
+            false => ControlFlow::Continue(self.collect(request).await?),
+        })
     }
 
     async fn changes(&self, request: Permitted) -> Result<Answer, Refusal> {
@@ -375,7 +378,7 @@ impl Exchange {
             true => self.limits.row.max(self.limits.body),
             false => self.limits.row,
         };
-        let db = database_of(&permit)?;
+        let db = database(&permit)?;
         Ok(Asker {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),
@@ -391,11 +394,7 @@ impl Exchange {
     }
 }
 
-fn database(request: &Permitted) -> Result<DbName, Refusal> {
-    database_of(&request.permit)
-}
-
-fn database_of(permit: &Permit) -> Result<DbName, Refusal> {
+fn database(permit: &Permit) -> Result<DbName, Refusal> {
     permit
         .route()
         .db()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
 use super::writes::storable;
-use super::{Exchange, Permitted, database_of};
+use super::{Exchange, Permitted, database};
 use crate::budget::Budget;
 use crate::filter::answer::Answer;
 use crate::filter::errors;
@@ -178,7 +178,7 @@ impl Exchange {
         let forced = query.new_edits == Some(false);
         let far = far_revisions(document, &named, if_match, forced)?;
         let couch = self.couch.counted(budget);
-        may_follow(&couch, (&database_of(permit)?, id), &far, forced).await
+        may_follow(&couch, (&database(permit)?, id), &far, forced).await
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, REFERER};
 
-use super::{Exchange, Permitted, database_of};
+use super::{Exchange, Permitted, database};
 use crate::body::full;
 use crate::caller::UserName;
 use crate::client::Answered;
@@ -161,7 +161,7 @@ impl Exchange {
         match sending(permit.route()) {
             Sending::Nothing => upstream.send(rewrite.verbatim(permit, rev, intake)?).await,
             Sending::Bytes(id) => {
-                let turn = self.turns.later(&database_of(permit)?, id.as_str());
+                let turn = self.turns.later(&database(permit)?, id.as_str());
                 let outbound = rewrite.verbatim(permit, rev, intake)?;
                 upstream.send_late(turn, 0, outbound).await
             }
@@ -174,7 +174,7 @@ impl Exchange {
                 };
                 let ids = named.iter().map(String::as_str);
                 let ids = ids.chain(id.map(DocId::as_str));
-                let db = database_of(permit)?;
+                let db = database(permit)?;
                 let pass = Pass::SideBySide;
                 let turn = self.turns.take(db.as_str(), ids, pass).await;
                 let intake = intake.with_body(body, &self.limits);

@@ -9,7 +9,7 @@ use crate::filter::sight::Seen;
 use crate::filter::sort_order::SortOrder;
 use crate::filter::unread::Unread;
 use crate::filter::window::Window;
-use crate::json::{JsonError, Row, Value};
+use crate::json::{JsonError, Row};
 
 /// Where a row is written, and how many have been.
 pub(crate) struct Place<'a> {
@@ -62,7 +62,7 @@ fn once(
     (cursor, order): (&mut Position, &mut SortOrder),
 ) -> Result<Seen, JsonError> {
     let id = judge.source(row, known)?;
-    if cursor.has_shown(&id) || order.goes_back(&Value::parse(row.bytes())?) {
+    if cursor.has_shown(&id) || order.goes_back(row.bytes())? {
         return Ok(Seen::Hidden);
     }
     cursor.note_shown(&id);

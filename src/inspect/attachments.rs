@@ -16,7 +16,7 @@ use memchr::memmem;
 use crate::budget::Counted;
 use crate::couch::{Couch, CouchError};
 use crate::inspect::document::Refused;
-use crate::json::{JsonError, MAX_DEPTH, Object, Shallow, Value, elements, repeated_members};
+use crate::json::{JsonError, MAX_DEPTH, Object, Value, elements, repeated_members, shallow};
 use crate::refusal::Refusal;
 use crate::route::{AttachmentName, DbName, DocId};
 
@@ -271,7 +271,7 @@ pub(crate) fn check_unread(body: &[u8]) -> Result<(), Refusal> {
         return Ok(());
     }
     let all = match listed(body) {
-        Err(JsonError::TooDeep) => listed(&Shallow::of(body, MAX_DEPTH / 2).text),
+        Err(JsonError::TooDeep) => listed(&shallow(body, MAX_DEPTH / 2)),
         listed => listed,
     };
     let all = all.map_err(|_| Refusal::BadRequest("the attachments can't be read in one way"))?;

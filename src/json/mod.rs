@@ -39,7 +39,7 @@ pub use path::{FieldPath, PathError, Step};
 pub use restore::HiddenFieldSent;
 pub use row::Row;
 pub use rows::Splitter;
-pub use shallow::Shallow;
+pub use shallow::shallow;
 pub use spot::is_couchdbs_own;
 pub use value::Value;
 

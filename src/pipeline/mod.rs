@@ -238,13 +238,13 @@ impl Pipeline {
         if endless {
             self.door.open_feed(&intake.holdings)?;
         }
-        // The plans differ much in size; boxed, a plain read does not pay for a feed.
         let request = Permitted {
             permit,
             judged,
             lease,
             intake,
         };
+        // The calls differ much in size; boxed, a plain read does not pay for a feed.
         match Box::pin(self.serve(&policy, request)).await {
             // CouchDB says 401 to who is known and no administrator of the database; to log in anew would not help.
             Err(Refusal::Unauthorized) if caller.name().is_some() => Err(NOT_ALLOWED),

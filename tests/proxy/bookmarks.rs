@@ -4,15 +4,17 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, World, backend};
 
-/// CouchDB can narrow a query by neither.
-const RULES: [&str; 3] = [
-    r#"
+/// Readers of open documents, by rules of which CouchDB can narrow a query by none.
+fn rules() -> [String; 3] {
+    let readers = r#"
 [[rule]]
 name      = "readers"
 databases = ["@notes"]
 callers   = { roles = ["reader"] }
 permit    = ["read", "find"]
-
+"#;
+    [
+        r#"
 [[rule]]
 name      = "closed"
 databases = ["@notes"]
@@ -20,29 +22,34 @@ callers   = { everyone = true }
 forbid    = ["read", "find"]
 documents = { kind = "shut" }
 "#,
-    r#"
-[[rule]]
-name      = "readers"
-databases = ["@notes"]
-callers   = { roles = ["reader"] }
-permit    = ["read", "find"]
-documents = { tags = { "$elemMatch" = { "$eq" = "open" } } }
-"#,
-    r#"
-[[rule]]
-name      = "readers"
-databases = ["@notes"]
-callers   = { roles = ["reader"] }
-permit    = ["read", "find"]
-documents = { _id = { "$pattern" = ["open-*"] } }
-"#,
-];
+        r#"documents = { tags = { "$elemMatch" = { "$eq" = "open" } } }"#,
+        r#"documents = { _id = { "$pattern" = ["open-*"] } }"#,
+    ]
+    .map(|rest| format!("{readers}{rest}"))
+}
 
 /// A document at a place of the index.
 fn note(at: usize, key: usize) -> Value {
     let open = at % 3 != 1;
     let kind = if open { "open" } else { "shut" };
     json!({ "_id": format!("{kind}-{at:03}"), "kind": kind, "tags": [kind], "key": key })
+}
+
+/// So many documents in an index by their places, under these rules.
+async fn filled(rules: &str, count: usize) -> World {
+    let world = World::plain(rules).await;
+    let notes: Vec<Value> = (0..count).map(|at| note(at, at + 1)).collect();
+    world.database("notes", json!(notes)).await;
+    let index = json!({ "index": { "fields": ["key"] }, "name": "keys", "type": "json" });
+    world.backend().post("/@notes/_index", index).await.yes();
+    world
+}
+
+/// The ids of those of them that are open, in order.
+fn open(count: usize) -> Value {
+    let notes = (0..count).map(|at| note(at, at));
+    let open = notes.filter(|note| note["kind"] == "open");
+    open.map(|note| note["_id"].clone()).collect()
 }
 
 /// Takes hidden documents around the last one that was shown to the front of the index and to its end, or away.
@@ -77,14 +84,10 @@ async fn stir(backend: &Client, last: usize, count: usize) {
 async fn a_hidden_row_that_moves_between_two_pages_takes_no_found_document_with_it() {
     // The embedded server's own bookmarks count documents: behind more of them they would begin elsewhere.
     let count = if backend().is_couchdb() { 150 } else { 30 };
-    for rules in RULES {
+    for rules in rules() {
         for limit in [1, 2, 7, 25] {
-            let world = World::plain(rules).await;
-            let notes: Vec<Value> = (0..count).map(|at| note(at, at + 1)).collect();
-            world.database("notes", json!(notes)).await;
-            let index = json!({ "index": { "fields": ["key"] }, "name": "keys", "type": "json" });
+            let world = filled(&rules, count).await;
             let backend = world.backend();
-            backend.post("/@notes/_index", index).await.yes();
             let rita = world.as_("rita");
             let mut query = json!({
                 "selector": { "key": { "$gt": -1 } }, "sort": ["key"], "limit": limit,
@@ -99,10 +102,7 @@ async fn a_hidden_row_that_moves_between_two_pages_takes_no_found_document_with_
                 found.extend(docs.iter().map(|doc| doc["_id"].clone()));
                 query["bookmark"] = page["bookmark"].clone();
             }
-            let open = (0..count).map(|at| note(at, at));
-            let open = open.filter(|note| note["kind"] == "open");
-            let open: Vec<Value> = open.map(|note| note["_id"].clone()).collect();
-            assert_eq!(json!(found), json!(open), "{limit} {rules}");
+            assert_eq!(json!(found), open(count), "{limit} {rules}");
         }
     }
 }
@@ -110,13 +110,9 @@ async fn a_hidden_row_that_moves_between_two_pages_takes_no_found_document_with_
 /// One that was shown and is taken elsewhere takes none with it either, as long as not all of the last ones are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shown_document_that_moves_between_two_pages_takes_no_other_with_it() {
-    for rules in RULES {
-        let world = World::plain(rules).await;
-        let notes: Vec<Value> = (0..30).map(|at| note(at, at + 1)).collect();
-        world.database("notes", json!(notes)).await;
-        let index = json!({ "index": { "fields": ["key"] }, "name": "keys", "type": "json" });
+    for rules in rules() {
+        let world = filled(&rules, 30).await;
         let backend = world.backend();
-        backend.post("/@notes/_index", index).await.yes();
         let rita = world.as_("rita");
         let mut query = json!({
             "selector": { "key": { "$gt": 0 } }, "sort": ["key"], "limit": 3,
@@ -134,9 +130,6 @@ async fn a_shown_document_that_moves_between_two_pages_takes_no_other_with_it() 
             found.extend(docs.iter().map(|doc| doc["_id"].clone()));
             query["bookmark"] = page["bookmark"].clone();
         }
-        let open = (0..30).map(|at| note(at, at));
-        let open = open.filter(|note| note["kind"] == "open");
-        let open: Vec<Value> = open.map(|note| note["_id"].clone()).collect();
-        assert_eq!(json!(found), json!(open), "{rules}");
+        assert_eq!(json!(found), open(30), "{rules}");
     }
 }
