@@ -12,6 +12,7 @@
 mod head;
 mod inbound;
 mod inflate;
+pub(crate) mod json_body;
 #[cfg(test)]
 mod tests;
 

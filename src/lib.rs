@@ -18,20 +18,13 @@ pub mod observe;
 
 pub mod client;
 mod couch;
-mod ddocs;
 mod identity;
 pub mod intake;
 
-mod exchange;
-pub mod filter;
-mod inspect;
-pub mod rewrite;
-mod upstream;
+pub mod exchange;
 
 pub mod cors;
-mod node;
-mod provision;
-mod session;
+mod services;
 
 pub mod cli;
 mod own;
@@ -39,5 +32,5 @@ mod pipeline;
 mod serve;
 pub mod server;
 
-pub use ddocs::{DeployError, Deployed, Wish, check as check_ddocs, deploy};
 pub use serve::{StartError, check, check_ends, serve};
+pub use services::ddocs::{DeployError, Deployed, Wish, check as check_ddocs, deploy};

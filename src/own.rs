@@ -9,16 +9,18 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG, HeaderValue};
 
 use crate::couch::Couch;
-use crate::filter::answer::Answer;
-use crate::filter::info::cut;
-use crate::filter::writes::object;
-use crate::inspect;
+use crate::exchange::answer::Answer;
+use crate::exchange::read::info::cut;
+use crate::exchange::read::pin;
+use crate::exchange::write::answer::object;
+use crate::exchange::write::document;
+use crate::intake::json_body;
 use crate::json::Value;
-use crate::node::{Asked, Body as NodeBody, Nodes};
 use crate::policy::{Permit, Plan, Policy};
 use crate::refusal::Refusal;
 use crate::route::name::is_own_database;
 use crate::route::{DbName, Method, Query, ServerCall};
+use crate::services::node::{Asked, Body as NodeBody, Nodes};
 
 /// As many ids as CouchDB gives at once.
 const MOST_UUIDS: u64 = 1_000;
@@ -102,7 +104,7 @@ impl Own {
                 false => at_most(names)?,
             }
         } else {
-            let body = inspect::value(body)?;
+            let body = json_body::value(body)?;
             let keys = body.get("keys").and_then(Value::as_array);
             let keys = keys.ok_or(Refusal::BadRequest("`keys` member must exist."))?;
             let keys = keys.iter().filter_map(Value::as_str);
@@ -148,7 +150,7 @@ fn uuids(query: &Query) -> Result<Answer, Refusal> {
     if count > MOST_UUIDS {
         return Err(Refusal::BadRequest("count parameter too large"));
     }
-    let ids = (0..count).map(|_| inspect::document::new_id().map(Value::from));
+    let ids = (0..count).map(|_| document::new_id().map(Value::from));
     let ids = ids
         .collect::<Option<Vec<_>>>()
         .ok_or(Refusal::Internal("no random bytes"))?;
@@ -166,7 +168,7 @@ async fn all_dbs(couch: &Couch, policy: &Policy, permit: &Permit) -> Result<Answ
 fn in_range(query: &Query, mut names: Vec<String>) -> Result<Vec<String>, Refusal> {
     let range = query.view()?;
     let text = |key: &Option<String>| match key {
-        Some(key) => inspect::view::json("key", key).map(|key| key.as_str().map(str::to_owned)),
+        Some(key) => pin::json("key", key).map(|key| key.as_str().map(str::to_owned)),
         None => Ok(None),
     };
     let (start, end) = (text(&range.startkey)?, text(&range.endkey)?);

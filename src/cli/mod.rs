@@ -13,12 +13,12 @@ use std::sync::Arc;
 use crate::caller::{Caller, User, UserName};
 use crate::config::Config;
 use crate::json::{Object, Value};
-use crate::node::{Answer, Asked, Body, Nodes};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::{NodeId, Query};
 use crate::secret::Secret;
 use crate::serve::{StartError, check, nodes};
+use crate::services::node::{Answer, Asked, Body, Nodes};
 
 pub use arguments::Invocation;
 pub use key::key;

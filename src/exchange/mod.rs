@@ -5,9 +5,26 @@
 //!
 //! Invariant: a new call does not compile until it is named in [`Exchange::answer`].
 
-mod clear_lists;
+pub(crate) mod accept;
+pub(crate) mod answer;
+pub(crate) mod context;
+pub(crate) mod errors;
+pub(crate) mod gaps;
+pub(crate) mod generations;
+pub(crate) mod head;
+pub(crate) mod reauthorize;
+pub(crate) mod redact;
+pub mod rewrite;
+pub(crate) mod upstream;
 mod verbatim;
-mod writes;
+
+pub(crate) mod parts;
+pub(crate) mod read;
+pub(crate) mod rows;
+pub(crate) mod write;
+
+pub use answer::Answer;
+pub use parts::offline::in_parts;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -19,26 +36,28 @@ use crate::budget::{Budget, Share};
 use crate::caller::UserName;
 use crate::config::Limits;
 use crate::couch::Couch;
-use crate::filter::answer::Answer;
-use crate::filter::ask::Asker;
-use crate::filter::design::Designs;
-use crate::filter::diff::{Diff, missing};
-use crate::filter::feeds::{self, ChangesLens};
-use crate::filter::gaps::Gaps;
-use crate::filter::lease::Lease;
-use crate::filter::lists::Named;
-use crate::filter::single::Wanted;
-use crate::filter::{find, indexes, info, lists, locals, single, writes as batches};
-use crate::inspect::batch::SentBatch;
-use crate::inspect::local::Locals;
-use crate::inspect::turns::Turns;
+
+use crate::exchange::context::Asker;
+use crate::exchange::gaps::Gaps;
+use crate::exchange::read::changes;
+use crate::exchange::read::changes::ChangesLens;
+use crate::exchange::read::design::Designs;
+use crate::exchange::read::document::Wanted;
+use crate::exchange::read::lists::Named;
+use crate::exchange::read::local_names::Locals;
+use crate::exchange::read::revs_diff::{Diff, missing};
+use crate::exchange::read::{document, find, index, info, lists, local};
+use crate::exchange::reauthorize::Lease;
+use crate::exchange::rewrite::Rewrite;
+use crate::exchange::upstream::Upstream;
+use crate::exchange::write::answer as batches;
+use crate::exchange::write::batch::SentBatch;
+use crate::exchange::write::doc_locks::Turns;
 use crate::intake::Intake;
 use crate::policy::{Permit, Plan};
 use crate::refusal::Refusal;
-use crate::rewrite::Rewrite;
 use crate::route::{DatabaseCall, DbName, DesignCall, DesignName, FunctionName, List, Method};
 use crate::secret::Seal;
-use crate::upstream::Upstream;
 
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -199,7 +218,7 @@ impl Exchange {
             accept: accept.as_deref(),
             user_agent: user_agent.as_deref(),
         };
-        Box::pin(single::document(asker, lens, wanted)).await
+        Box::pin(document::document(asker, lens, wanted)).await
     }
 
     async fn list(&self, request: Permitted, several: bool) -> Result<Answer, Refusal> {
@@ -273,7 +292,7 @@ impl Exchange {
         } = self.collect(request).await?;
         let (seal, sent) = (Arc::clone(&self.seal), posted(&asker, &body));
         let lease = lease.ok_or(Refusal::Internal("a feed without a lease"))?;
-        feeds::changes(asker, lens, lease, seal, last_event_id.as_deref(), sent).await
+        changes::changes(asker, lens, lease, seal, last_event_id.as_deref(), sent).await
     }
 
     async fn find(&self, request: Permitted) -> Result<Answer, Refusal> {
@@ -285,13 +304,13 @@ impl Exchange {
     async fn explain(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
         let Collected { asker, body, .. } = self.collect(request).await?;
-        indexes::explain(asker, lens, body).await
+        index::explain(asker, lens, body).await
     }
 
     async fn index(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
         let Collected { asker, body, .. } = self.collect(request).await?;
-        indexes::index(asker, lens, body).await
+        index::index(asker, lens, body).await
     }
 
     async fn bulk_get(&self, request: Permitted) -> Result<Answer, Refusal> {
@@ -302,7 +321,7 @@ impl Exchange {
             accept,
             ..
         } = self.collect(request).await?;
-        single::bulk_get(asker, lens, accept.as_deref(), &body).await
+        document::bulk_get(asker, lens, accept.as_deref(), &body).await
     }
 
     async fn revs_diff(&self, request: Permitted, kind: Diff) -> Result<Answer, Refusal> {
@@ -331,13 +350,13 @@ impl Exchange {
     async fn locals(&self, request: Permitted, call: &DatabaseCall) -> Result<Answer, Refusal> {
         let Collected { asker, body, .. } = self.collect(request).await?;
         if matches!(call, DatabaseCall::ListQueries(_)) {
-            return Box::pin(locals::queries(asker, &self.locals, &body)).await;
+            return Box::pin(local::queries(asker, &self.locals, &body)).await;
         }
         if matches!(call, DatabaseCall::List(_)) {
             let sent = posted(&asker, &body);
-            return Box::pin(locals::list(asker, &self.locals, sent)).await;
+            return Box::pin(local::list(asker, &self.locals, sent)).await;
         }
-        locals::document(asker, &self.locals, body).await
+        local::document(asker, &self.locals, body).await
     }
 
     /// The request with the whole of its body, under the limit.
@@ -407,3 +426,6 @@ fn posted(asker: &Asker, body: &Bytes) -> Option<Bytes> {
     let posted = asker.permit.route().method == Method::Post && !body.is_empty();
     posted.then(|| body.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! Permits without a lens: both bodies stream through untouched, but for those that CouchDB reads in parts, which
-//! are taken apart and put together anew (`filter::unjudged`).
+//! are taken apart and put together anew (`write::unjudged`).
 //!
 //! Invariant: what CouchDB says about an error reaches administrators only; JSON of others has one meaning. Nothing
 //! that a stored document says of itself, or a function of a design document, becomes a header unless it is one.
@@ -8,22 +8,22 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, IF_MATCH, RANGE};
 
-use super::writes::storable;
+use super::answer::Answer;
+use super::errors;
+use super::generations::check_lengths;
+use super::head::is_whole;
+use super::parts::documents::{boundary_of, everything};
+use super::parts::multipart::Several;
+use super::write::attachments::{check, check_stored};
+use super::write::bodies::storable;
+use super::write::document::new_id;
+use super::write::forced::far_revisions;
+use super::write::stored::may_follow;
+use super::write::unjudged;
 use super::{Exchange, Permitted, database};
 use crate::budget::Budget;
-use crate::filter::answer::Answer;
-use crate::filter::errors;
-use crate::filter::head::is_whole;
-use crate::filter::multipart::{boundary_of, everything};
-use crate::filter::unjudged;
-use crate::inspect;
-use crate::inspect::attachments::{check, check_stored};
-use crate::inspect::document::new_id;
-use crate::inspect::forced::far_revisions;
-use crate::inspect::multipart::Several;
-use crate::inspect::revisions::check_lengths;
-use crate::inspect::stored::may_follow;
 use crate::intake::Intake;
+use crate::intake::json_body;
 use crate::json::{FieldPath, Value};
 use crate::policy::Permit;
 use crate::refusal::Refusal;
@@ -151,7 +151,7 @@ impl Exchange {
             return Ok(intake);
         }
         let (intake, bytes) = self.whole(intake).await?;
-        let document = inspect::value(&bytes)?;
+        let document = json_body::value(&bytes)?;
         check(&document)?;
         let (tag, budget) = (intake.header(&IF_MATCH), &intake.budget);
         self.follows(permit, Some(&document), tag, budget).await?;

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 
 use super::Pipeline;
-use crate::filter::gaps::CallerGaps;
-use crate::filter::lease::Lease;
+use crate::exchange::gaps::CallerGaps;
+use crate::exchange::reauthorize::Lease;
 use crate::identity::Proof;
-use crate::node::endow;
 use crate::policy::{Fingerprint, Permit, Plan, Policy, Verdict};
 use crate::route::{Call, DatabaseCall};
+use crate::services::node::endow;
 
 /// What a permit is compared by.
 #[derive(Debug, PartialEq, Eq)]

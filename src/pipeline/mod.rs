@@ -26,21 +26,21 @@ use crate::config::Listen;
 use crate::cors::Cors;
 use crate::couch::Couch;
 use crate::couch::behalf::{apart, on_behalf};
+use crate::exchange::answer::Answer;
+use crate::exchange::errors::NOT_ALLOWED;
+use crate::exchange::head::place;
 use crate::exchange::{Exchange, Permitted};
-use crate::filter::answer::Answer;
-use crate::filter::errors::NOT_ALLOWED;
-use crate::filter::head::place;
 use crate::identity::{AskedRoles, Failed, Identity, Recognised, Scheme};
 use crate::intake::{Door, Intake, Peer};
 use crate::json::Value;
-use crate::node::{Nodes, endow};
 use crate::observe::Record;
 use crate::own::Own;
 use crate::policy::{Permit, Policy, Verdict};
-use crate::provision::Provisioning;
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, Method, Route, RouteError, ServerCall};
-use crate::session::{Answer as SessionAnswer, Session};
+use crate::services::node::{Nodes, endow};
+use crate::services::provision::Provisioning;
+use crate::services::session::{Answer as SessionAnswer, Session};
 
 /// Everything that a request meets on its way.
 #[derive(Debug)]

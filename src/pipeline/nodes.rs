@@ -5,14 +5,14 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 
 use super::{Pipeline, text};
 use crate::exchange::Permitted;
-use crate::filter::answer::Answer;
-use crate::inspect;
-use crate::inspect::document::Written;
+use crate::exchange::answer::Answer;
+use crate::exchange::write::document::Written;
 use crate::intake::Intake;
-use crate::node::{Asked, Gate, Nodes, Writer};
+use crate::intake::json_body;
 use crate::policy::{Permit, Plan, Policy};
 use crate::refusal::Refusal;
 use crate::route::{Method, NodeCall};
+use crate::services::node::{Asked, Gate, Nodes, Writer};
 
 impl Pipeline {
     /// `/node` and `/node/ID`.
@@ -66,14 +66,14 @@ impl Pipeline {
         let answer = match (gate, route.document()) {
             (Gate::Closed(reason), _) => return Err(Refusal::Forbidden(reason)),
             (Gate::Documents, _) => {
-                let body = inspect::value(&body)?;
+                let body = json_body::value(&body)?;
                 Box::pin(nodes.write_documents(writer, body)).await?
             }
             (Gate::Document, id) => {
                 let if_match = if_match.as_deref();
                 let written = match (route.method, id) {
                     (Method::Delete, Some(id)) => Written::tombstone(id, &query, if_match)?,
-                    _ => Written::read(id, &query, if_match, inspect::value(&body)?)?,
+                    _ => Written::read(id, &query, if_match, json_body::value(&body)?)?,
                 };
                 Box::pin(nodes.write_document(writer, &query, written)).await?
             }

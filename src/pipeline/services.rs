@@ -7,12 +7,12 @@ use http::header::CONTENT_TYPE;
 
 use super::{Pipeline, text};
 use crate::caller::{Caller, UserName};
+use crate::exchange::answer::Answer;
+use crate::exchange::parts::multipart::is_multipart;
 use crate::exchange::{LAST_EVENT_ID, Permitted};
-use crate::filter::answer::Answer;
 use crate::identity::Recognised;
-use crate::inspect;
-use crate::inspect::multipart::is_multipart;
 use crate::intake::Intake;
+use crate::intake::json_body;
 use crate::json::Value;
 use crate::policy::{Plan, Policy};
 use crate::refusal::Refusal;
@@ -55,7 +55,7 @@ impl Pipeline {
     /// (`no_replication_names_the_database_of_couchwarden`).
     async fn replicates_nothing_of_ours(&self, intake: Intake) -> Result<Intake, Refusal> {
         let (intake, body) = self.exchange.whole(intake).await?;
-        let replication = inspect::value(&body)?;
+        let replication = json_body::value(&body)?;
         if names_ours(&replication) {
             return Err(Refusal::Forbidden("this database is couchwarden's own"));
         }
@@ -75,7 +75,7 @@ impl Pipeline {
         }
         let (intake, body) = self.exchange.whole(request.intake).await?;
         if !body.is_empty() {
-            let written = inspect::value(&body)?;
+            let written = json_body::value(&body)?;
             let batch = written.get("docs").and_then(Value::as_array);
             let mut documents = iter::once(&written).chain(batch.into_iter().flatten());
             if documents.any(names_ours) {
@@ -93,7 +93,7 @@ impl Pipeline {
         if body.is_empty() {
             return Ok(intake);
         }
-        let job = inspect::value(&body)?;
+        let job = json_body::value(&body)?;
         let text = |name: &str| job.get(name).and_then(Value::as_str).unwrap_or_default();
         // `shards/00000000-7fffffff/name.1234567890`; no name of a database has a dot.
         let shard = text("shard").rsplit('/').next().unwrap_or_default();

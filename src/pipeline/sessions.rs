@@ -6,7 +6,7 @@ use super::{Pipeline, text};
 use crate::intake::Intake;
 use crate::refusal::Refusal;
 use crate::route::Method;
-use crate::session::Answer as SessionAnswer;
+use crate::services::session::Answer as SessionAnswer;
 
 impl Pipeline {
     /// `POST` and `DELETE` of `/_session`, and these and `PUT` of `/session`.

@@ -37,7 +37,7 @@ administrators = true
 const LEASE: &str = "[limits]\nfeed_lease = \"2s\"\n";
 const BOUND: Duration = Duration::from_secs(2);
 
-/// What a busy machine may add to it. The bound itself is held to the moment in `src/filter/lease/tests.rs`.
+/// What a busy machine may add to it. The bound itself is held to the moment in `src/exchange/reauthorize/tests.rs`.
 const SLACK: Duration = Duration::from_secs(4);
 
 /// The feeds that wait.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use couchwarden::body::{Body, Cut, boxed};
 use couchwarden::caller::{Caller, Role, User, UserName};
 use couchwarden::config::Config;
-use couchwarden::filter::in_parts;
+use couchwarden::exchange::in_parts;
 use couchwarden::json::quote;
 use couchwarden::policy::{Permit, Policy, PolicySettings, Verdict};
 use couchwarden::route::Route;

@@ -1,0 +1,292 @@
+//! One document under a lens, and the batches that replication reads: `open_revs`, `_bulk_get`.
+
+use std::sync::Arc;
+
+use http::header::ETAG;
+use http_body_util::BodyExt as _;
+
+use super::judged::judge_readable;
+use super::open_revs::{OpenRevs, Unanswered};
+use crate::body::{Cut, boxed};
+use crate::budget::Share;
+use crate::client::Answered;
+use crate::exchange::accept::{Kind, accepts};
+use crate::exchange::answer::{Answer, rows_answer};
+use crate::exchange::context::Asker;
+use crate::exchange::gaps::{LeftOut, NamedInBatch};
+use crate::exchange::generations::names_long_one;
+use crate::exchange::head::{etag, matches};
+use crate::exchange::parts::documents::{Asked, Mixed, WithParts, boundary_of};
+use crate::exchange::rows::frame::Layout;
+use crate::exchange::rows::limit::Window;
+use crate::exchange::rows::oversized::shows_a_leaf;
+use crate::exchange::rows::pages::{Pages, Part};
+use crate::exchange::rows::reply::Reply;
+use crate::exchange::rows::row::{BulkRows, Judge};
+use crate::exchange::rows::stream::{Recipe, Rows};
+use crate::intake::json_body;
+use crate::json::{Event, Frame, Splitter, Value};
+use crate::policy::Lens;
+use crate::refusal::Refusal;
+use crate::route::Method;
+use crate::route::query::{DocumentQuery, OpenRevs as Revs};
+
+const JSON: &str = "application/json";
+const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
+
+/// What a client says of the answer that it wants.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) if_none_match: Option<&'a str>,
+    pub(crate) accept: Option<&'a str>,
+    pub(crate) user_agent: Option<&'a str>,
+}
+
+/// What CouchDB's replicator begins its name with.
+const REPLICATOR: &str = "CouchDB-Replicator/";
+
+/// `GET` or `HEAD` of one document.
+pub(crate) async fn document(
+    asker: Asker,
+    lens: Lens,
+    wanted: Wanted<'_>,
+) -> Result<Answer, Refusal> {
+    let mut query = asker.permit.route().query.document()?;
+    let tagged = is_told_by_rev(&query);
+    // A local sequence counts what the caller does not see.
+    query.local_seq = false;
+    let named = match &query.open_revs {
+        Some(Revs::List(asked)) => Some(Unanswered::new(asked, query.revs, query.latest)),
+        Some(Revs::All) | None => None,
+    };
+    // With `latest` a named revision is answered by its descendant: its history tells which it stands for.
+    query.revs |= query.latest && named.is_some();
+    let part = Part {
+        method: Method::Get,
+        query: query.pairs(),
+        body: None,
+    };
+    if query.open_revs.is_some() {
+        return match accepts(wanted.accept, Kind::Mixed.name()) {
+            true => {
+                let replicates = wanted
+                    .user_agent
+                    .is_some_and(|name| name.starts_with(REPLICATOR));
+                let asked = match (named, replicates) {
+                    (None, _) => Asked::Leaves,
+                    (Some(named), false) => Asked::Named(named),
+                    (Some(named), true) => Asked::Replicated(named),
+                };
+                open_revs_mixed(asker, lens, asked, part).await
+            }
+            false => open_revs(asker, lens, named, part).await,
+        };
+    }
+    let bytes = query.attachments || query.atts_since.is_some();
+    let accept = match bytes && accepts(wanted.accept, Kind::Related.name()) {
+        true => Kind::Related.name(),
+        false => JSON,
+    };
+    let upstream = asker.first_as(accept, part).await.map_err(absent)?;
+    let (answer, rev) = match boundary_of(&upstream) {
+        Some(boundary) => {
+            let upstream = boxed(upstream.into_body());
+            let related = WithParts::read(&asker, Some(&lens), upstream, &boundary).await?;
+            related.into_answer(&boundary)
+        }
+        None => plain(&asker, &lens, upstream.into_body()).await?,
+    };
+    let tag = match tagged {
+        true => etag(&rev, &lens.fingerprint()),
+        false => None,
+    };
+    Ok(match (tag, wanted.if_none_match) {
+        (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
+        (Some(tag), _) => answer.header(ETAG, tag),
+        (None, _) => answer,
+    })
+}
+
+/// Does the revision tell the whole answer? Its conflicts and the state of its history change without it, so an
+/// answer with them has no entity tag, as at CouchDB (`chttpd_db:send_doc`).
+fn is_told_by_rev(query: &DocumentQuery) -> bool {
+    !(query.conflicts || query.deleted_conflicts || query.revs_info || query.local_seq)
+}
+
+/// One document as JSON, and its revision.
+async fn plain(
+    asker: &Asker,
+    lens: &Lens,
+    upstream: Answered,
+) -> Result<(Answer, String), Refusal> {
+    let mut share = asker.share();
+    let bytes = whole(upstream, asker.largest_row(), &mut share).await;
+    let Some(bytes) = bytes.map_err(Cut::refusal)? else {
+        return Err(unread(asker, lens).await?);
+    };
+    let document = judge_readable(asker, Some(lens), &bytes).await;
+    let Some(document) = document.map_err(Cut::refusal)? else {
+        return Err(unread(asker, lens).await?);
+    };
+    let mut json = document.json.ok_or(Refusal::Missing)?;
+    json.push(b'\n');
+    Ok((Answer::json(json), document.rev))
+}
+
+/// Why a document is not shown that is too long or too deep to be judged: he would learn that it is there.
+async fn unread(asker: &Asker, lens: &Lens) -> Result<Refusal, Refusal> {
+    let id = asker
+        .permit
+        .route()
+        .document()
+        .ok_or(Refusal::Internal("a call without a document"))?;
+    let shown = shows_a_leaf(asker, lens, id.as_str()).await;
+    Ok(match shown.map_err(Cut::refusal)? {
+        true => Cut::Filter.refusal(),
+        false => Refusal::Missing,
+    })
+}
+
+/// Leaves of one document: all, or those that are named.
+async fn open_revs(
+    asker: Asker,
+    lens: Lens,
+    named: Option<Unanswered>,
+    part: Part,
+) -> Result<Answer, Refusal> {
+    let all = named.is_none();
+    let upstream = asker.first(part).await.map_err(absent)?;
+    let judge = Judge::OpenRevs(OpenRevs {
+        lens,
+        named,
+        left_out: LeftOut::default(),
+    });
+    let recipe = Recipe {
+        pages: Pages::Single,
+        judge,
+        layout: Layout::Array,
+        window: Window::ALL,
+        pulse: None,
+        lease: None,
+    };
+    let reply = Reply::Begun(boxed(upstream));
+    let mut rows = Rows::new(Arc::new(asker), recipe, None, reply);
+    if all && !rows.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
+    }
+    let headers = crate::exchange::head::filtered();
+    Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
+}
+
+/// The same with their attachments, as CouchDB's replicator reads them.
+async fn open_revs_mixed(
+    asker: Asker,
+    lens: Lens,
+    asked: Asked,
+    part: Part,
+) -> Result<Answer, Refusal> {
+    let all = matches!(asked, Asked::Leaves);
+    let upstream = asker
+        .first_as(Kind::Mixed.name(), part)
+        .await
+        .map_err(absent)?;
+    let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
+    let upstream = (boxed(upstream.into_body()), boundary.as_slice());
+    let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
+    if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
+    }
+    Ok(mixed.into_answer(Kind::Mixed))
+}
+
+/// `_bulk_get`: many revisions at once.
+pub(crate) async fn bulk_get(
+    asker: Asker,
+    lens: Lens,
+    accept: Option<&str>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let mut body = json_body::value(body)?;
+    let docs = body.as_object_mut().and_then(|body| body.get_mut("docs"));
+    let Some(Value::Array(docs)) = docs else {
+        return Err(Refusal::BadRequest("Missing JSON list of 'docs'."));
+    };
+    // What nobody can have reached is missing, and such a row is left out.
+    docs.retain(|one| !names_long_one(one));
+    // To CouchDB one of them would be an error of its own, and the batch with it.
+    docs.retain(|doc| doc.get("id").is_none_or(|id| id.as_str().is_some()));
+    let (is_empty, batch) = (docs.is_empty(), NamedInBatch::asked(docs));
+    let mut query = asker.permit.route().query.document()?;
+    query.local_seq = false;
+    let part = Part {
+        method: Method::Post,
+        query: query.pairs(),
+        body: Some(body.to_bytes()),
+    };
+    let kinds = [Kind::Mixed, Kind::Related];
+    let kind = kinds
+        .into_iter()
+        .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
+    // To none CouchDB sends nothing at all, which looks like an answer that was lost.
+    if let Some(kind) = kind.filter(|_| !is_empty) {
+        let upstream = asker.first_as(kind.name(), part).await?;
+        let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
+        let upstream = (boxed(upstream.into_body()), boundary.as_slice());
+        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
+    }
+    let recipe = Recipe {
+        pages: Pages::Single,
+        judge: Judge::BulkGet(BulkRows {
+            lens,
+            left_out: LeftOut::default(),
+        }),
+        layout: Layout::Rows("results"),
+        window: Window::ALL,
+        pulse: None,
+        lease: None,
+    };
+    rows_answer(Arc::new(asker), part, recipe).await
+}
+
+/// A document that CouchDB does not have is answered like one that is hidden, whatever CouchDB's words.
+fn absent(refusal: Refusal) -> Refusal {
+    match refusal.status() {
+        404 => Refusal::Missing,
+        _ => refusal,
+    }
+}
+
+/// The body of one document; none if it is too long or too deep.
+async fn whole(
+    mut upstream: Answered,
+    limit: usize,
+    share: &mut Share,
+) -> Result<Option<Vec<u8>>, Cut> {
+    let mut splitter = Splitter::new(Frame::Document, limit).passing_over();
+    let mut document = Some(Vec::new());
+    loop {
+        let data = match upstream.frame().await.transpose()? {
+            Some(frame) => frame.into_data().unwrap_or_default(),
+            None => break,
+        };
+        splitter.push(&data);
+        drain(&mut splitter, &mut document)?;
+        // Of what is passed over no more than the beginning is held.
+        let held = share.weight().saturating_add(data.len()).min(limit);
+        share.set(held).map_err(|_| Cut::NoRoom)?;
+    }
+    splitter.finish().map_err(|_| Cut::Filter)?;
+    drain(&mut splitter, &mut document)?;
+    Ok(document)
+}
+
+fn drain(splitter: &mut Splitter, document: &mut Option<Vec<u8>>) -> Result<(), Cut> {
+    while let Some(event) = splitter.next().map_err(|_| Cut::Filter)? {
+        match (event, &mut *document) {
+            (Event::Row(bytes), Some(document)) => document.extend_from_slice(bytes),
+            (Event::Unread(_), document) => *document = None,
+            _ => {}
+        }
+    }
+    Ok(())
+}

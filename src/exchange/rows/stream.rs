@@ -1,0 +1,541 @@
+//! An answer made row by row while CouchDB sends it.
+//!
+//! `ending` writes its end, also when the right to a feed has gone.
+//!
+//! Invariant: memory holds one chunk of the network and one row, never the body; whatever goes wrong after
+//! the head has left is a [`Cut`], so that a partial answer never looks complete.
+
+mod ending;
+mod held;
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body::Frame as BodyFrame;
+use http_body_util::StreamBody;
+
+use super::cursor::Tail;
+use super::emit::{Place, emit};
+use super::frame::Layout;
+use super::heartbeat::Pulse;
+use super::limit::Window;
+use super::meanwhile::Meanwhile;
+use super::oversized::{Unread, shows_a_leaf};
+use super::pages::{PageEnd, Pages};
+use super::reply::{Arrived, Reply};
+use super::revisions::Known;
+use super::row::Judge;
+use crate::body::{Body, Cut, boxed};
+use crate::budget::Share;
+use crate::couch::Pace;
+use crate::exchange::context::Asker;
+use crate::exchange::reauthorize::Lease;
+use crate::exchange::redact::Seen;
+use crate::json::{Event, JsonError, Row, Splitter};
+use crate::policy::ViewLens;
+use crate::route::query::ViewQuery;
+use ending::Sent;
+use held::{Held, Watch};
+
+/// The rows of one answer on their way.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    asker: Arc<Asker>,
+    pages: Pages,
+    judge: Judge,
+    layout: Layout,
+    window: Window,
+    splitter: Splitter,
+    reply: Reply,
+    end: PageEnd,
+    known: Known,
+    pace: Pace,
+    /// What the row takes that has begun, and those that are held.
+    share: Share,
+    /// Rows that wait for a document, and all rows behind them.
+    held: Vec<Held>,
+    /// Where rows and their documents are of two moments.
+    watch: Option<Watch>,
+    /// How many rows of the page lie behind the last one that was looked at.
+    passed: u64,
+    /// Whose documents could not be read in their rows.
+    unread: Vec<String>,
+    /// What a feed does while there is nothing to show.
+    pulse: Option<Pulse>,
+    lease: Option<Lease>,
+    out: Vec<u8>,
+    shown: u64,
+    started: bool,
+    state: State,
+    sent: Sent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The window is full; what is left of the page is read so that the connection can be used again.
+    Draining,
+    Done,
+}
+
+/// What an answer is made of.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    pub(crate) pages: Pages,
+    pub(crate) judge: Judge,
+    pub(crate) layout: Layout,
+    pub(crate) window: Window,
+    /// For a feed that waits.
+    pub(crate) pulse: Option<Pulse>,
+    /// For a feed: how long it may go on.
+    pub(crate) lease: Option<Lease>,
+}
+
+impl Rows {
+    /// `first` is the answer to the first part; `meanwhile` has begun before it was asked for.
+    pub(crate) fn new(
+        asker: Arc<Asker>,
+        recipe: Recipe,
+        meanwhile: Option<Meanwhile>,
+        first: Reply,
+    ) -> Self {
+        let Recipe {
+            pages,
+            judge,
+            layout,
+            window,
+            pulse,
+            lease,
+        } = recipe;
+        let frame = pages.frame(layout);
+        let splitter = Splitter::new(frame, asker.largest_row()).passing_over();
+        let sent = Sent::nothing(judge.place());
+        let (known, share) = (asker.known(), asker.share());
+        let mut rows = Self {
+            asker,
+            pages,
+            judge,
+            layout,
+            window,
+            splitter,
+            reply: first,
+            end: PageEnd::default(),
+            known,
+            pace: Pace::default(),
+            share,
+            held: Vec::new(),
+            watch: meanwhile.map(Watch::new),
+            passed: 0,
+            unread: Vec::new(),
+            pulse,
+            lease,
+            out: Vec::new(),
+            shown: 0,
+            started: false,
+            state: State::Reading,
+            sent,
+        };
+        rows.set_clock();
+        rows
+    }
+
+    /// The clock runs while the feed waits, and while it does nothing else.
+    fn set_clock(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            match self.pages.waits() {
+                true => pulse.wait(),
+                false => pulse.rest(),
+            }
+        }
+    }
+
+    /// The answer as a body.
+    pub(crate) fn into_body(self) -> Body {
+        let chunks = stream::try_unfold(self, |mut rows| async move {
+            let chunk = match rows.lease.take() {
+                Some(lease) => rows.next_under(lease).await?,
+                None => rows.next().await?,
+            };
+            Ok(chunk.map(|chunk| (BodyFrame::data(chunk), rows)))
+        });
+        boxed(StreamBody::new(chunks))
+    }
+
+    /// Reads on until a row is shown or the rows have ended; whether anything was shown.
+    pub(crate) async fn shows_something(&mut self) -> Result<bool, Cut> {
+        while self.shown == 0 && self.state == State::Reading {
+            self.step().await?;
+        }
+        Ok(self.shown > 0)
+    }
+
+    /// Reads so much of the answer before it is sent, or all of it.
+    pub(crate) async fn gather_answer(&mut self, most: usize) -> Result<(), Cut> {
+        while self.state != State::Done && self.out.len() < most {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// The next chunk of the answer.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Cut> {
+        while self.out.is_empty() && self.state != State::Done {
+            self.step().await?;
+        }
+        if self.out.is_empty() {
+            return Ok(None);
+        }
+        if let Some(rights) = self.judge.gap() {
+            self.asker.note_gap(rights).await?;
+        }
+        Ok(Some(Bytes::from(mem::take(&mut self.out))))
+    }
+
+    /// Takes one chunk from CouchDB, or turns the page.
+    ///
+    /// Security: the clock is looked at first, so that rows that nobody sees don't put the end off.
+    /// (`hidden_rows_put_the_end_of_a_feed_off_by_nothing`)
+    async fn step(&mut self) -> Result<(), Cut> {
+        let arrived = match (&mut self.pulse, self.state) {
+            (Some(pulse), State::Reading) => tokio::select! {
+                biased;
+                () = pulse.beat() => {
+                    self.pulsate();
+                    return Ok(());
+                }
+                arrived = self.reply.next() => arrived?,
+            },
+            (Some(_) | None, _) => self.reply.next().await?,
+        };
+        match (arrived, self.state) {
+            (Arrived::Head, _) | (Arrived::Data(_), State::Draining | State::Done) => Ok(()),
+            (Arrived::Data(data), State::Reading) => {
+                self.splitter.push(&data);
+                if self.watch.is_some() {
+                    self.gather(data.len()).await?;
+                }
+                self.count_held()?;
+                self.read().await
+            }
+            (Arrived::End, State::Draining | State::Done) => {
+                self.state = State::Done;
+                Ok(())
+            }
+            (Arrived::End, State::Reading) => {
+                self.reply.end();
+                self.splitter.finish().map_err(|error| broken(&error))?;
+                self.read().await?;
+                match self.state {
+                    State::Reading => self.turn(),
+                    State::Draining | State::Done => {
+                        self.state = State::Done;
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts the row that has begun, what is ready to go, and the rows that wait.
+    fn count_held(&mut self) -> Result<(), Cut> {
+        let waiting = self.held.iter().filter_map(|held| held.row.as_ref());
+        let waiting: usize = waiting.map(Vec::len).sum();
+        let ready = self.splitter.buffered().saturating_add(self.out.len());
+        let held = self.share.set(ready.saturating_add(waiting));
+        held.map_err(|_| Cut::NoRoom)
+    }
+
+    /// Nothing to show for a while: a heartbeat, or the end.
+    fn pulsate(&mut self) {
+        if !self.started {
+            self.started = true;
+            self.layout.open(&mut self.out);
+        }
+        match &self.pulse {
+            Some(pulse) if !pulse.ends() => self.layout.heartbeat(&mut self.out),
+            Some(_) => self.finish(),
+            None => {}
+        }
+    }
+
+    /// Judges what has arrived, reading further documents where a row needs them.
+    async fn read(&mut self) -> Result<(), Cut> {
+        let before = self.shown;
+        self.absorb().map_err(|error| broken(&error))?;
+        self.look_at_unread().await?;
+        let mut watched = self.watch.is_some() && !self.held.is_empty();
+        if self.known.is_waiting() && self.watch.is_none() {
+            // One round of reading serves the rows that come next as well.
+            self.gather(0).await?;
+            self.count_held()?;
+            self.absorb().map_err(|error| broken(&error))?;
+            self.look_at_unread().await?;
+        }
+        while watched || self.known.is_waiting() {
+            if self.known.is_waiting() {
+                self.asker.fill(&mut self.known, &mut self.pace).await?;
+            }
+            // Security: after each reading, and before anything is judged by what was read.
+            // (`no_row_is_shown_that_a_hidden_version_has_emitted`)
+            if self.watch.is_some() && !self.held.is_empty() {
+                self.renew().await?;
+                self.count_held()?;
+            }
+            watched = false;
+            self.settle().map_err(|error| broken(&error))?;
+            self.look_at_unread().await?;
+        }
+        match self.judge.rows_share_documents() {
+            true => self.known.forget_others(),
+            false => self.known.forget(),
+        }
+        if let Some(pulse) = self.pulse.as_mut().filter(|_| self.shown > before) {
+            pulse.shown();
+        }
+        Ok(())
+    }
+
+    /// Whose documents could not be read must be hidden.
+    async fn look_at_unread(&mut self) -> Result<(), Cut> {
+        for id in mem::take(&mut self.unread) {
+            let lens = self.judge.documents().cloned();
+            let lens = lens.ok_or(Cut::Filter)?;
+            if shows_a_leaf(&self.asker, &lens, &id).await? {
+                return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the events of one chunk.
+    fn absorb(&mut self) -> Result<(), JsonError> {
+        let Self {
+            splitter,
+            unread,
+            asker,
+            layout,
+            started,
+            ..
+        } = self;
+        let mut desk = Desk {
+            remembers_rows: self.pages.remembers_rows(),
+            pages: &mut self.pages,
+            layout: *layout,
+            judge: &mut self.judge,
+            known: &mut self.known,
+            end: &mut self.end,
+            held: &mut self.held,
+            watch: self.watch.as_mut(),
+            passed: &mut self.passed,
+            window: &mut self.window,
+            shown: &mut self.shown,
+            out: &mut self.out,
+            unread,
+            asker,
+        };
+        while let Some(event) = splitter.next()? {
+            if !*started {
+                *started = true;
+                layout.open(desk.out);
+            }
+            match event {
+                Event::Row(_) => desk.row(splitter.row())?,
+                Event::Unread(head) => {
+                    let Unread { row, id } = Unread::of(head, asker)?;
+                    if !desk.window.is_full() {
+                        desk.unread.push(id);
+                    }
+                    match desk.judge.is_more_than_a_document() {
+                        true => desk.row(Row::aside(&row))?,
+                        false => desk.pass_over(),
+                    }
+                }
+                Event::Member { key, value } => {
+                    desk.end.note(key, value)?;
+                }
+                Event::Start => desk.judge.begin(),
+                // Heartbeats are our own.
+                Event::Heartbeat
+                | Event::RowsStart
+                | Event::RowsEnd
+                | Event::EventId(_)
+                | Event::End => {}
+            }
+        }
+        if self.window.is_full() && self.held.is_empty() && !self.pages.read_to_their_ends() {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    /// Judges again the rows that waited, in their order.
+    fn settle(&mut self) -> Result<(), JsonError> {
+        self.known.begin_again();
+        for held in mem::take(&mut self.held) {
+            if !self.held.is_empty() {
+                if let (Some(row), false) = (&held.row, self.known.has_noted_enough()) {
+                    let row = Row::aside(row);
+                    note(&mut self.judge, row, &mut self.known, &mut self.out)?;
+                }
+                self.held.push(held);
+                continue;
+            }
+            if self.window.is_full() {
+                continue;
+            }
+            let Some(row) = &held.row else {
+                self.passed += held.stands_for;
+                continue;
+            };
+            let mut place = Place {
+                layout: self.layout,
+                shown: &mut self.shown,
+                unread: &mut self.unread,
+                asker: &self.asker,
+                cursor: self.pages.cursor(),
+            };
+            let (known, out) = (&mut self.known, &mut self.out);
+            let aside = Row::aside(row);
+            let window = &mut self.window;
+            match emit(&mut self.judge, aside, known, &mut place, window, out)? {
+                Seen::Later => self.held.push(held),
+                Seen::Shown | Seen::Hidden => self.passed += held.stands_for,
+            }
+        }
+        if !self.held.is_empty() {
+            self.known.forget_unneeded();
+        }
+        if self.window.is_full() && self.held.is_empty() && !self.pages.read_to_their_ends() {
+            self.finish();
+        }
+        Ok(())
+    }
+
+    /// A page has ended: the next one, or the end of the answer.
+    fn turn(&mut self) -> Result<(), Cut> {
+        self.known.forget();
+        let end = mem::take(&mut self.end);
+        let next = self
+            .pages
+            .next(self.window, self.shown, &end)
+            .map_err(|error| broken(&error))?;
+        let Some(part) = next else {
+            self.end = end;
+            self.finish();
+            self.state = State::Done;
+            return Ok(());
+        };
+        self.passed = 0;
+        if let Some(watch) = &mut self.watch {
+            watch.turn();
+        }
+        self.judge.reach(end.last_seq);
+        self.set_clock();
+        let frame = self.pages.frame(self.layout);
+        self.splitter = Splitter::new(frame, self.asker.largest_row()).passing_over();
+        self.reply = Reply::ask(&self.asker, part, looks_first(&self.judge, &self.pages));
+        Ok(())
+    }
+}
+
+/// What a row needs that has just come.
+struct Desk<'r> {
+    remembers_rows: bool,
+    pages: &'r mut Pages,
+    layout: Layout,
+    judge: &'r mut Judge,
+    known: &'r mut Known,
+    end: &'r mut PageEnd,
+    held: &'r mut Vec<Held>,
+    watch: Option<&'r mut Watch>,
+    passed: &'r mut u64,
+    window: &'r mut Window,
+    shown: &'r mut u64,
+    out: &'r mut Vec<u8>,
+    unread: &'r mut Vec<String>,
+    asker: &'r Asker,
+}
+
+impl Desk<'_> {
+    /// Writes it, leaves it out, or lets it wait.
+    fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
+        if let Some(overlap) = self.pages.overlap()
+            && overlap.take(row)?
+        {
+            return Ok(());
+        }
+        self.end.rows += 1;
+        if self.remembers_rows {
+            self.end.tail = Tail::with(self.end.tail.take(), row)?;
+        }
+        if self.window.is_full() {
+            return Ok(());
+        }
+        if let Some(watch) = &mut self.watch {
+            self.held.push(watch.hold(row, self.judge, self.known)?);
+            return Ok(());
+        }
+        if !self.held.is_empty() {
+            self.held.push(Held::row(row));
+            // Noted now, so that one round of reading serves the whole chunk.
+            note(self.judge, row, self.known, self.out)?;
+            return Ok(());
+        }
+        let mut place = Place {
+            layout: self.layout,
+            shown: self.shown,
+            unread: self.unread,
+            asker: self.asker,
+            cursor: self.pages.cursor(),
+        };
+        let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
+        match emit(judge, row, known, &mut place, window, self.out)? {
+            Seen::Later => self.held.push(Held::row(row)),
+            Seen::Shown | Seen::Hidden => *self.passed += 1,
+        }
+        Ok(())
+    }
+
+    /// A row that is not looked at.
+    fn pass_over(&mut self) {
+        self.end.rows += 1;
+        if !self.window.is_full() {
+            match self.held.last_mut() {
+                Some(held) => held.stands_for += 1,
+                None => *self.passed += 1,
+            }
+        }
+    }
+}
+
+/// What must be looked at before sums of CouchDB's are shown: the pin, and the range.
+pub(crate) fn looks_first(judge: &Judge, pages: &Pages) -> Option<(ViewLens, ViewQuery)> {
+    let (lens, range) = judge.sums_inside().zip(pages.range())?;
+    Some((lens.clone(), range.clone()))
+}
+
+/// Judges a row only to note what it needs.
+fn note(
+    judge: &mut Judge,
+    row: Row<'_>,
+    known: &mut Known,
+    out: &mut Vec<u8>,
+) -> Result<(), JsonError> {
+    let mark = out.len();
+    let judged = judge.row(row, known, out);
+    out.truncate(mark);
+    match judged {
+        Ok(_) | Err(JsonError::TooLarge) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn broken(error: &JsonError) -> Cut {
+    tracing::warn!(%error, "an answer could not be judged and was cut");
+    error.into()
+}
+
+#[cfg(test)]
+mod tests;

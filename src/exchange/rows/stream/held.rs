@@ -1,0 +1,297 @@
+//! Rows that wait, and what becomes of those whose documents have changed since CouchDB wrote them.
+//!
+//! Where rows and documents are of two moments, all rows of a batch wait: their documents are read, then what has
+//! changed since the rows were asked for, and what has changed is asked for again.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{Rows, broken};
+use crate::body::Cut;
+use crate::exchange::redact::Seen;
+use crate::exchange::rows::again;
+use crate::exchange::rows::again::{Means, RowPlace};
+use crate::exchange::rows::cursor::Tail;
+use crate::exchange::rows::meanwhile::{Meanwhile, Moment};
+use crate::exchange::rows::pages::Pages;
+use crate::exchange::rows::reply::Arrived;
+use crate::exchange::rows::revisions::Known;
+use crate::exchange::rows::row::{Judge, ListRow};
+use crate::json::{JsonError, Row, members, string};
+use crate::route::query::ViewQuery;
+
+/// How many bytes of rows are judged together, and how long they wait for more.
+const BATCH: usize = 16 * 1024;
+const PATIENCE: Duration = Duration::from_millis(3);
+/// Documents that are found are judged page by page, if that is not longer.
+const PAGE: usize = 1024 * 1024;
+const PATIENCE_OF_PAGE: Duration = Duration::from_secs(1);
+/// How often a page is asked for again.
+const ATTEMPTS: usize = 4;
+
+/// A row that waits.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// None, if it has been left out.
+    pub(crate) row: Option<Vec<u8>>,
+    /// How many rows of CouchDB's page it stands for.
+    pub(crate) stands_for: u64,
+    /// The document that it is judged by, where that is watched.
+    id: String,
+    /// When it was asked for.
+    asked: Moment,
+    /// How many rows with its key and its document stand before it.
+    before: u64,
+}
+
+impl Held {
+    pub(crate) fn row(row: Row<'_>) -> Self {
+        Self {
+            row: Some(row.bytes().to_vec()),
+            stands_for: 1,
+            id: String::new(),
+            asked: Moment::default(),
+            before: 0,
+        }
+    }
+}
+
+/// What is known of the moments of rows.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    meanwhile: Meanwhile,
+    /// When the page was asked for that is being read.
+    asked: Moment,
+    /// The last rows with one key and one document.
+    tail: Option<Tail>,
+}
+
+impl Watch {
+    pub(crate) fn new(meanwhile: Meanwhile) -> Self {
+        Self {
+            asked: meanwhile.now(),
+            meanwhile,
+            tail: None,
+        }
+    }
+
+    /// A row waits, and so does its document where the row does not hold it.
+    pub(crate) fn hold(
+        &mut self,
+        row: Row<'_>,
+        judge: &Judge,
+        known: &mut Known,
+    ) -> Result<Held, JsonError> {
+        let id = judge.source(row, known)?;
+        if judge.is_more_than_a_document() {
+            self.tail = Tail::with(self.tail.take(), row)?;
+        }
+        let rows = self.tail.as_ref().map_or(1, Tail::rows);
+        Ok(Held {
+            id,
+            asked: self.asked,
+            before: rows.saturating_sub(1),
+            ..Held::row(row)
+        })
+    }
+
+    /// The next page is asked for.
+    pub(crate) fn turn(&mut self) {
+        self.asked = self.meanwhile.now();
+    }
+}
+
+impl Rows {
+    /// Waits a moment for more rows: each batch costs CouchDB two requests.
+    pub(crate) async fn gather(&mut self, mut bytes: usize) -> Result<(), Cut> {
+        let (most, patience) = match (&self.pages, &self.watch) {
+            (Pages::Find(_), Some(_)) => (PAGE, PATIENCE_OF_PAGE),
+            (Pages::Single | Pages::Lists(_) | Pages::Find(_) | Pages::Changes(_), _) => {
+                (BATCH, PATIENCE)
+            }
+        };
+        let until = Instant::now() + patience;
+        while bytes < most {
+            match timeout_at(until, self.reply.next()).await {
+                Ok(Ok(Arrived::Data(data))) => {
+                    bytes = bytes.saturating_add(data.len());
+                    self.splitter.push(&data);
+                }
+                Ok(Ok(Arrived::Head)) => {}
+                Ok(Ok(Arrived::End)) => {
+                    self.reply.end();
+                    break;
+                }
+                Ok(Err(cut)) => return Err(cut),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes new rows for those whose documents have changed since the page was asked for, or leaves them out.
+    pub(crate) async fn renew(&mut self) -> Result<(), Cut> {
+        let Self {
+            asker,
+            judge,
+            known,
+            held,
+            pages,
+            watch,
+            passed,
+            reply,
+            end,
+            ..
+        } = self;
+        let Some(watch) = watch else { return Ok(()) };
+        let meanwhile = &mut watch.meanwhile;
+        again::catch_up(asker, meanwhile).await?;
+        let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
+        let any = leave_out_hidden(held, changed, judge, known);
+        if !any.map_err(|error| broken(&error))? {
+            return Ok(());
+        }
+        let Some(lens) = judge.documents() else {
+            return Err(broken(&JsonError::Expected("rows with documents")));
+        };
+        let means = Means { asker, lens };
+        match pages {
+            Pages::Lists(pages) => rows_again(means, &pages.current, held, meanwhile, known).await,
+            Pages::Find(pages) => {
+                // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
+                // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
+                let is_whole = *passed == 0 && reply.has_ended();
+                for _ in 0..if is_whole { ATTEMPTS } else { 0 } {
+                    let asked = meanwhile.now();
+                    let Some(page) = again::page(means, pages.ask(), PAGE).await? else {
+                        break;
+                    };
+                    again::catch_up(asker, meanwhile).await?;
+                    *held = found_again(page.documents, asked).map_err(|error| broken(&error))?;
+                    *end = page.end;
+                    if !leave_out(held, meanwhile) {
+                        return Ok(());
+                    }
+                }
+                leave_out(held, meanwhile);
+                Ok(())
+            }
+            Pages::Single | Pages::Changes(_) => {
+                leave_out(held, meanwhile);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Takes new rows of a view for those that have changed.
+async fn rows_again(
+    means: Means<'_>,
+    query: &ViewQuery,
+    held: &mut [Held],
+    meanwhile: &mut Meanwhile,
+    known: &mut Known,
+) -> Result<(), Cut> {
+    let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
+    let places = take_places(held, changed).map_err(|error| broken(&error))?;
+    let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
+    let found = again::places(means, query, &places, meanwhile, known).await?;
+    for (first, rows) in ranges.into_iter().zip(found) {
+        let rows = rows.into_iter().flat_map(|rows| rows.rows);
+        for (held, row) in held.iter_mut().skip(first).zip(rows) {
+            held.row = Some(row);
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out what has changed and is hidden anyway; whether there is more that has changed.
+///
+/// Security: nothing is asked for again because of what is hidden. (`hidden_documents_are_not_asked_for_again`)
+fn leave_out_hidden(
+    held: &mut [Held],
+    changed: impl Fn(&Held) -> bool,
+    judge: &mut Judge,
+    known: &mut Known,
+) -> Result<bool, JsonError> {
+    let (mut more, mut scratch) = (false, Vec::new());
+    for held in held.iter_mut().filter(|held| changed(held)) {
+        let Some(row) = &held.row else { continue };
+        scratch.clear();
+        match judge.row(Row::aside(row), known, &mut scratch)? {
+            Seen::Hidden => held.row = None,
+            Seen::Shown | Seen::Later => more = true,
+        }
+    }
+    Ok(more)
+}
+
+/// Leaves out what has changed; whether there was any.
+fn leave_out(held: &mut [Held], meanwhile: &Meanwhile) -> bool {
+    let mut any = false;
+    for held in held {
+        if meanwhile.has_changed(&held.id, held.asked) {
+            held.row = None;
+            any = true;
+        }
+    }
+    any
+}
+
+fn found_again(documents: Vec<Option<Vec<u8>>>, asked: Moment) -> Result<Vec<Held>, JsonError> {
+    let held = documents.into_iter().map(|row| {
+        let id = row.as_deref().map(id_of).transpose()?;
+        Ok(Held {
+            row,
+            stands_for: 1,
+            id: id.unwrap_or_default(),
+            asked,
+            before: 0,
+        })
+    });
+    held.collect()
+}
+
+fn id_of(document: &[u8]) -> Result<String, JsonError> {
+    for member in members(document) {
+        let member = member?;
+        if member.key == "_id" {
+            return Ok(string(member.value)?.into_owned());
+        }
+    }
+    Err(JsonError::Expected("the id of a document"))
+}
+
+/// Leaves changed rows of a view out, and tells where they stood: the index of the first one, and its place.
+fn take_places(
+    held: &mut [Held],
+    changed: impl Fn(&Held) -> bool,
+) -> Result<Vec<(usize, RowPlace)>, JsonError> {
+    let mut places: Vec<(usize, RowPlace)> = Vec::new();
+    for (at, held) in held.iter_mut().enumerate() {
+        if !changed(held) {
+            continue;
+        }
+        let Some(row) = held.row.take() else { continue };
+        let key = ListRow::read(Row::aside(&row))?.key.unwrap_or_default();
+        let key = String::from_utf8_lossy(key).into_owned();
+        if let Some((first, place)) = places.last_mut()
+            && place.id == held.id
+            && held.before > 0
+            && place.before.saturating_add(place.count) == held.before
+            && usize::try_from(place.count).is_ok_and(|count| first.saturating_add(count) == at)
+        {
+            place.count = place.count.saturating_add(1);
+            continue;
+        }
+        let place = RowPlace {
+            id: held.id.clone(),
+            key,
+            before: held.before,
+            count: 1,
+        };
+        places.push((at, place));
+    }
+    Ok(places)
+}

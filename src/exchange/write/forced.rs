@@ -1,0 +1,406 @@
+//! Writes without `new_edits`: judged against every current leaf.
+//!
+//! CouchDB checks nothing for them, and its validation sees the ancestor that the writer names, so a forged
+//! history could put an old state of a document on top of the new one. Here every leaf must be the writer's to
+//! write, and what they may not change must be as in the leaf that they extend, or as in the winner if they extend
+//! none or win over it.
+//!
+//! Invariant: what is asked of all leaves is found out once for each leaf, so that a row costs the same beside any
+//! number of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attachments::{Beside, Passed, lay};
+use super::document::{Refused, Written, create, refused};
+use crate::budget::Counted;
+use crate::json::Value;
+use crate::policy::{Denied, Edited, WriteRules, keep_fields};
+use crate::refusal::Refusal;
+use crate::route::{History, Rev};
+
+/// The highest generation that is taken where nothing near it is stored: a thousand writes a second for more than
+/// thirty years.
+const HIGHEST: u128 = 1 << 40;
+
+/// CouchDB's winner has the longest history, then the greater digest, byte by byte. No two leaves have one rank.
+type Rank = (u128, Vec<u8>);
+
+/// A leaf of a document's history: stored, or made by an earlier row of the same batch.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub(crate) document: Counted<Value>,
+    pub(crate) stored: bool,
+}
+
+impl Leaf {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.document.get("_deleted").and_then(Value::as_bool) != Some(true)
+    }
+
+    pub(crate) fn rev(&self) -> Option<&str> {
+        self.document.get("_rev").and_then(Value::as_str)
+    }
+}
+
+/// The leaves of one document.
+#[derive(Debug, Default)]
+pub(crate) struct Leaves {
+    all: BTreeMap<Rank, Leaf>,
+    living: BTreeSet<Rank>,
+    hidden: Findings,
+    not_updated: Findings,
+    not_deleted: Findings,
+}
+
+/// What rules have against living leaves.
+#[derive(Debug, Default)]
+struct Findings {
+    /// Those that they have not been asked about.
+    fresh: Vec<Rank>,
+    against: BTreeMap<Rank, Denied>,
+}
+
+impl Findings {
+    /// What they have against the best of those that they have anything against.
+    fn ask(
+        &mut self,
+        leaves: &BTreeMap<Rank, Leaf>,
+        judge: impl Fn(&Value) -> Result<(), Denied>,
+    ) -> Option<&Denied> {
+        for rank in self.fresh.drain(..) {
+            let judged = leaves.get(&rank).map(|leaf| judge(&leaf.document));
+            if let Some(Err(denied)) = judged {
+                self.against.insert(rank, denied);
+            }
+        }
+        self.against.last_key_value().map(|(_, denied)| denied)
+    }
+}
+
+impl Leaves {
+    /// Those that are stored; `None` where one has a revision that can't be told from others.
+    pub(crate) fn stored(documents: impl IntoIterator<Item = Counted<Value>>) -> Option<Self> {
+        let mut leaves = Self::default();
+        for document in documents {
+            let rank = rank(&revision(&document)?);
+            leaves.add(rank, document, true);
+        }
+        Some(leaves)
+    }
+
+    /// The best of all, living or not.
+    pub(crate) fn last(&self) -> Option<&Leaf> {
+        self.all.last_key_value().map(|(_, leaf)| leaf)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Leaf> {
+        self.all.values()
+    }
+
+    fn add(&mut self, rank: Rank, document: Counted<Value>, stored: bool) {
+        let leaf = Leaf { document, stored };
+        if leaf.is_alive() {
+            self.living.insert(rank.clone());
+            for findings in self.findings() {
+                findings.fresh.push(rank.clone());
+            }
+        }
+        self.all.insert(rank, leaf);
+    }
+
+    fn remove(&mut self, rank: &Rank) {
+        self.all.remove(rank);
+        self.living.remove(rank);
+        for findings in self.findings() {
+            findings.against.remove(rank);
+        }
+    }
+
+    fn findings(&mut self) -> [&mut Findings; 3] {
+        [
+            &mut self.hidden,
+            &mut self.not_updated,
+            &mut self.not_deleted,
+        ]
+    }
+
+    /// Whether a living one is not there for the writer.
+    pub(crate) fn is_hidden(&mut self, rules: &WriteRules) -> bool {
+        let known = |leaf: &Value| rules.knows(leaf).then_some(()).ok_or(Denied::Missing);
+        self.hidden.ask(&self.all, known).is_some()
+    }
+
+    /// Whether each living one may be updated, or deleted.
+    fn are_covered(&mut self, rules: &WriteRules, deletes: bool) -> Result<(), Denied> {
+        let findings = match deletes {
+            true => &mut self.not_deleted,
+            false => &mut self.not_updated,
+        };
+        let denied = findings.ask(&self.all, |leaf| rules.covers(leaf, deletes));
+        denied.cloned().map_or(Ok(()), Err)
+    }
+
+    /// The living leaf that CouchDB serves.
+    pub(crate) fn winner(&self) -> Option<&Leaf> {
+        self.all.get(self.living.last()?)
+    }
+
+    /// The one that it would serve without that revision.
+    pub(crate) fn winner_without(&self, rev: Option<&str>) -> Option<&Leaf> {
+        let mut best = self.living.iter().rev();
+        best.find_map(|rank| self.all.get(rank).filter(|leaf| leaf.rev() != rev))
+    }
+
+    /// The leaf that this history continues: the nearest one that it names.
+    fn extended(&self, history: &History) -> Option<(&Rank, &Leaf)> {
+        let mut named = history.iter();
+        named.find_map(|rev| self.all.get_key_value(&rank(rev)))
+    }
+
+    /// The leaf that what may not change is compared with: the living one that is extended; the winner where there is
+    /// none, or where the document will win over it.
+    pub(crate) fn base(&self, document: &Value) -> Option<&Leaf> {
+        self.base_of(&History::of(document)?, deletes(document))
+    }
+
+    /// Security: a losing leaf may be as the document was long ago.
+    /// (`no_losing_leaf_brings_back_what_its_writer_may_not_change`)
+    fn base_of(&self, history: &History, deletes: bool) -> Option<&Leaf> {
+        let best = self.living.last()?;
+        let wins = rank(history.own()) > *best;
+        let extended = self.extended(history).map(|(_, leaf)| leaf);
+        extended
+            .filter(|leaf| leaf.is_alive() && (deletes || !wins))
+            .or_else(|| self.winner())
+    }
+
+    /// The leaf that a tombstone ends, or whose end it repeats.
+    pub(crate) fn ended(&self, document: &Value) -> Option<&Leaf> {
+        let history = History::of(document)?;
+        let extended = || self.extended(&history).map(|(_, leaf)| leaf);
+        let last = || self.last();
+        self.base_of(&history, true).or_else(extended).or_else(last)
+    }
+
+    /// Where this document continues no leaf, and nothing is alive or it is a tombstone: the nearest revision that it was
+    /// made of and that a leaf continues, and that leaf.
+    pub(crate) fn fork(&self, document: &Value) -> Option<(Rev, &Leaf)> {
+        let history = History::of(document)?;
+        let lives_on = !self.living.is_empty() && !deletes(document);
+        if lives_on || self.extended(&history).is_some() {
+            return None;
+        }
+        history.iter().find_map(|rev| {
+            let leaf = self.all.values().find(|leaf| names(&leaf.document, rev));
+            leaf.map(|leaf| (rev.clone(), leaf))
+        })
+    }
+
+    /// Whether the generation can have been reached from what is stored, as far as the writer knows it.
+    ///
+    /// Security: CouchDB takes any number, and each one after it must be greater. Near the greatest that a reader can
+    /// hold nobody could write any more. (`a_forged_generation_leaves_room_for_those_after_it`)
+    fn has_room_for(&self, history: &History, hidden: bool) -> bool {
+        let last = self.all.last_key_value().filter(|_| !hidden);
+        let stored = last.map_or(0, |((generation, _), _)| *generation);
+        let after = stored.saturating_add(history.length());
+        history.own().generation() <= after.max(HIGHEST)
+    }
+
+    /// A row of a batch was taken: it replaces the leaf that it extends.
+    pub(crate) fn grow(&mut self, document: Value) {
+        let Some(history) = History::of(&document) else {
+            return;
+        };
+        let own = rank(history.own());
+        if self.all.contains_key(&own) {
+            return; // It is there already.
+        }
+        if let Some(extended) = self.extended(&history).map(|(rank, _)| rank.clone()) {
+            self.remove(&extended);
+        }
+        self.add(own, Counted::free(document), false);
+    }
+}
+
+/// The revisions by which this write of somebody whom no rule binds would be stored above the highest generation. It
+/// names them in its document, elsewhere in the request, or by `If-Match`.
+///
+/// Security: see `has_room_for`. An ordinary write is stored above the revision that it names, also where nothing is
+/// stored.
+/// (`a_forged_generation_leaves_room_for_those_after_it`, `no_way_to_write_stores_a_forged_generation`)
+pub(crate) fn far_revisions(
+    document: Option<&Value>,
+    named: &[Option<&Rev>],
+    if_match: Option<&str>,
+    forced: bool,
+) -> Result<Vec<Rev>, Refusal> {
+    const INVALID: Refusal = Refusal::BadRequest("Invalid rev format");
+    let names =
+        |document: &&Value| document.get("_rev").is_some() || document.get("_revisions").is_some();
+    let own = document.filter(names).map(|document| {
+        let history = History::of(document).ok_or(INVALID)?;
+        Ok(history.own().clone())
+    });
+    let tag = if_match.map(|tag| Rev::parse(tag.trim_matches('"')).map_err(|_| INVALID));
+    let named = named.iter().flatten().map(|rev| Ok((*rev).clone()));
+    let mut far = Vec::new();
+    for rev in named.chain(own).chain(tag) {
+        let rev = rev?;
+        let stored_as = rev.generation().saturating_add(u128::from(!forced));
+        match (rev.generation(), stored_as) {
+            (0, _) => return Err(INVALID),
+            (_, ..=HIGHEST) => {}
+            _ => far.push(rev),
+        }
+    }
+    Ok(far)
+}
+
+/// The answer to a generation that can't have been reached.
+pub(crate) const FAR: Refusal = Refusal::Forbidden(
+    "the generation is far above what `_revisions` and the stored revisions account for",
+);
+
+/// What policy makes of it. `before`: what it was made of, where that is no leaf any more and matters. `bytes`: the base
+/// with its attachments, where they may matter.
+pub(crate) fn judge_forced(
+    rules: &WriteRules,
+    mut written: Written,
+    leaves: &mut Leaves,
+    (before, bytes): (Option<&Value>, Option<&Value>),
+) -> Result<Passed, Refused> {
+    let deletes = written.deletes();
+    let Some(history) = History::of(&written.document) else {
+        return Err(Refused::forbidden(
+            "`_revisions` must begin with `_rev` and name a revision for each generation",
+        ));
+    };
+    let is_hidden = leaves.is_hidden(rules);
+    if !leaves.has_room_for(&history, is_hidden) {
+        return Err(Refused::forbidden(
+            "the generation is far above what `_revisions` and the stored revisions account for",
+        ));
+    }
+    if is_hidden {
+        return Err(hidden(rules, written));
+    }
+    let covered = leaves.are_covered(rules, deletes);
+    covered.map_err(|denied| refused(denied, false).in_batch())?;
+    if let Some(before) = before.filter(|_| !deletes) {
+        return revive(rules, written, before, bytes);
+    }
+    let base = leaves.base_of(&history, deletes);
+    let extended = leaves.extended(&history).and_then(|(_, leaf)| leaf.rev());
+    let parent = base.is_some_and(|base| base.stored && base.rev() == extended);
+    if let Some(ended) = leaves.winner().filter(|_| deletes)
+        && base.is_some_and(|base| base.rev() == ended.rev())
+        && let Some(next) = leaves.winner_without(ended.rev())
+    {
+        let may = rules.may_uncover(&ended.document, &next.document);
+        may.map_err(|denied| refused(denied, false).in_batch())?;
+    }
+    let stored = base.map(|base| &*base.document);
+    let view = stored.and_then(|stored| rules.view(stored));
+    let beside = Beside {
+        view: view.as_ref(),
+        bytes,
+    };
+    let laid = lay(&mut written.document, beside, written.follows).map_err(Refused::in_batch)?;
+    let edited = match base.is_some_and(|base| base.rev() == extended) {
+        true => Edited::AtSomeTime,
+        false => Edited::Unknown,
+    };
+    let document = rules.judge_edit(stored, written.document, edited);
+    let mut document = document.map_err(|denied| refused(denied, false).in_batch())?;
+    if deletes
+        && base.is_none()
+        && let Some(dead) = leaves.ended(&document)
+    {
+        keep_fields(rules.decision_fields(), &dead.document, &mut document);
+    }
+    // Its end is for those who see what it ends, whatever has become of the document on another branch.
+    document = rules.keep_of(before, document);
+    let passed = laid
+        .settle(document, parent, stored)
+        .map_err(Refused::in_batch)?;
+    if passed.bytes_of.is_some() && base.is_some_and(|base| !base.stored) {
+        return Err(Refused::forbidden(
+            "the attachments of an earlier row can't be kept",
+        ));
+    }
+    Ok(passed)
+}
+
+/// An edit of what was deleted meanwhile brings it back: what was hidden from its writer is put back from there.
+fn revive(
+    rules: &WriteRules,
+    mut written: Written,
+    ended: &Value,
+    bytes: Option<&Value>,
+) -> Result<Passed, Refused> {
+    let view = rules.view(ended);
+    let beside = Beside {
+        view: view.as_ref(),
+        bytes,
+    };
+    let laid = lay(&mut written.document, beside, written.follows).map_err(Refused::in_batch)?;
+    let document = rules.judge_revival(ended, written.document);
+    let document = document.map_err(|denied| refused(denied, false).in_batch())?;
+    laid.settle(document, false, Some(ended))
+        .map_err(Refused::in_batch)
+}
+
+/// The answer where a hidden document is: as if none were there. Only where one would be made is its id taken.
+pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
+    match create(rules, written) {
+        Ok(_) => Refused::forbidden("you may not write this document"),
+        Err(refused) => refused.in_batch(),
+    }
+}
+
+fn deletes(document: &Value) -> bool {
+    document.get("_deleted").and_then(Value::as_bool) == Some(true)
+}
+
+/// Whether a stored document has this revision in its history.
+fn names(document: &Value, rev: &Rev) -> bool {
+    let revisions = document.get("_revisions");
+    let start = revisions.and_then(|told| told.get("start")?.as_number()?.as_u64());
+    let below = start.and_then(|start| u128::from(start).checked_sub(rev.generation()));
+    let place = below.and_then(|below| usize::try_from(below).ok());
+    let ids = revisions.and_then(|told| told.get("ids")?.as_array());
+    let id = place.and_then(|place| ids?.get(place)?.as_str());
+    id == Some(rev.digest())
+}
+
+fn revision(document: &Value) -> Option<Rev> {
+    Rev::parse(document.get("_rev")?.as_str()?).ok()
+}
+
+fn rank(rev: &Rev) -> Rank {
+    (rev.generation(), digest(rev.digest()))
+}
+
+/// As CouchDB keeps it: 32 hexadecimal digits are 16 bytes, anything else is what it is.
+fn digest(text: &str) -> Vec<u8> {
+    let nibbles: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
+        .collect();
+    match nibbles {
+        Some(nibbles) if nibbles.len() == 32 => nibbles
+            .chunks(2)
+            .map(|pair| pair.iter().fold(0, |byte, nibble| (byte << 4) | nibble))
+            .collect(),
+        Some(_) | None => text.as_bytes().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! What is written: read, judged, stored, answered.
+
+pub(crate) mod answer;
+pub(crate) mod attachment;
+pub(crate) mod attachments;
+pub(crate) mod batch;
+pub(crate) mod bodies;
+pub(crate) mod bulk;
+pub(crate) mod copy;
+pub(crate) mod doc_locks;
+pub(crate) mod document;
+pub(crate) mod forced;
+pub(crate) mod form;
+pub(crate) mod form_answer;
+pub(crate) mod related;
+pub(crate) mod stored;
+#[cfg(test)]
+mod tests;
+pub(crate) mod tombstones;
+pub(crate) mod unjudged;

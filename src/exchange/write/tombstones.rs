@@ -1,0 +1,244 @@
+//! The deletes of an administrator whom no rule binds, where rules decide by fields: CouchDB's own in
+//! everything, but that each tombstone keeps those fields, so that whoever saw the document learns of its end.
+//!
+//! Invariant: what ends no stored document, or can't be read in one way, passes as it came, if it is JSON; so do
+//! CouchDB's answers.
+
+use std::mem;
+
+use bytes::Bytes;
+use http::header::IF_MATCH;
+
+use super::doc_locks::{Pass, Turns};
+use super::document::{Written, named_rev};
+use super::forced::Leaves;
+use crate::budget::Share;
+use crate::config::Limits;
+use crate::couch::{CouchError, Pace};
+use crate::exchange::answer::Answer;
+use crate::exchange::context::Asker;
+use crate::intake::Intake;
+use crate::json::{FieldPath, Value};
+use crate::policy::keep_fields;
+use crate::refusal::Refusal;
+use crate::route::query::DocumentQuery;
+use crate::route::{Call, DatabaseCall, DocId, Method, Route};
+
+/// A write that may hold tombstones.
+struct Sent {
+    documents: Vec<Value>,
+    /// The batch around them.
+    batch: Option<Value>,
+    forced: bool,
+}
+
+/// Passes a write on, which comes with the whole of its body, and what that has of the budget.
+pub(crate) async fn tombstones(
+    asker: &Asker,
+    fields: &[FieldPath],
+    turns: &Turns,
+    (intake, body, mut share): (Intake, Bytes, Option<Share>),
+    limits: &Limits,
+) -> Result<Answer, Refusal> {
+    let route = asker.permit.route();
+    let permit = &asker.permit;
+    let deletes = route.method == Method::Delete;
+    let if_match = intake.header(&IF_MATCH).map(str::to_owned);
+    let mut sent = Sent::read(route, if_match.as_deref(), &body);
+    let pass = match sent.as_ref().is_some_and(|sent| sent.forced) {
+        true => Pass::Alone,
+        false => Pass::SideBySide,
+    };
+    // Security: what ends nothing takes its turn too. (`no_way_to_write_lets_a_forged_history_roll_it_back`)
+    let named = route.document().map(DocId::as_str);
+    let ids = sent.iter().flat_map(Sent::ids).chain(named);
+    let turn = turns.take(asker.db.as_str(), ids, pass).await;
+    let kept = match &mut sent {
+        Some(sent) if sent.ends_something() => {
+            // A body that is written anew is beside the one that was sent.
+            if let Some(share) = &mut share {
+                share.add(body.len())?;
+            }
+            sent.keep(asker, fields).await?
+        }
+        Some(_) | None => false,
+    };
+    let body = match sent {
+        Some(sent) if kept => sent.into_body().into(),
+        Some(_) | None => body,
+    };
+    let intake = intake.with_body(body, limits);
+    if !(kept && deletes) {
+        let outbound = asker.rewrite.verbatim(permit, None, intake)?;
+        let upstream = asker.upstream.send_in(turn, outbound).await?;
+        return Ok(Answer::verbatim(upstream, true, None));
+    }
+    let query = route.query.document()?;
+    let query = DocumentQuery {
+        rev: query.rev,
+        w: query.w,
+        ..Default::default()
+    };
+    let outbound = asker.rewrite.as_put(permit, query.pairs(), intake)?;
+    let upstream = asker.upstream.send_in(turn, outbound).await?;
+    Ok(Answer::verbatim(upstream, true, None).without_place())
+}
+
+/// One document that may be a tombstone, with what rules decide by.
+pub(crate) async fn keep(
+    asker: &Asker,
+    fields: &[FieldPath],
+    document: Value,
+    forced: bool,
+) -> Result<Value, CouchError> {
+    let mut sent = Sent::one(document, forced);
+    sent.keep(asker, fields).await?;
+    Ok(sent.documents.pop().unwrap_or(Value::Null))
+}
+
+impl Sent {
+    /// What is written; `None` where it can't be read.
+    fn read(route: &Route, if_match: Option<&str>, body: &Bytes) -> Option<Self> {
+        let Some(id) = route.document() else {
+            let value = Value::parse(body).ok()?;
+            return match is_batch(route) {
+                true => Self::several(value),
+                false => Some(Self::one(value, false)),
+            };
+        };
+        let query = route.query.document().ok()?;
+        if route.method == Method::Delete {
+            let written = Written::tombstone(id, &query, if_match).ok()?;
+            return Some(Self::one(written.document, false));
+        }
+        let value = Value::parse(body).ok()?;
+        let written = Written::read(Some(id), &query, if_match, value).ok()?;
+        let forced = route.method == Method::Put && query.new_edits == Some(false);
+        Some(Self::one(written.document, forced))
+    }
+
+    fn one(document: Value, forced: bool) -> Self {
+        Self {
+            documents: vec![document],
+            batch: None,
+            forced,
+        }
+    }
+
+    fn several(mut batch: Value) -> Option<Self> {
+        let forced = batch.get("new_edits").and_then(Value::as_bool) == Some(false);
+        let docs = batch.as_object_mut()?.get_mut("docs")?;
+        let Value::Array(documents) = mem::replace(docs, Value::Null) else {
+            return None;
+        };
+        Some(Self {
+            documents,
+            batch: Some(batch),
+            forced,
+        })
+    }
+
+    fn ends_something(&self) -> bool {
+        self.documents.iter().any(ends_something)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.documents.iter().filter_map(id)
+    }
+
+    /// Puts into each tombstone what rules decide by. Was anything put in?
+    async fn keep(&mut self, asker: &Asker, fields: &[FieldPath]) -> Result<bool, CouchError> {
+        let deletes = asker.permit.route().method == Method::Delete;
+        let mut kept = false;
+        let mut ends: Vec<(&mut Value, String, Option<String>)> = Vec::new();
+        for document in self
+            .documents
+            .iter_mut()
+            .filter(|document| ends_something(document))
+        {
+            let Some(id) = id(document).map(str::to_owned) else {
+                continue;
+            };
+            let rev = document
+                .as_object()
+                .and_then(|object| named_rev(object).ok())
+                .flatten();
+            if rev.is_some() {
+                ends.push((document, id, rev.filter(|_| !self.forced)));
+            }
+        }
+        let (mut done, mut pace) = (0, Pace::default());
+        while let Some(rest) = ends.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let wanted = rest
+                .iter()
+                .map(|(_, id, rev)| (id.as_str(), rev.as_deref()));
+            let wanted: Vec<_> = wanted.collect();
+            let found = asker
+                .couch
+                .read_some_revisions(&asker.db, &wanted, &mut pace);
+            let found = found.await?;
+            done += found.len();
+            for ((document, id, _), found) in rest.iter_mut().zip(found) {
+                let leaves = found.and_then(Leaves::stored);
+                let leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
+                let fork = leaves.fork(document).filter(|_| self.forced);
+                let fork = match fork {
+                    Some((rev, _)) => {
+                        let named = [(id.as_str(), Some(rev.as_str()))];
+                        let couch = &asker.couch;
+                        let found = couch.read_some_revisions(&asker.db, &named, &mut pace);
+                        found.await?.into_iter().flatten().flatten().next()
+                    }
+                    None => None,
+                };
+                let leaf = match self.forced {
+                    true => leaves.ended(document),
+                    // CouchDB answers the delete of what is deleted with 404.
+                    false => leaves.last().filter(|leaf| leaf.is_alive() || !deletes),
+                };
+                let stored = fork.as_ref().or(leaf.map(|leaf| &leaf.document));
+                if let Some(stored) = stored {
+                    let before = document.clone();
+                    keep_fields(fields, stored, document);
+                    kept |= **document != before;
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn into_body(self) -> Vec<u8> {
+        let mut documents = self.documents;
+        match self.batch {
+            Some(mut batch) => {
+                if let Some(batch) = batch.as_object_mut() {
+                    batch.insert("docs", Value::Array(documents));
+                }
+                batch.to_bytes()
+            }
+            None => documents
+                .pop()
+                .map(|one| one.to_bytes())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+fn ends_something(document: &Value) -> bool {
+    let local = id(document).is_some_and(|id| id.starts_with("_local/"));
+    document.get("_deleted").and_then(Value::as_bool) == Some(true) && !local
+}
+
+fn id(document: &Value) -> Option<&str> {
+    document.get("_id")?.as_str()
+}
+
+fn is_batch(route: &Route) -> bool {
+    matches!(
+        route.call,
+        Call::Database {
+            call: DatabaseCall::BulkDocs,
+            ..
+        }
+    )
+}
