@@ -42,6 +42,7 @@ mod everyday;
 mod faults;
 mod feeds;
 mod fields;
+mod formats;
 mod gaps;
 mod generations;
 mod growth;

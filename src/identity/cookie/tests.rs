@@ -254,3 +254,16 @@ proptest! {
         }
     }
 }
+
+/// As an earlier release has issued it.
+const RECORDED: &str = "AwcHBwcHBwcHBwcHBwcHBwcAAAGjGFxQAAAAHCAAAAAAa0nSAAAAAliv7PSdI2AVGDEQpqavWuCaYWxpY2X9Q69GOxaOBa2z5CppPf86XYFoZXBJ1hJV9x4RkTHSQQ";
+
+#[test]
+fn a_cookie_of_an_earlier_release_is_still_read() {
+    let cookies = cookies("one", None);
+    let issued = value(&cookies.issue(&claim("alice"), b"hash"));
+    assert_eq!(std::str::from_utf8(&issued).unwrap(), RECORDED);
+    let read = cookies.read(RECORDED.as_bytes(), NOW + 1).unwrap();
+    assert_eq!(read.claim, claim("alice"));
+    assert!(cookies.is_of(&read, b"hash"));
+}

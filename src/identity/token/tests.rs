@@ -73,3 +73,15 @@ fn no_byte_of_a_token_can_be_changed() {
     }
     assert!(tokens.read("cw1.", NOW).is_none());
 }
+
+/// As an earlier release has issued it.
+const RECORDED: &str = "cw1.AAAAAAAPQnzei4QmMs_DEZU-s7MkGr4QAAxwcm92aXNpb25pbmdhbm5kxB4TxZDlyfV2XNr0Y1rUeW-v48dE9_1hpTfTw3pZHQ";
+
+#[test]
+fn a_token_of_an_earlier_release_is_still_read() {
+    let tokens = Tokens::new(&session("secret", None));
+    assert_eq!(issue(&tokens), RECORDED);
+    let read = tokens.read(RECORDED, NOW + 1).unwrap();
+    assert_eq!(read.errand, errand());
+    assert!(tokens.is_of(&read, b"password"));
+}

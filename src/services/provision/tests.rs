@@ -2,7 +2,8 @@ use super::plan::{
     Foreign, Found, Step, made, remember, remembered, replicating, replications, steps, voicemail,
 };
 use super::replication::{
-    Direction, Ends, Mark, Own, Shown, authorization, document, is_same_way, own_key, tombstone,
+    Direction, Ends, Mark, Own, Shown, authorization, document, is_parked, is_same_way, own_key,
+    tombstone,
 };
 use crate::config::Origin;
 use crate::couch::REPLICATION;
@@ -205,4 +206,46 @@ fn a_replication_shows_no_password_where_there_are_tokens() {
         assert_eq!(Direction::read(id.as_str()), Some((db(), direction)));
     }
     assert_eq!(Direction::read("couchwarden:x"), None);
+}
+
+/// As an earlier release has written them: a replication that runs, and one that is parked.
+const RECORDED: [&str; 2] = [
+    r#"{"source":{"url":"http://h:1/u0123456789abcdef0123456789abcdef","headers":{"Authorization":"Bearer head.claims.tag"}},"target":{"url":"http://h:1/provisioning","headers":{"Authorization":"Bearer cw1.t"}},"continuous":true,"couchwarden":{"owner":"rita","database":"u0123456789abcdef0123456789abcdef","shared":"provisioning","used":1,"expires":2,"rights":"r","role":"couchwarden:replication:1:x"},"selector":{"$not":{"_id":{"$regex":"^_design/"}},"couchwarden":{"$exists":false}}}"#,
+    r#"{"_id":null,"_rev":null,"_deleted":true,"couchwarden":{"owner":"rita","database":"u0123456789abcdef0123456789abcdef","shared":"provisioning","used":1,"expires":2,"rights":"r","parked":true}}"#,
+];
+
+#[test]
+fn a_replication_of_an_earlier_release_is_still_known() {
+    let origin = Origin {
+        tls: false,
+        host: "h".into(),
+        port: 1,
+    };
+    let ends = Ends {
+        warden: origin.clone(),
+        shared: DbName::parse("provisioning").unwrap(),
+        couchdb: origin,
+    };
+    let mark = Mark {
+        owner: "rita".into(),
+        database: db(),
+        shared: ends.shared.clone(),
+        used: 1,
+        expires: 2,
+        rights: "r".into(),
+        role: Some(format!("{REPLICATION}1:x")),
+    };
+    let shown = Shown {
+        shared: &Secret::new("cw1.t"),
+        own: &Own::Token(Secret::new("Bearer head.claims.tag")),
+    };
+    let runs = document(Direction::Up, &ends, &mark, &shown);
+    let parked = tombstone(&runs, true);
+    assert_eq!([runs.to_string(), parked.to_string()], RECORDED);
+    let [runs, parked] = RECORDED.map(json);
+    assert_eq!(Mark::read(&runs), Some(mark.clone()));
+    assert_eq!(Mark::read(&parked), Some(Mark { role: None, ..mark }));
+    assert!(is_parked(&parked) && !is_parked(&runs));
+    assert_eq!(authorization(Direction::Up, &runs), Some("Bearer cw1.t"));
+    assert_eq!(own_key(Direction::Up, &runs), Some("Bearer head"));
 }
