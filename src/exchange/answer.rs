@@ -1,7 +1,5 @@
 //! What is sent to a client: made here, or by the errors of [`crate::refusal`], and nowhere else.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName,
@@ -9,22 +7,15 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::context::Asker;
 use super::head;
-use super::read::pin_check;
 use super::reauthorize::Lease;
-use super::rows::frame::Layout;
-use super::rows::meanwhile::Meanwhile;
-use super::rows::pages::Part;
-use super::rows::reply::Reply;
-use super::rows::stream::{Recipe, Rows, looks_first};
 use crate::body::{Body, Endless, boxed, empty, full};
 use crate::client::Answered;
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
 
 pub(crate) const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer that has gone through its response plan.
 ///
@@ -164,40 +155,4 @@ impl Answer {
             None => answer,
         }
     }
-}
-
-/// Asks for the first part; the rows follow as they come.
-pub(crate) async fn rows_answer(
-    asker: Arc<Asker>,
-    part: Part,
-    recipe: Recipe,
-) -> Result<Answer, Refusal> {
-    let events = recipe.layout == Layout::Events;
-    let rows = Box::pin(rows(asker, part, recipe)).await?;
-    let answer = streamed(rows);
-    Ok(match events {
-        true => answer.header(CONTENT_TYPE, EVENTS),
-        false => answer,
-    })
-}
-
-/// Rows as JSON, as they come.
-pub(crate) fn streamed(rows: Rows) -> Answer {
-    let mut headers = head::filtered();
-    headers.insert(CONTENT_TYPE, JSON);
-    Answer::of(StatusCode::OK, headers, rows.into_body())
-}
-
-/// Asks for the first part of rows, and before it, where it matters, of what moment they are.
-pub(crate) async fn rows(asker: Arc<Asker>, part: Part, recipe: Recipe) -> Result<Rows, Refusal> {
-    let meanwhile = match recipe.judge.is_of_two_moments() {
-        true => Some(Meanwhile::begin(&asker.couch, &asker.db).await?),
-        false => None,
-    };
-    let body = match looks_first(&recipe.judge, &recipe.pages) {
-        Some((lens, range)) => Box::pin(pin_check::groups(&asker, &lens, &range)).await?,
-        None => boxed(asker.first(part).await?),
-    };
-    let reply = Reply::Begun(body);
-    Ok(Rows::new(asker, recipe, meanwhile, reply))
 }

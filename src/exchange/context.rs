@@ -9,14 +9,13 @@ use http::{Response, StatusCode};
 use super::errors;
 use super::gaps::CallerGaps;
 use super::redact::is_bare;
-use super::rows::pages::Part;
-use super::rows::revisions::{Known, Wanted};
+use super::revisions::{Known, Wanted};
 use super::write::doc_locks::Turn;
 use crate::body::Cut;
 use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;
 use crate::couch::{Couch, CouchError, Pace, Revisions};
-use crate::exchange::rewrite::{Change, Rewrite};
+use crate::exchange::rewrite::{Rewrite, Subrequest};
 use crate::exchange::upstream::Upstream;
 use crate::json::Value;
 use crate::policy::{Fingerprint, Permit};
@@ -89,7 +88,7 @@ impl Asker {
     }
 
     /// Asks for one part of the answer.
-    pub(crate) async fn ask(&self, part: Part) -> Result<Response<Answered>, Refusal> {
+    pub(crate) async fn ask(&self, part: Subrequest) -> Result<Response<Answered>, Refusal> {
         self.ask_for("application/json", part).await
     }
 
@@ -97,24 +96,14 @@ impl Asker {
     pub(crate) async fn ask_for(
         &self,
         accept: &'static str,
-        part: Part,
+        part: Subrequest,
     ) -> Result<Response<Answered>, Refusal> {
-        let Part {
-            method,
-            query,
-            body,
-        } = part;
-        let change = Change {
-            method,
-            query,
-            body,
-        };
-        let outbound = self.rewrite.changed(&self.permit, change, accept)?;
+        let outbound = self.rewrite.changed(&self.permit, part, accept)?;
         self.upstream.send(outbound).await
     }
 
     /// Asks for a part whose answer must be a `200`.
-    pub(crate) async fn first(&self, part: Part) -> Result<Answered, Refusal> {
+    pub(crate) async fn first(&self, part: Subrequest) -> Result<Answered, Refusal> {
         Ok(self.first_as("application/json", part).await?.into_body())
     }
 
@@ -122,7 +111,7 @@ impl Asker {
     pub(crate) async fn first_as(
         &self,
         accept: &'static str,
-        part: Part,
+        part: Subrequest,
     ) -> Result<Response<Answered>, Refusal> {
         let answer = self.ask_for(accept, part).await?;
         if answer.status() == StatusCode::OK {
@@ -140,12 +129,12 @@ impl Asker {
         document: Vec<u8>,
     ) -> Result<Response<Answered>, Refusal> {
         let body = Some(document);
-        let change = Change {
+        let subrequest = Subrequest {
             method,
             query,
             body,
         };
-        let outbound = self.rewrite.document(&self.permit, change)?;
+        let outbound = self.rewrite.document(&self.permit, subrequest)?;
         self.upstream.send_in(turn, outbound).await
     }
 
@@ -155,14 +144,14 @@ impl Asker {
         turn: Arc<Turn>,
         batch: Vec<u8>,
     ) -> Result<Response<Answered>, Refusal> {
-        let change = Change {
+        let subrequest = Subrequest {
             method: Method::Post,
             query: Query::default(),
             body: Some(batch),
         };
         let outbound = self
             .rewrite
-            .changed(&self.permit, change, "application/json")?;
+            .changed(&self.permit, subrequest, "application/json")?;
         self.upstream.send_in(turn, outbound).await
     }
 

@@ -14,7 +14,9 @@ pub(crate) mod generations;
 pub(crate) mod head;
 pub(crate) mod reauthorize;
 pub(crate) mod redact;
+pub(crate) mod revisions;
 pub mod rewrite;
+mod unanswered;
 pub(crate) mod upstream;
 mod verbatim;
 
@@ -46,7 +48,7 @@ use crate::exchange::read::document::Wanted;
 use crate::exchange::read::lists::Named;
 use crate::exchange::read::local_names::Locals;
 use crate::exchange::read::revs_diff::{Diff, missing};
-use crate::exchange::read::{document, find, index, info, lists, local};
+use crate::exchange::read::{bulk_get, document, find, index, info, lists, local};
 use crate::exchange::reauthorize::Lease;
 use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
@@ -321,7 +323,7 @@ impl Exchange {
             accept,
             ..
         } = self.collect(request).await?;
-        document::bulk_get(asker, lens, accept.as_deref(), &body).await
+        bulk_get::bulk_get(asker, lens, accept.as_deref(), &body).await
     }
 
     async fn revs_diff(&self, request: Permitted, kind: Diff) -> Result<Answer, Refusal> {

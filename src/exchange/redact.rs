@@ -3,7 +3,7 @@
 //! Invariant: a document is shown only after the lens has judged the full stored revision. What a tombstone does not say
 //! of that by which rules decide, the body says that it replaced; a bare one is hidden when that is gone.
 
-use super::rows::revisions::{Known, Lookup, Wanted};
+use super::revisions::{Known, Lookup, Wanted};
 use crate::json::{Fields, JsonError, Kind, Member, Row, Value, members, quote, string};
 use crate::policy::{Lens, Needs};
 

@@ -137,9 +137,9 @@ impl Outbound {
     }
 }
 
-/// A request of the same call with another method, query or body.
-#[derive(Debug)]
-pub(crate) struct Change {
+/// A request to CouchDB of the call that is permitted, with another method, query or body.
+#[derive(Debug, Clone)]
+pub(crate) struct Subrequest {
     pub(crate) method: Method,
     pub(crate) query: Query,
     pub(crate) body: Option<Vec<u8>>,
@@ -261,25 +261,29 @@ impl Rewrite {
     pub(crate) fn changed(
         &self,
         permit: &Permit,
-        change: Change,
+        subrequest: Subrequest,
         accept: &'static str,
     ) -> Result<Outbound, Refusal> {
         let route = Route {
             call: permit.route().call.one_query(),
-            method: change.method,
-            query: change.query,
+            method: subrequest.method,
+            query: subrequest.query,
         };
-        self.send_json(permit, &route, change.body, accept)
+        self.send_json(permit, &route, subrequest.body, accept)
     }
 
     /// A write of the document that the call is about: of an attachment its own, of a copy the target.
-    pub(crate) fn document(&self, permit: &Permit, change: Change) -> Result<Outbound, Refusal> {
+    pub(crate) fn document(
+        &self,
+        permit: &Permit,
+        subrequest: Subrequest,
+    ) -> Result<Outbound, Refusal> {
         let route = Route {
             call: written(&permit.route().call),
-            method: change.method,
-            query: change.query,
+            method: subrequest.method,
+            query: subrequest.query,
         };
-        self.send_json(permit, &route, change.body, "application/json")
+        self.send_json(permit, &route, subrequest.body, "application/json")
     }
 
     /// A document with its attachments behind it.

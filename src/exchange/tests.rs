@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::read::project::Projection;
 use super::redact::Seen;
+use super::revisions::{Known, Lookup, Wanted};
 use super::rows::limit::Window;
-use super::rows::revisions::{Known, Lookup, Wanted};
 use crate::budget::{Budget, Counted};
 use crate::caller::{Caller, User, UserName};
 use crate::json::Value;

@@ -1,10 +1,13 @@
 //! The rows of `_changes`: each leaf that a row names is judged by itself, and every sequence that leaves
 //! is sealed for this caller and the rules it was judged under.
 
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::pages::PageEnd;
+use crate::json::Row;
 use std::sync::Arc;
 
 use crate::exchange::redact::{Piece, Seen, Sight, judge, judge_wanted, see, see_id, show};
-use crate::exchange::rows::revisions::{Known, Wanted};
+use crate::exchange::revisions::{Known, Wanted};
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Fingerprint, Lens, Needs};
 use crate::secret::Seal;
@@ -113,14 +116,14 @@ impl<'a> Change<'a> {
     }
 }
 
-impl ChangeRows {
-    pub(crate) fn row(
+impl RowFilter for ChangeRows {
+    fn row(
         &mut self,
-        row: &[u8],
+        row: Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
     ) -> Result<Seen, JsonError> {
-        let change = Change::read(row)?;
+        let change = Change::read(row.bytes())?;
         if let Some(last) = change.last_seq {
             // The last line of a continuous feed; it is written anew when the frame is closed.
             self.last = Some(last.to_vec());
@@ -176,6 +179,44 @@ impl ChangeRows {
         Ok(Seen::Shown)
     }
 
+    fn documents(&self) -> Option<&Lens> {
+        match self.with_docs {
+            true => Some(&self.docs),
+            false => Some(&self.rows),
+        }
+    }
+
+    fn is_more_than_a_document(&self) -> bool {
+        true
+    }
+
+    fn place(&self) -> Option<&Vec<u8>> {
+        self.last.as_ref()
+    }
+
+    fn reach(&mut self, sequence: Vec<u8>) {
+        self.last = Some(sequence);
+    }
+
+    fn seal(&self, sequence: &[u8]) -> Option<String> {
+        Some(self.sequences.seal(sequence))
+    }
+
+    fn event_id(&self) -> &str {
+        &self.shown
+    }
+
+    fn member_behind(&self, end: &PageEnd, is_full: bool) -> Option<(&'static str, String)> {
+        let full = is_full.then(|| self.shown.clone());
+        let last = full.filter(|shown| !shown.is_empty()).or_else(|| {
+            let last = end.last_seq.as_ref().or(self.last.as_ref());
+            last.map(|last| self.sequences.seal(last))
+        });
+        last.map(|last| ("last_seq", last))
+    }
+}
+
+impl ChangeRows {
     /// Without the winner the first leaf would be it: as CouchDB would show it in the row. It was read with its
     /// history.
     fn best(&self, id: &str, leaves: &[Leaf], known: &Known) -> Option<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! `_changes` under a lens: all four feeds, by GET and POST.
 
+use crate::exchange::read::change_pages::ChangesPages;
+use crate::exchange::rows::answer::rows_answer;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +11,12 @@ use http::header::CONTENT_TYPE;
 use super::change_rows::{ChangeRows, Chosen, Sequences};
 use super::query;
 use super::query::{Changes, LooksAt};
-use crate::exchange::answer::{Answer, EVENTS, rows_answer};
+use crate::exchange::answer::{Answer, EVENTS};
 use crate::exchange::context::Asker;
 use crate::exchange::reauthorize::Lease;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::heartbeat::Pulse;
 use crate::exchange::rows::limit::Window;
-use crate::exchange::rows::pages::{ChangesPages, Pages};
-use crate::exchange::rows::row::Judge;
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
 use crate::json::Value;
@@ -91,7 +91,7 @@ pub(crate) async fn changes(
     let (layout, pulse) = (layout(query.feed), pulse(&query));
     let mut pages = ChangesPages::new(query, body, asker.alive());
     let part = pages.ask();
-    let judge = Judge::Changes(ChangeRows {
+    let filter = ChangeRows {
         rows,
         docs,
         with_docs,
@@ -101,10 +101,10 @@ pub(crate) async fn changes(
         sequences,
         last: Some(last),
         shown: String::new(),
-    });
+    };
     let recipe = Recipe {
-        pages: Pages::Changes(pages),
-        judge,
+        pages: Box::new(pages),
+        filter: Box::new(filter),
         layout,
         window,
         pulse,

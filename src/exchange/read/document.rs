@@ -1,38 +1,28 @@
 //! One document under a lens, and the batches that replication reads: `open_revs`, `_bulk_get`.
 
-use std::sync::Arc;
-
 use http::header::ETAG;
 use http_body_util::BodyExt as _;
 
 use super::judged::judge_readable;
-use super::open_revs::{OpenRevs, Unanswered};
+use super::open_revs::{absent, open_revs, open_revs_mixed};
 use crate::body::{Cut, boxed};
 use crate::budget::Share;
 use crate::client::Answered;
 use crate::exchange::accept::{Kind, accepts};
-use crate::exchange::answer::{Answer, rows_answer};
+use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
-use crate::exchange::gaps::{LeftOut, NamedInBatch};
-use crate::exchange::generations::names_long_one;
 use crate::exchange::head::{etag, matches};
-use crate::exchange::parts::documents::{Asked, Mixed, WithParts, boundary_of};
-use crate::exchange::rows::frame::Layout;
-use crate::exchange::rows::limit::Window;
+use crate::exchange::parts::documents::{Asked, WithParts, boundary_of};
+use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::oversized::shows_a_leaf;
-use crate::exchange::rows::pages::{Pages, Part};
-use crate::exchange::rows::reply::Reply;
-use crate::exchange::rows::row::{BulkRows, Judge};
-use crate::exchange::rows::stream::{Recipe, Rows};
-use crate::intake::json_body;
-use crate::json::{Event, Frame, Splitter, Value};
+use crate::exchange::unanswered::Unanswered;
+use crate::json::{Event, Frame, Splitter};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
 use crate::route::Method;
 use crate::route::query::{DocumentQuery, OpenRevs as Revs};
 
-const JSON: &str = "application/json";
-const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
+pub(crate) const JSON: &str = "application/json";
 
 /// What a client says of the answer that it wants.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +51,7 @@ pub(crate) async fn document(
     };
     // With `latest` a named revision is answered by its descendant: its history tells which it stands for.
     query.revs |= query.latest && named.is_some();
-    let part = Part {
+    let part = Subrequest {
         method: Method::Get,
         query: query.pairs(),
         body: None,
@@ -145,115 +135,6 @@ async fn unread(asker: &Asker, lens: &Lens) -> Result<Refusal, Refusal> {
         true => Cut::Filter.refusal(),
         false => Refusal::Missing,
     })
-}
-
-/// Leaves of one document: all, or those that are named.
-async fn open_revs(
-    asker: Asker,
-    lens: Lens,
-    named: Option<Unanswered>,
-    part: Part,
-) -> Result<Answer, Refusal> {
-    let all = named.is_none();
-    let upstream = asker.first(part).await.map_err(absent)?;
-    let judge = Judge::OpenRevs(OpenRevs {
-        lens,
-        named,
-        left_out: LeftOut::default(),
-    });
-    let recipe = Recipe {
-        pages: Pages::Single,
-        judge,
-        layout: Layout::Array,
-        window: Window::ALL,
-        pulse: None,
-        lease: None,
-    };
-    let reply = Reply::Begun(boxed(upstream));
-    let mut rows = Rows::new(Arc::new(asker), recipe, None, reply);
-    if all && !rows.shows_something().await.map_err(Cut::refusal)? {
-        return Err(Refusal::Missing);
-    }
-    let headers = crate::exchange::head::filtered();
-    Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
-}
-
-/// The same with their attachments, as CouchDB's replicator reads them.
-async fn open_revs_mixed(
-    asker: Asker,
-    lens: Lens,
-    asked: Asked,
-    part: Part,
-) -> Result<Answer, Refusal> {
-    let all = matches!(asked, Asked::Leaves);
-    let upstream = asker
-        .first_as(Kind::Mixed.name(), part)
-        .await
-        .map_err(absent)?;
-    let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
-    let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-    let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
-    if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
-        return Err(Refusal::Missing);
-    }
-    Ok(mixed.into_answer(Kind::Mixed))
-}
-
-/// `_bulk_get`: many revisions at once.
-pub(crate) async fn bulk_get(
-    asker: Asker,
-    lens: Lens,
-    accept: Option<&str>,
-    body: &[u8],
-) -> Result<Answer, Refusal> {
-    let mut body = json_body::value(body)?;
-    let docs = body.as_object_mut().and_then(|body| body.get_mut("docs"));
-    let Some(Value::Array(docs)) = docs else {
-        return Err(Refusal::BadRequest("Missing JSON list of 'docs'."));
-    };
-    // What nobody can have reached is missing, and such a row is left out.
-    docs.retain(|one| !names_long_one(one));
-    // To CouchDB one of them would be an error of its own, and the batch with it.
-    docs.retain(|doc| doc.get("id").is_none_or(|id| id.as_str().is_some()));
-    let (is_empty, batch) = (docs.is_empty(), NamedInBatch::asked(docs));
-    let mut query = asker.permit.route().query.document()?;
-    query.local_seq = false;
-    let part = Part {
-        method: Method::Post,
-        query: query.pairs(),
-        body: Some(body.to_bytes()),
-    };
-    let kinds = [Kind::Mixed, Kind::Related];
-    let kind = kinds
-        .into_iter()
-        .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
-    // To none CouchDB sends nothing at all, which looks like an answer that was lost.
-    if let Some(kind) = kind.filter(|_| !is_empty) {
-        let upstream = asker.first_as(kind.name(), part).await?;
-        let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
-        let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
-    }
-    let recipe = Recipe {
-        pages: Pages::Single,
-        judge: Judge::BulkGet(BulkRows {
-            lens,
-            left_out: LeftOut::default(),
-        }),
-        layout: Layout::Rows("results"),
-        window: Window::ALL,
-        pulse: None,
-        lease: None,
-    };
-    rows_answer(Arc::new(asker), part, recipe).await
-}
-
-/// A document that CouchDB does not have is answered like one that is hidden, whatever CouchDB's words.
-fn absent(refusal: Refusal) -> Refusal {
-    match refusal.status() {
-        404 => Refusal::Missing,
-        _ => refusal,
-    }
 }
 
 /// The body of one document; none if it is too long or too deep.

@@ -1,5 +1,11 @@
 //! `_find` under a lens: the verdict is on the full document, the projection is ours.
 
+use crate::exchange::read::find_pages::FindPages;
+use crate::exchange::redact::{Piece, Seen, show};
+use crate::exchange::revisions::Known;
+use crate::exchange::rows::answer::rows_answer;
+use crate::exchange::rows::filter::{RowFilter, member};
+use crate::json::{JsonError, Row};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +14,10 @@ use super::bookmark::{Bookmarks, Position};
 use super::find_query;
 use super::find_query::Find;
 use super::project::Projection;
-use crate::exchange::answer::{Answer, rows_answer};
+use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
-use crate::exchange::rows::pages::{FindPages, Pages};
-use crate::exchange::rows::row::{FindRows, Judge};
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
 use crate::json::Value;
@@ -67,21 +71,56 @@ pub(crate) async fn find(
         Needs::Nothing => false,
     };
     let needed = limit.saturating_add(skip);
-    let pages = FindPages::begin((query, parameters), cursor, hides, needed);
+    let pages = FindPages::begin((query, parameters), (cursor, bookmarks), hides, needed);
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
-    let judge = Judge::Find(FindRows {
-        lens,
-        fields,
-        bookmarks,
-    });
+    let filter = FindRows { lens, fields };
     let recipe = Recipe {
-        pages: Pages::Find(pages),
-        judge,
+        pages: Box::new(pages),
+        filter: Box::new(filter),
         layout: Layout::Rows("docs"),
         window,
         pulse: None,
         lease: None,
     };
     rows_answer(Arc::new(asker), part, recipe).await
+}
+
+/// How the rows of `_find` are shown.
+#[derive(Debug)]
+pub(crate) struct FindRows {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// The `fields` of the query.
+    pub(crate) fields: Option<Projection>,
+}
+
+impl RowFilter for FindRows {
+    fn row(
+        &mut self,
+        row: Row<'_>,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let Some(projection) = &self.fields else {
+            return show(&self.lens, Piece::Whole(row.bytes()), known, out);
+        };
+        let mut whole = Vec::with_capacity(row.bytes().len());
+        let seen = show(&self.lens, Piece::Whole(row.bytes()), known, &mut whole)?;
+        if seen == Seen::Shown {
+            projection.apply(&*known.parse(&whole)?).write(out);
+        }
+        Ok(seen)
+    }
+    fn documents(&self) -> Option<&Lens> {
+        Some(&self.lens)
+    }
+
+    fn is_of_two_moments(&self) -> bool {
+        self.lens.needs_document() == Needs::Document
+    }
+
+    fn source(&self, row: Row<'_>, _known: &mut Known) -> Result<String, JsonError> {
+        member(row, "_id")
+    }
 }

@@ -11,7 +11,7 @@ use super::find_query::{Find, parameters};
 use super::index_query::{created, deleted, is_visible};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
-use crate::exchange::rows::pages::Part;
+use crate::exchange::rewrite::Subrequest;
 use crate::exchange::write::answer::{object, whole};
 use crate::intake::json_body;
 use crate::json::{Object, Value};
@@ -122,7 +122,7 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
     if !open.is_empty() {
         let listed = open.into_iter().map(Value::from).collect();
         rest.insert("docids", Value::Array(listed));
-        let part = Part {
+        let part = Subrequest {
             method: Method::Post,
             query: Query::default(),
             body: Some(Value::Object(rest).to_bytes()),
@@ -154,7 +154,7 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
     let mut asked = body.as_object().cloned().unwrap_or_default();
     // A sealed one is none of CouchDB's, and it would be told back.
     asked.remove("bookmark");
-    let part = Part {
+    let part = Subrequest {
         method: Method::Post,
         query: parameters(&asker.permit.route().query)?,
         body: Some(Value::Object(asked).to_bytes()),
@@ -219,7 +219,7 @@ fn ranked_anew(mut candidates: Vec<Value>) -> Vec<Value> {
 
 async fn pass(asker: &Asker, method: Method, body: Option<Vec<u8>>) -> Result<Answer, Refusal> {
     let query = asker.permit.route().query.clone();
-    let part = Part {
+    let part = Subrequest {
         method,
         query,
         body,

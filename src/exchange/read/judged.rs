@@ -8,7 +8,7 @@ use crate::body::Cut;
 use crate::couch::Pace;
 use crate::exchange::context::Asker;
 use crate::exchange::redact::{Piece, Seen, Sight, see, show};
-use crate::exchange::rows::revisions::Known;
+use crate::exchange::revisions::Known;
 use crate::exchange::write::attachments::{of, put, with_bytes};
 use crate::json::{JsonError, Value, Visibility, members, string};
 use crate::policy::Lens;

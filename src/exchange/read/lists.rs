@@ -1,5 +1,12 @@
 //! `_all_docs`, `_design_docs` and views under a lens, alone or as several `queries`.
 
+use crate::exchange::redact::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
+use crate::exchange::revisions::{Known, Wanted};
+use crate::exchange::rows::answer::{rows, rows_answer, streamed};
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::list_row::{ListRow, absent};
+use crate::exchange::rows::stream::{MOST_HELD, Prepared};
+use crate::json::{JsonError, Row, string};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,13 +19,12 @@ use super::query as query_of;
 use super::reduce::{Grouping, Groups, Reducer};
 use super::views::ViewRows;
 use crate::body::Cut;
-use crate::exchange::answer::{Answer, rows, rows_answer, streamed};
+use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
 use crate::exchange::rows::multi_query;
-use crate::exchange::rows::pages::{ListPages, Pages, Part};
-use crate::exchange::rows::row::{DocumentRows, Judge};
+use crate::exchange::rows::pages::ListPages;
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
 use crate::json::Value;
@@ -26,9 +32,6 @@ use crate::policy::{Lens, Needs, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
 use crate::route::{Call, DatabaseCall, DesignName, FunctionName};
-
-/// A query that has been judged: what is asked first, and how its answer is made. None where nothing can match.
-pub(crate) type Prepared = Option<(Part, Recipe)>;
 
 /// `_all_docs` and `_design_docs`: rows judged by their documents.
 pub(crate) async fn documents(
@@ -65,12 +68,12 @@ fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refu
     query.attachments &= docs;
     query.include_docs |= lens.needs_document() == Needs::Document;
     let by_keys = query.keys.is_some();
-    let judge = Judge::Documents(DocumentRows {
+    let filter = DocumentRows {
         lens: lens.clone(),
         docs,
         by_keys,
-    });
-    Ok(prepare(VecDeque::from([query]), !by_keys, window, judge))
+    };
+    Ok(prepare(VecDeque::from([query]), !by_keys, window, filter))
 }
 
 /// Which view is asked for.
@@ -93,7 +96,7 @@ pub(crate) async fn view(
     let Some((part, recipe)) = prepare_view(&asker, &lens, named, query).await? else {
         return one(asker, None).await;
     };
-    if !recipe.judge.adds_up() {
+    if !recipe.filter.adds_up() {
         return rows_answer(asker, part, recipe).await;
     }
     let mut rows = rows(asker, part, recipe).await?;
@@ -102,9 +105,6 @@ pub(crate) async fn view(
     gathered.map_err(Cut::refusal)?;
     Ok(streamed(rows))
 }
-
-/// How much of an answer waits for that.
-pub(crate) const MOST_HELD: usize = 256 * 1024;
 
 /// The same, several times over.
 pub(crate) async fn view_queries(
@@ -165,11 +165,11 @@ async fn prepare_view(
             let by_keys = query.keys.is_some();
             let docs = query.include_docs;
             let ranges = pin::narrow(query, lens)?;
-            let judge = Judge::View(ViewRows {
+            let filter = ViewRows {
                 lens: lens.clone(),
                 docs,
-            });
-            Ok(prepare(ranges, !by_keys, window, judge))
+            };
+            Ok(prepare(ranges, !by_keys, window, filter))
         }
     }
 }
@@ -216,15 +216,15 @@ fn reduced(
     if by_keys && reducer != Reducer::Other {
         ranges = ranges.into_iter().flat_map(pin::once_each).collect();
     }
-    let judge = Judge::Reduce(Groups {
+    let filter = Groups {
         lens: lens.clone(),
         reducer,
         grouping,
         open: None,
         by_keys,
         begins_anew: false,
-    });
-    Ok(prepare(ranges, false, window, judge))
+    };
+    Ok(prepare(ranges, false, window, filter))
 }
 
 /// How rows are grouped, as CouchDB reads it.
@@ -301,12 +301,12 @@ pub(crate) fn prepare(
     ranges: VecDeque<ViewQuery>,
     paged: bool,
     window: Window,
-    judge: Judge,
+    filter: impl RowFilter + 'static,
 ) -> Prepared {
     let (part, pages) = ListPages::begin(ranges, paged, window)?;
     let recipe = Recipe {
-        pages: Pages::Lists(pages),
-        judge,
+        pages: Box::new(pages),
+        filter: Box::new(filter),
         layout: Layout::Rows("rows"),
         window,
         pulse: None,
@@ -320,5 +320,107 @@ pub(crate) async fn one(asker: Arc<Asker>, prepared: Prepared) -> Result<Answer,
     match prepared {
         Some((part, recipe)) => rows_answer(asker, part, recipe).await,
         None => Ok(Answer::json(multi_query::NOTHING.to_vec())),
+    }
+}
+
+/// How the rows of `_all_docs` are shown.
+#[derive(Debug)]
+pub(crate) struct DocumentRows {
+    /// What the caller may see.
+    pub(crate) lens: Lens,
+    /// Whether the client asked for `include_docs`.
+    pub(crate) docs: bool,
+    /// Whether the client named keys: a hidden document is then answered as an absent one.
+    pub(crate) by_keys: bool,
+}
+
+impl RowFilter for DocumentRows {
+    fn row(
+        &mut self,
+        row: Row<'_>,
+        known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
+        let parts = ListRow::read(row)?;
+        let Some(key) = parts.key else {
+            return Err(JsonError::Expected("a row of this endpoint"));
+        };
+        // CouchDB makes one text of a key that is a list of texts, and finds the document.
+        let is_id = parts.id.is_some_and(|id| id.starts_with(b"\""));
+        let (false, true, Some(id), Some(value)) = (parts.error, is_id, parts.id, parts.value)
+        else {
+            absent(key, out);
+            return Ok(Seen::Shown);
+        };
+        let name = string(id)?;
+        let mark = out.len();
+        for (label, bytes) in [
+            (&b"{\"id\":"[..], id),
+            (b",\"key\":", key),
+            (b",\"value\":", value.value),
+        ] {
+            out.extend_from_slice(label);
+            out.extend_from_slice(bytes);
+        }
+        let seen = match (&parts.doc, self.docs) {
+            (Some(doc), true) => {
+                out.extend_from_slice(b",\"doc\":");
+                show(&self.lens, Piece::Member(row, doc), known, out)?
+            }
+            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc.value, known)?),
+            (None, docs) => {
+                if docs {
+                    out.extend_from_slice(b",\"doc\":null");
+                }
+                as_seen(&self.see(&name, value.value, known)?)
+            }
+        };
+        match seen {
+            Seen::Shown => out.push(b'}'),
+            Seen::Later => out.truncate(mark),
+            Seen::Hidden => {
+                out.truncate(mark);
+                if self.by_keys {
+                    absent(key, out);
+                    return Ok(Seen::Shown);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn documents(&self) -> Option<&Lens> {
+        Some(&self.lens)
+    }
+
+    fn is_more_than_a_document(&self) -> bool {
+        true
+    }
+}
+
+impl DocumentRows {
+    /// Judges a document that is not in the row.
+    ///
+    /// Security: by the revision that the row names; the winner may be another one by now.
+    /// (`a_row_of_a_tombstone_is_judged_by_that_tombstone`)
+    fn see(&self, id: &str, value: &[u8], known: &mut Known) -> Result<Sight, JsonError> {
+        match self.lens.needs_document() {
+            Needs::Nothing | Needs::Id => Ok(see_id(&self.lens, id)),
+            Needs::Document => {
+                let value = Value::parse(value)?;
+                let rev = value.get("rev").and_then(Value::as_str);
+                let rev = rev.ok_or(JsonError::Expected("the revision of a row"))?;
+                let wanted = Wanted::Revision(id.to_owned(), rev.to_owned());
+                Ok(judge_wanted(&self.lens, id, &wanted, known))
+            }
+        }
+    }
+}
+
+fn as_seen(sight: &Sight) -> Seen {
+    match sight {
+        Sight::Visible(_) => Seen::Shown,
+        Sight::Invisible => Seen::Hidden,
+        Sight::Later => Seen::Later,
     }
 }

@@ -3,6 +3,9 @@
 //! Invariant: CouchDB is asked for names of the caller's space only, and every name in an answer is the one that
 //! he knows.
 
+use crate::exchange::revisions::Known;
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::stream::Prepared;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,8 +17,8 @@ use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::exchange::errors;
 use crate::exchange::redact::Seen;
+use crate::exchange::rows::list_row::{ListRow, absent};
 use crate::exchange::rows::multi_query;
-use crate::exchange::rows::row::{Judge, ListRow, absent};
 use crate::exchange::write::answer::whole;
 use crate::intake::json_body;
 use crate::json::{JsonError, Row, Value, quote, string};
@@ -101,16 +104,16 @@ pub(crate) async fn queries(asker: Asker, locals: &Locals, body: &[u8]) -> Resul
     multi_query::answer(asker, prepared.collect::<Result<_, _>>()?).await
 }
 
-fn prepare(space: &Space, mut query: ViewQuery) -> Result<lists::Prepared, Refusal> {
+fn prepare(space: &Space, mut query: ViewQuery) -> Result<Prepared, Refusal> {
     let window = take_window(&mut query);
     let by_keys = query.keys.is_some();
     let docs = query.include_docs;
     let ranges = space.narrow(query)?.into_iter().collect();
-    let judge = Judge::Locals(LocalRows {
+    let filter = LocalRows {
         space: space.clone(),
         docs,
-    });
-    Ok(lists::prepare(ranges, !by_keys, window, judge))
+    };
+    Ok(lists::prepare(ranges, !by_keys, window, filter))
 }
 
 /// How the rows of `_local_docs` are shown.
@@ -121,8 +124,13 @@ pub(crate) struct LocalRows {
     docs: bool,
 }
 
-impl LocalRows {
-    pub(crate) fn row(&self, row: Row<'_>, out: &mut Vec<u8>) -> Result<Seen, JsonError> {
+impl RowFilter for LocalRows {
+    fn row(
+        &mut self,
+        row: Row<'_>,
+        _known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
         let parts = ListRow::read(row)?;
         let key = parts
             .key

@@ -1,12 +1,15 @@
 //! What is read: one file for each endpoint.
 
 pub(crate) mod bookmark;
+pub(crate) mod bulk_get;
+pub(crate) mod change_pages;
 pub(crate) mod change_rows;
 pub(crate) mod changes;
 pub(crate) mod clear_lists;
 pub(crate) mod design;
 pub(crate) mod document;
 pub(crate) mod find;
+pub(crate) mod find_pages;
 pub(crate) mod find_query;
 pub(crate) mod index;
 pub(crate) mod index_query;
@@ -22,4 +25,5 @@ pub(crate) mod project;
 pub(crate) mod query;
 pub(crate) mod reduce;
 pub(crate) mod revs_diff;
+pub(crate) mod sort_order;
 pub(crate) mod views;

@@ -3,93 +3,88 @@
 //! Invariant: of the revisions that were named, those that are hidden and those that are absent are answered alike:
 //! as missing, behind all others, in the order of CouchDB.
 
-use std::collections::HashSet;
-
 use crate::exchange::gaps::LeftOut;
 use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::rows::revisions::Known;
-use crate::json::{JsonError, Row, Value, members, quote, string};
+use crate::exchange::revisions::Known;
+use crate::json::{JsonError, Row, quote};
 use crate::policy::Lens;
-use crate::route::{History, Rev};
 
-/// Revisions that a client has named and that nothing has answered yet.
-#[derive(Debug)]
-pub(crate) struct Unanswered {
-    revs: Vec<String>,
-    /// Whether the client wants the histories of what answers.
-    histories: bool,
-    /// Whether a descendant answers for those before it.
-    latest: bool,
+use crate::body::{Cut, boxed};
+use crate::exchange::accept::Kind;
+use crate::exchange::answer::Answer;
+use crate::exchange::context::Asker;
+use crate::exchange::parts::documents::{Asked, Mixed, boundary_of};
+use crate::exchange::rewrite::Subrequest;
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::frame::Layout;
+use crate::exchange::rows::limit::Window;
+use crate::exchange::rows::pages::OnePage;
+use crate::exchange::rows::reply::Reply;
+use crate::exchange::rows::stream::{Recipe, Rows};
+use crate::exchange::unanswered::Unanswered;
+use crate::policy::Fingerprint;
+use crate::refusal::Refusal;
+use std::sync::Arc;
+const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
+
+/// Leaves of one document: all, or those that are named.
+pub(crate) async fn open_revs(
+    asker: Asker,
+    lens: Lens,
+    named: Option<Unanswered>,
+    part: Subrequest,
+) -> Result<Answer, Refusal> {
+    let all = named.is_none();
+    let upstream = asker.first(part).await.map_err(absent)?;
+    let filter = OpenRevs {
+        lens,
+        named,
+        left_out: LeftOut::default(),
+    };
+    let recipe = Recipe {
+        pages: Box::new(OnePage),
+        filter: Box::new(filter),
+        layout: Layout::Array,
+        window: Window::ALL,
+        pulse: None,
+        lease: None,
+    };
+    let reply = Reply::Begun(boxed(upstream));
+    let mut rows = Rows::new(Arc::new(asker), recipe, None, reply);
+    if all && !rows.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
+    }
+    let headers = crate::exchange::head::filtered();
+    Ok(Answer::of(http::StatusCode::OK, headers, rows.into_body()))
 }
 
-impl Unanswered {
-    /// At first, all of them.
-    pub(crate) fn new(asked: &[Rev], histories: bool, latest: bool) -> Self {
-        let mut seen = HashSet::new();
-        let revs = asked.iter().filter(|rev| seen.insert(rev.as_str()));
-        let mut revs: Vec<&Rev> = revs.collect();
-        revs.sort_by_key(|rev| (rev.generation(), rev.digest()));
-        Self {
-            revs: revs
-                .into_iter()
-                .map(|rev| rev.as_str().to_owned())
-                .collect(),
-            histories,
-            latest,
-        }
+/// Leaves of one document with their attachments, as CouchDB's replicator reads them.
+pub(crate) async fn open_revs_mixed(
+    asker: Asker,
+    lens: Lens,
+    asked: Asked,
+    part: Subrequest,
+) -> Result<Answer, Refusal> {
+    let all = matches!(asked, Asked::Leaves);
+    let upstream = asker
+        .first_as(Kind::Mixed.name(), part)
+        .await
+        .map_err(absent)?;
+    let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
+    let upstream = (boxed(upstream.into_body()), boundary.as_slice());
+    let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
+    if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
+        return Err(Refusal::Missing);
     }
-
-    /// A document, as it is shown, answers for its own revision, and with `latest` for those before it: its history
-    /// tells, which is taken out of it where the client has not asked for it.
-    pub(crate) fn answered_by(&mut self, document: &mut Vec<u8>) -> Result<(), JsonError> {
-        let mut told = false;
-        for member in members(document) {
-            let member = member?;
-            match &*member.key {
-                "_rev" => {
-                    let rev = string(member.value)?;
-                    self.revs.retain(|asked| *asked != rev);
-                }
-                "_revisions" if self.latest => {
-                    let history = History::read(&Value::parse(member.value)?);
-                    let named: HashSet<&str> = history
-                        .iter()
-                        .flat_map(History::iter)
-                        .map(Rev::as_str)
-                        .collect();
-                    self.revs.retain(|asked| !named.contains(asked.as_str()));
-                    told = true;
-                }
-                _ => {}
-            }
-        }
-        if told && !self.histories {
-            *document = without_history(document)?;
-        }
-        Ok(())
-    }
-
-    /// Those that are missing.
-    pub(crate) fn take(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.revs)
-    }
+    Ok(mixed.into_answer(Kind::Mixed))
 }
 
-/// The document without its `_revisions`.
-fn without_history(document: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let mut rest = vec![b'{'];
-    for member in members(document) {
-        let member = member?;
-        if member.key == "_revisions" {
-            continue;
-        }
-        if rest.len() > 1 {
-            rest.push(b',');
-        }
-        rest.extend_from_slice(document.get(member.whole).unwrap_or_default());
+/// A document that CouchDB does not have is answered like one that is hidden, whatever CouchDB's words.
+pub(crate) fn absent(refusal: Refusal) -> Refusal {
+    match refusal.status() {
+        404 => Refusal::Missing,
+        _ => refusal,
     }
-    rest.push(b'}');
-    Ok(rest)
 }
 
 /// How the leaves of one document are shown.
@@ -103,8 +98,8 @@ pub(crate) struct OpenRevs {
     pub(crate) left_out: LeftOut,
 }
 
-impl OpenRevs {
-    pub(crate) fn row(
+impl RowFilter for OpenRevs {
+    fn row(
         &mut self,
         row: Row<'_>,
         known: &mut Known,
@@ -141,7 +136,7 @@ impl OpenRevs {
     }
 
     /// Behind the last leaf: what was named and is missing.
-    pub(crate) fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+    fn last(&mut self, out: &mut Vec<u8>) -> Seen {
         let missing = self
             .named
             .as_mut()
@@ -161,5 +156,14 @@ impl OpenRevs {
         }
         self.left_out.something();
         Seen::Shown
+    }
+
+    fn documents(&self) -> Option<&Lens> {
+        Some(&self.lens)
+    }
+
+    fn gap(&mut self) -> Option<Fingerprint> {
+        let left_out = self.left_out.take();
+        left_out.then(|| self.lens.fingerprint())
     }
 }

@@ -3,10 +3,19 @@
 //! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`, once `exact` has seen that there is
 //! no such row.
 
+use crate::body::boxed;
+use crate::exchange::context::Asker;
+use crate::exchange::read::pin_check;
+use crate::exchange::revisions::Known;
+use crate::exchange::rewrite::Subrequest;
+use crate::exchange::rows::filter::{PendingBody, RowFilter};
+use crate::json::Row;
+use crate::route::query::ViewQuery;
 use std::mem;
+use std::sync::Arc;
 
 use crate::exchange::redact::Seen;
-use crate::json::{JsonError, Number, Object, Value, members};
+use crate::json::{JsonError, Number, Object, Value};
 use crate::policy::{ViewLens, collate};
 
 /// CouchDB's words for what `_sum` can't add.
@@ -97,16 +106,20 @@ impl Reducer {
     }
 }
 
-impl Groups {
-    /// A page begins.
-    pub(crate) fn begin(&mut self) {
+impl RowFilter for Groups {
+    fn begin(&mut self) {
         self.begins_anew = self.by_keys;
     }
 
     /// Takes one grouped row; writes the group before it when that one is complete.
-    pub(crate) fn row(&mut self, row: &[u8], out: &mut Vec<u8>) -> Result<Seen, JsonError> {
+    fn row(
+        &mut self,
+        row: Row<'_>,
+        _known: &mut Known,
+        out: &mut Vec<u8>,
+    ) -> Result<Seen, JsonError> {
         let (mut key, mut value) = (None, None);
-        for member in members(row) {
+        for member in row.members() {
             let member = member?;
             match &*member.key {
                 "key" => key = Some(Value::parse(member.value)?),
@@ -142,7 +155,7 @@ impl Groups {
     }
 
     /// Writes the last group.
-    pub(crate) fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+    fn last(&mut self, out: &mut Vec<u8>) -> Seen {
         match self.open.take() {
             Some((key, value)) => {
                 write(&key, &value, out);
@@ -152,6 +165,24 @@ impl Groups {
         }
     }
 
+    fn adds_up(&self) -> bool {
+        true
+    }
+
+    /// Sums of CouchDB's, once their rows have been looked at.
+    fn ask(&self, asker: &Arc<Asker>, part: Subrequest, range: Option<&ViewQuery>) -> PendingBody {
+        let asker = Arc::clone(asker);
+        match range.filter(|_| self.reducer == Reducer::Other) {
+            Some(range) => {
+                let (lens, range) = (self.lens.clone(), range.clone());
+                Box::pin(async move { pin_check::groups(&asker, &lens, &range).await })
+            }
+            None => Box::pin(async move { asker.first(part).await.map(boxed) }),
+        }
+    }
+}
+
+impl Groups {
     fn group_of(&self, key: Value) -> Value {
         match (self.grouping, key) {
             (Grouping::None, _) => Value::Null,

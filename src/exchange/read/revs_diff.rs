@@ -11,7 +11,7 @@ use crate::couch::{Pace, Revisions};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::exchange::redact::{Sight, judge};
-use crate::exchange::rows::revisions::Known;
+use crate::exchange::revisions::Known;
 use crate::intake::json_body;
 use crate::json::{Object, Value};
 use crate::policy::{Lens, Needs};

@@ -2,10 +2,12 @@
 
 use crate::budget::Counted;
 use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::rows::revisions::{Known, Lookup, Wanted};
-use crate::exchange::rows::row::ListRow;
+use crate::exchange::revisions::{Known, Lookup, Wanted};
+use crate::exchange::rows::filter::{RowFilter, member};
+use crate::exchange::rows::list_row::ListRow;
 use crate::json;
 use crate::json::{Fields, JsonError, Kind, Value, string};
+use crate::policy::Lens;
 use crate::policy::{self, Needs, ViewLens};
 
 /// How the rows of a view are shown.
@@ -17,9 +19,9 @@ pub(crate) struct ViewRows {
     pub(crate) docs: bool,
 }
 
-impl ViewRows {
-    pub(crate) fn row(
-        &self,
+impl RowFilter for ViewRows {
+    fn row(
+        &mut self,
         row: json::Row<'_>,
         known: &mut Known,
         out: &mut Vec<u8>,
@@ -81,6 +83,30 @@ impl ViewRows {
         Ok(Seen::Shown)
     }
 
+    fn documents(&self) -> Option<&Lens> {
+        Some(self.lens.documents())
+    }
+
+    fn rows_share_documents(&self) -> bool {
+        true
+    }
+
+    fn is_of_two_moments(&self) -> bool {
+        self.lens.needs_document() == Needs::Document
+    }
+
+    fn is_more_than_a_document(&self) -> bool {
+        true
+    }
+
+    fn source(&self, row: json::Row<'_>, known: &mut Known) -> Result<String, JsonError> {
+        let id = member(row, "id")?;
+        known.look(Wanted::Winner(id.clone()));
+        Ok(id)
+    }
+}
+
+impl ViewRows {
     /// The document of a row, its own or a linked one: as `read` shows it, less what the view's rules hide.
     fn doc(
         &self,

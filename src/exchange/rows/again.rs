@@ -10,15 +10,16 @@ use futures_util::future::try_join_all;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 
+use super::list_row::ListRow;
 use super::meanwhile::Meanwhile;
 use super::oversized::{Unread, shows_a_leaf};
-use super::pages::{PageEnd, Part, list_part};
-use super::revisions::{Known, Wanted};
-use super::row::ListRow;
+use super::pages::{PageEnd, list_part};
 use crate::body::Cut;
 use crate::budget::Share;
 use crate::couch::Pace;
 use crate::exchange::context::Asker;
+use crate::exchange::revisions::{Known, Wanted};
+use crate::exchange::rewrite::Subrequest;
 use crate::json::{Event, Frame, JsonError, Row, Splitter, string};
 use crate::policy::Lens;
 use crate::route::query::ViewQuery;
@@ -158,7 +159,7 @@ pub(crate) struct FoundPage {
 /// A page of `_find` as CouchDB makes it now; none if it has become longer than this.
 pub(crate) async fn page(
     means: Means<'_>,
-    part: Part,
+    part: Subrequest,
     most: usize,
 ) -> Result<Option<FoundPage>, Cut> {
     let mut page = FoundPage::default();
@@ -191,7 +192,7 @@ enum Content<'a> {
 /// Reads one answer, and gives away what it holds.
 async fn read(
     means: Means<'_>,
-    part: Part,
+    part: Subrequest,
     frame: Frame,
     mut take: impl FnMut(Content<'_>) -> Result<(), JsonError>,
 ) -> Result<(), Cut> {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: rows that CouchDB can't tell apart by key and document are counted together.
 
-use super::row::ListRow;
+use super::list_row::ListRow;
 use crate::json::{JsonError, Row, Value, string};
 use crate::policy::collate;
 

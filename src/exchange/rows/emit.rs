@@ -1,14 +1,13 @@
 //! One visible row, written inside the window and the frame.
 
+use super::filter::RowFilter;
 use super::frame::Layout;
 use super::limit::Window;
 use super::oversized::Unread;
-use super::revisions::Known;
-use super::row::Judge;
-use super::sort_order::SortOrder;
+use super::pages::Pages;
 use crate::exchange::context::Asker;
-use crate::exchange::read::bookmark::Position;
 use crate::exchange::redact::Seen;
+use crate::exchange::revisions::Known;
 use crate::json::{JsonError, Row};
 
 /// Where a row is written, and how many have been.
@@ -19,12 +18,12 @@ pub(crate) struct Place<'a> {
     pub(crate) unread: &'a mut Vec<String>,
     pub(crate) asker: &'a Asker,
     /// What was shown of these rows by pages before.
-    pub(crate) cursor: Option<(&'a mut Position, &'a mut SortOrder)>,
+    pub(crate) pages: &'a mut dyn Pages,
 }
 
 /// Judges one row and writes it if it is visible and inside the window.
 pub(crate) fn emit(
-    judge: &mut Judge,
+    filter: &mut dyn RowFilter,
     row: Row<'_>,
     known: &mut Known,
     place: &mut Place<'_>,
@@ -33,45 +32,44 @@ pub(crate) fn emit(
 ) -> Result<Seen, JsonError> {
     let mark = out.len();
     place.layout.before(*place.shown == 0, out);
-    let seen = match judge.row(row, known, out) {
+    let seen = match filter.row(row, known, out) {
         Err(JsonError::TooLarge) => {
             out.truncate(mark);
             place.layout.before(*place.shown == 0, out);
-            aside(judge, row, known, place, out)?
+            aside(filter, row, known, place, out)?
         }
         judged => judged?,
     };
-    let seen = match (&mut place.cursor, seen) {
-        (Some((cursor, order)), Seen::Shown) => once(judge, row, known, (cursor, order))?,
-        (Some(_) | None, seen) => seen,
+    let seen = match seen {
+        Seen::Shown if place.pages.shows_once() => once(filter, row, known, place.pages)?,
+        Seen::Shown | Seen::Hidden | Seen::Later => seen,
     };
     if window.take(seen) {
         *place.shown += 1;
-        place.layout.after(judge.event_id(), out);
+        place.layout.after(filter.event_id(), out);
     } else {
         out.truncate(mark);
     }
     Ok(seen)
 }
 
-/// A visible row that a page before has held as well was shown then, or passed over; so was one that stands before it.
+/// A visible row that a page before has held as well was shown then, or passed over.
 fn once(
-    judge: &Judge,
+    filter: &dyn RowFilter,
     row: Row<'_>,
     known: &mut Known,
-    (cursor, order): (&mut Position, &mut SortOrder),
+    pages: &mut dyn Pages,
 ) -> Result<Seen, JsonError> {
-    let id = judge.source(row, known)?;
-    if cursor.has_shown(&id) || order.goes_back(row.bytes())? {
-        return Ok(Seen::Hidden);
-    }
-    cursor.note_shown(&id);
-    Ok(Seen::Shown)
+    let id = filter.source(row, known)?;
+    Ok(match pages.is_new(&id, row)? {
+        true => Seen::Shown,
+        false => Seen::Hidden,
+    })
 }
 
 /// Judges what can be told of a row whose document takes too much to be judged.
 fn aside(
-    judge: &mut Judge,
+    filter: &mut dyn RowFilter,
     row: Row<'_>,
     known: &mut Known,
     place: &mut Place<'_>,
@@ -79,8 +77,8 @@ fn aside(
 ) -> Result<Seen, JsonError> {
     let Unread { row, id } = Unread::of(row.bytes(), place.asker)?;
     place.unread.push(id);
-    match judge.is_more_than_a_document() {
-        true => judge.row(Row::aside(&row), known, out),
+    match filter.is_more_than_a_document() {
+        true => filter.row(Row::aside(&row), known, out),
         false => Ok(Seen::Hidden),
     }
 }

@@ -13,12 +13,12 @@ use http::StatusCode;
 use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
-use super::stream::Rows;
+use super::answer::rows;
+use super::stream::{MOST_HELD, Prepared, Rows};
 use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
-use crate::exchange::answer::{Answer, rows};
+use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
-use crate::exchange::read::lists::{MOST_HELD, Prepared};
 use crate::refusal::Refusal;
 
 /// What an inner query that can match nothing answers.
@@ -52,7 +52,7 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
     };
     let sums = |prepared: &Prepared| {
         let recipe = prepared.as_ref().map(|(_, recipe)| recipe);
-        recipe.is_some_and(|recipe| recipe.judge.adds_up())
+        recipe.is_some_and(|recipe| recipe.filter.adds_up())
     };
     let waits = several.waiting.iter().any(sums);
     if let Some(prepared) = several.waiting.pop_front() {

@@ -5,17 +5,12 @@
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
-use super::pages::Part;
-use crate::body::{Body, Cut, boxed};
-use crate::exchange::context::Asker;
-use crate::exchange::read::pin_check;
-use crate::policy::ViewLens;
-use crate::route::query::ViewQuery;
+use super::filter::PendingBody;
+use crate::body::{Body, Cut};
 
 type Awaited = Pin<Box<dyn Future<Output = Result<Body, Cut>> + Send>>;
 
@@ -40,19 +35,10 @@ pub(crate) enum Arrived {
 }
 
 impl Reply {
-    /// Asks for one more part of an answer; of sums of CouchDB's, once their rows have been looked at.
-    pub(crate) fn ask(
-        asker: &Arc<Asker>,
-        part: Part,
-        looks_first: Option<(ViewLens, ViewQuery)>,
-    ) -> Self {
-        let asker = Arc::clone(asker);
+    /// One more part of an answer.
+    pub(crate) fn awaited(begun: PendingBody) -> Self {
         Self::Awaited(Box::pin(async move {
-            let body = match looks_first {
-                Some((lens, range)) => pin_check::groups(&asker, &lens, &range).await,
-                None => asker.first(part).await.map(boxed),
-            };
-            body.map_err(|refusal| Cut::later(&refusal))
+            begun.await.map_err(|refusal| Cut::later(&refusal))
         }))
     }
 

@@ -8,6 +8,7 @@
 mod ending;
 mod held;
 
+use crate::exchange::rewrite::Subrequest;
 use std::mem;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use http_body_util::StreamBody;
 
 use super::cursor::Tail;
 use super::emit::{Place, emit};
+use super::filter::RowFilter;
 use super::frame::Layout;
 use super::heartbeat::Pulse;
 use super::limit::Window;
@@ -25,17 +27,14 @@ use super::meanwhile::Meanwhile;
 use super::oversized::{Unread, shows_a_leaf};
 use super::pages::{PageEnd, Pages};
 use super::reply::{Arrived, Reply};
-use super::revisions::Known;
-use super::row::Judge;
 use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
 use crate::couch::Pace;
 use crate::exchange::context::Asker;
 use crate::exchange::reauthorize::Lease;
 use crate::exchange::redact::Seen;
+use crate::exchange::revisions::Known;
 use crate::json::{Event, JsonError, Row, Splitter};
-use crate::policy::ViewLens;
-use crate::route::query::ViewQuery;
 use ending::Sent;
 use held::{Held, Watch};
 
@@ -43,8 +42,8 @@ use held::{Held, Watch};
 #[derive(Debug)]
 pub(crate) struct Rows {
     asker: Arc<Asker>,
-    pages: Pages,
-    judge: Judge,
+    pages: Box<dyn Pages>,
+    filter: Box<dyn RowFilter>,
     layout: Layout,
     window: Window,
     splitter: Splitter,
@@ -83,8 +82,8 @@ enum State {
 /// What an answer is made of.
 #[derive(Debug)]
 pub(crate) struct Recipe {
-    pub(crate) pages: Pages,
-    pub(crate) judge: Judge,
+    pub(crate) pages: Box<dyn Pages>,
+    pub(crate) filter: Box<dyn RowFilter>,
     pub(crate) layout: Layout,
     pub(crate) window: Window,
     /// For a feed that waits.
@@ -92,6 +91,12 @@ pub(crate) struct Recipe {
     /// For a feed: how long it may go on.
     pub(crate) lease: Option<Lease>,
 }
+
+/// A query that has been judged: what is asked first, and how its answer is made. None where nothing can match.
+pub(crate) type Prepared = Option<(Subrequest, Recipe)>;
+
+/// How much of an answer waits until it is known that it can be made.
+pub(crate) const MOST_HELD: usize = 256 * 1024;
 
 impl Rows {
     /// `first` is the answer to the first part; `meanwhile` has begun before it was asked for.
@@ -103,7 +108,7 @@ impl Rows {
     ) -> Self {
         let Recipe {
             pages,
-            judge,
+            filter,
             layout,
             window,
             pulse,
@@ -111,12 +116,12 @@ impl Rows {
         } = recipe;
         let frame = pages.frame(layout);
         let splitter = Splitter::new(frame, asker.largest_row()).passing_over();
-        let sent = Sent::nothing(judge.place());
+        let sent = Sent::nothing(filter.place());
         let (known, share) = (asker.known(), asker.share());
         let mut rows = Self {
             asker,
             pages,
-            judge,
+            filter,
             layout,
             window,
             splitter,
@@ -187,7 +192,7 @@ impl Rows {
         if self.out.is_empty() {
             return Ok(None);
         }
-        if let Some(rights) = self.judge.gap() {
+        if let Some(rights) = self.filter.gap() {
             self.asker.note_gap(rights).await?;
         }
         Ok(Some(Bytes::from(mem::take(&mut self.out))))
@@ -287,7 +292,7 @@ impl Rows {
             self.settle().map_err(|error| broken(&error))?;
             self.look_at_unread().await?;
         }
-        match self.judge.rows_share_documents() {
+        match self.filter.rows_share_documents() {
             true => self.known.forget_others(),
             false => self.known.forget(),
         }
@@ -300,7 +305,7 @@ impl Rows {
     /// Whose documents could not be read must be hidden.
     async fn look_at_unread(&mut self) -> Result<(), Cut> {
         for id in mem::take(&mut self.unread) {
-            let lens = self.judge.documents().cloned();
+            let lens = self.filter.documents().cloned();
             let lens = lens.ok_or(Cut::Filter)?;
             if shows_a_leaf(&self.asker, &lens, &id).await? {
                 return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
@@ -321,9 +326,9 @@ impl Rows {
         } = self;
         let mut desk = Desk {
             remembers_rows: self.pages.remembers_rows(),
-            pages: &mut self.pages,
+            pages: &mut *self.pages,
             layout: *layout,
-            judge: &mut self.judge,
+            filter: &mut *self.filter,
             known: &mut self.known,
             end: &mut self.end,
             held: &mut self.held,
@@ -347,7 +352,7 @@ impl Rows {
                     if !desk.window.is_full() {
                         desk.unread.push(id);
                     }
-                    match desk.judge.is_more_than_a_document() {
+                    match desk.filter.is_more_than_a_document() {
                         true => desk.row(Row::aside(&row))?,
                         false => desk.pass_over(),
                     }
@@ -355,7 +360,7 @@ impl Rows {
                 Event::Member { key, value } => {
                     desk.end.note(key, value)?;
                 }
-                Event::Start => desk.judge.begin(),
+                Event::Start => desk.filter.begin(),
                 // Heartbeats are our own.
                 Event::Heartbeat
                 | Event::RowsStart
@@ -377,7 +382,7 @@ impl Rows {
             if !self.held.is_empty() {
                 if let (Some(row), false) = (&held.row, self.known.has_noted_enough()) {
                     let row = Row::aside(row);
-                    note(&mut self.judge, row, &mut self.known, &mut self.out)?;
+                    note(&mut *self.filter, row, &mut self.known, &mut self.out)?;
                 }
                 self.held.push(held);
                 continue;
@@ -394,12 +399,12 @@ impl Rows {
                 shown: &mut self.shown,
                 unread: &mut self.unread,
                 asker: &self.asker,
-                cursor: self.pages.cursor(),
+                pages: &mut *self.pages,
             };
             let (known, out) = (&mut self.known, &mut self.out);
             let aside = Row::aside(row);
             let window = &mut self.window;
-            match emit(&mut self.judge, aside, known, &mut place, window, out)? {
+            match emit(&mut *self.filter, aside, known, &mut place, window, out)? {
                 Seen::Later => self.held.push(held),
                 Seen::Shown | Seen::Hidden => self.passed += held.stands_for,
             }
@@ -417,10 +422,11 @@ impl Rows {
     fn turn(&mut self) -> Result<(), Cut> {
         self.known.forget();
         let end = mem::take(&mut self.end);
-        let next = self
-            .pages
-            .next(self.window, self.shown, &end)
-            .map_err(|error| broken(&error))?;
+        let next = match self.window.is_full() {
+            true => Ok(None),
+            false => self.pages.next(self.window, self.shown, &end),
+        };
+        let next = next.map_err(|error| broken(&error))?;
         let Some(part) = next else {
             self.end = end;
             self.finish();
@@ -431,11 +437,14 @@ impl Rows {
         if let Some(watch) = &mut self.watch {
             watch.turn();
         }
-        self.judge.reach(end.last_seq);
+        if let Some(sequence) = end.last_seq {
+            self.filter.reach(sequence);
+        }
         self.set_clock();
         let frame = self.pages.frame(self.layout);
         self.splitter = Splitter::new(frame, self.asker.largest_row()).passing_over();
-        self.reply = Reply::ask(&self.asker, part, looks_first(&self.judge, &self.pages));
+        let begun = self.filter.ask(&self.asker, part, self.pages.range());
+        self.reply = Reply::awaited(begun);
         Ok(())
     }
 }
@@ -443,9 +452,9 @@ impl Rows {
 /// What a row needs that has just come.
 struct Desk<'r> {
     remembers_rows: bool,
-    pages: &'r mut Pages,
+    pages: &'r mut dyn Pages,
     layout: Layout,
-    judge: &'r mut Judge,
+    filter: &'r mut dyn RowFilter,
     known: &'r mut Known,
     end: &'r mut PageEnd,
     held: &'r mut Vec<Held>,
@@ -461,9 +470,7 @@ struct Desk<'r> {
 impl Desk<'_> {
     /// Writes it, leaves it out, or lets it wait.
     fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
-        if let Some(overlap) = self.pages.overlap()
-            && overlap.take(row)?
-        {
+        if self.pages.has_come(row)? {
             return Ok(());
         }
         self.end.rows += 1;
@@ -474,13 +481,13 @@ impl Desk<'_> {
             return Ok(());
         }
         if let Some(watch) = &mut self.watch {
-            self.held.push(watch.hold(row, self.judge, self.known)?);
+            self.held.push(watch.hold(row, self.filter, self.known)?);
             return Ok(());
         }
         if !self.held.is_empty() {
             self.held.push(Held::row(row));
             // Noted now, so that one round of reading serves the whole chunk.
-            note(self.judge, row, self.known, self.out)?;
+            note(self.filter, row, self.known, self.out)?;
             return Ok(());
         }
         let mut place = Place {
@@ -488,10 +495,10 @@ impl Desk<'_> {
             shown: self.shown,
             unread: self.unread,
             asker: self.asker,
-            cursor: self.pages.cursor(),
+            pages: &mut *self.pages,
         };
-        let (judge, known, window) = (&mut *self.judge, &mut *self.known, &mut *self.window);
-        match emit(judge, row, known, &mut place, window, self.out)? {
+        let (filter, known, window) = (&mut *self.filter, &mut *self.known, &mut *self.window);
+        match emit(filter, row, known, &mut place, window, self.out)? {
             Seen::Later => self.held.push(Held::row(row)),
             Seen::Shown | Seen::Hidden => *self.passed += 1,
         }
@@ -510,21 +517,15 @@ impl Desk<'_> {
     }
 }
 
-/// What must be looked at before sums of CouchDB's are shown: the pin, and the range.
-pub(crate) fn looks_first(judge: &Judge, pages: &Pages) -> Option<(ViewLens, ViewQuery)> {
-    let (lens, range) = judge.sums_inside().zip(pages.range())?;
-    Some((lens.clone(), range.clone()))
-}
-
 /// Judges a row only to note what it needs.
 fn note(
-    judge: &mut Judge,
+    filter: &mut dyn RowFilter,
     row: Row<'_>,
     known: &mut Known,
     out: &mut Vec<u8>,
 ) -> Result<(), JsonError> {
     let mark = out.len();
-    let judged = judge.row(row, known, out);
+    let judged = filter.row(row, known, out);
     out.truncate(mark);
     match judged {
         Ok(_) | Err(JsonError::TooLarge) => Ok(()),

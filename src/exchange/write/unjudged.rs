@@ -21,7 +21,7 @@ use crate::client::Answered;
 use crate::config::Limits;
 use crate::exchange::context::Asker;
 use crate::exchange::errors;
-use crate::exchange::rows::pages::Part;
+use crate::exchange::rewrite::Subrequest;
 use crate::intake::json_body;
 use crate::intake::{Inbound, Intake};
 use crate::json::{FieldPath, Value};
@@ -176,7 +176,7 @@ async fn stored(asker: &Asker, rev: &str) -> Result<Value, Refusal> {
         rev: Some(Rev::parse(rev).map_err(|_| BAD_REV)?),
         ..Default::default()
     };
-    let part = Part {
+    let part = Subrequest {
         method: Method::Get,
         query: query.pairs(),
         body: None,

@@ -10,8 +10,6 @@ use bytes::Bytes;
 use super::{Rows, State};
 use crate::body::Cut;
 use crate::exchange::reauthorize::Lease;
-use crate::exchange::rows::pages::Pages;
-use crate::exchange::rows::row::Judge;
 
 /// What the client has got.
 #[derive(Debug, Default)]
@@ -56,7 +54,7 @@ impl Rows {
         self.sent = Sent {
             started: self.started,
             closed: self.state != State::Reading,
-            last: self.judge.place().cloned(),
+            last: self.filter.place().cloned(),
         };
     }
 
@@ -73,7 +71,7 @@ impl Rows {
             self.layout.open(&mut self.out);
         }
         let last = self.sent.last.as_ref();
-        let last = last.and_then(|last| self.judge.seal(last));
+        let last = last.and_then(|last| self.filter.seal(last));
         let tail = last.as_ref().map(|last| ("last_seq", last.as_str()));
         self.layout.close(tail, &mut self.out);
         Some(Bytes::from(mem::take(&mut self.out))).filter(|end| !end.is_empty())
@@ -89,7 +87,7 @@ impl Rows {
         }
         let mark = self.out.len();
         self.layout.before(self.shown == 0, &mut self.out);
-        let seen = self.judge.last(&mut self.out);
+        let seen = self.filter.last(&mut self.out);
         if self.window.take(seen) {
             self.layout.after("", &mut self.out);
         } else {
@@ -111,32 +109,7 @@ impl Rows {
 
     /// The member after the rows: where the client may go on.
     fn tail(&self) -> Option<(&'static str, String)> {
-        match (&self.judge, &self.pages) {
-            (Judge::Changes(rows), _) => {
-                let full = self.window.is_full().then(|| rows.shown.clone());
-                let full = full.filter(|shown| !shown.is_empty());
-                let last = full.or_else(|| {
-                    let last = self.end.last_seq.as_ref().or(rows.last.as_ref());
-                    last.map(|last| rows.sequences.seal(last))
-                });
-                last.map(|last| ("last_seq", last))
-            }
-            (Judge::Find(rows), Pages::Find(pages)) => {
-                let whole = self.passed == self.end.rows;
-                let bookmark = self.end.bookmark().filter(|_| whole && self.passed > 0);
-                let place = pages.place(self.passed, bookmark);
-                Some(("bookmark", rows.bookmarks.seal(&place)))
-            }
-            (
-                Judge::Documents(_)
-                | Judge::Locals(_)
-                | Judge::View(_)
-                | Judge::Reduce(_)
-                | Judge::Find(_)
-                | Judge::BulkGet(_)
-                | Judge::OpenRevs(_),
-                _,
-            ) => None,
-        }
+        let of_rows = self.filter.member_behind(&self.end, self.window.is_full());
+        of_rows.or_else(|| self.pages.member_behind(self.passed, &self.end))
     }
 }

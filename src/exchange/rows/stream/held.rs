@@ -10,14 +10,14 @@ use tokio::time::{Instant, timeout_at};
 use super::{Rows, broken};
 use crate::body::Cut;
 use crate::exchange::redact::Seen;
+use crate::exchange::revisions::Known;
 use crate::exchange::rows::again;
 use crate::exchange::rows::again::{Means, RowPlace};
 use crate::exchange::rows::cursor::Tail;
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::list_row::ListRow;
 use crate::exchange::rows::meanwhile::{Meanwhile, Moment};
-use crate::exchange::rows::pages::Pages;
 use crate::exchange::rows::reply::Arrived;
-use crate::exchange::rows::revisions::Known;
-use crate::exchange::rows::row::{Judge, ListRow};
 use crate::json::{JsonError, Row, members, string};
 use crate::route::query::ViewQuery;
 
@@ -80,11 +80,11 @@ impl Watch {
     pub(crate) fn hold(
         &mut self,
         row: Row<'_>,
-        judge: &Judge,
+        filter: &dyn RowFilter,
         known: &mut Known,
     ) -> Result<Held, JsonError> {
-        let id = judge.source(row, known)?;
-        if judge.is_more_than_a_document() {
+        let id = filter.source(row, known)?;
+        if filter.is_more_than_a_document() {
             self.tail = Tail::with(self.tail.take(), row)?;
         }
         let rows = self.tail.as_ref().map_or(1, Tail::rows);
@@ -105,11 +105,9 @@ impl Watch {
 impl Rows {
     /// Waits a moment for more rows: each batch costs CouchDB two requests.
     pub(crate) async fn gather(&mut self, mut bytes: usize) -> Result<(), Cut> {
-        let (most, patience) = match (&self.pages, &self.watch) {
-            (Pages::Find(_), Some(_)) => (PAGE, PATIENCE_OF_PAGE),
-            (Pages::Single | Pages::Lists(_) | Pages::Find(_) | Pages::Changes(_), _) => {
-                (BATCH, PATIENCE)
-            }
+        let (most, patience) = match self.watch.is_some() && self.pages.page_again().is_some() {
+            true => (PAGE, PATIENCE_OF_PAGE),
+            false => (BATCH, PATIENCE),
         };
         let until = Instant::now() + patience;
         while bytes < most {
@@ -134,7 +132,7 @@ impl Rows {
     pub(crate) async fn renew(&mut self) -> Result<(), Cut> {
         let Self {
             asker,
-            judge,
+            filter,
             known,
             held,
             pages,
@@ -148,40 +146,36 @@ impl Rows {
         let meanwhile = &mut watch.meanwhile;
         again::catch_up(asker, meanwhile).await?;
         let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
-        let any = leave_out_hidden(held, changed, judge, known);
+        let any = leave_out_hidden(held, changed, &mut **filter, known);
         if !any.map_err(|error| broken(&error))? {
             return Ok(());
         }
-        let Some(lens) = judge.documents() else {
+        let Some(lens) = filter.documents() else {
             return Err(broken(&JsonError::Expected("rows with documents")));
         };
         let means = Means { asker, lens };
-        match pages {
-            Pages::Lists(pages) => rows_again(means, &pages.current, held, meanwhile, known).await,
-            Pages::Find(pages) => {
-                // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
-                // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
-                let is_whole = *passed == 0 && reply.has_ended();
-                for _ in 0..if is_whole { ATTEMPTS } else { 0 } {
-                    let asked = meanwhile.now();
-                    let Some(page) = again::page(means, pages.ask(), PAGE).await? else {
-                        break;
-                    };
-                    again::catch_up(asker, meanwhile).await?;
-                    *held = found_again(page.documents, asked).map_err(|error| broken(&error))?;
-                    *end = page.end;
-                    if !leave_out(held, meanwhile) {
-                        return Ok(());
-                    }
+        if let Some(range) = pages.range() {
+            return rows_again(means, range, held, meanwhile, known).await;
+        }
+        // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
+        // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
+        let is_whole = *passed == 0 && reply.has_ended();
+        if let Some(part) = pages.page_again().filter(|_| is_whole) {
+            for _ in 0..ATTEMPTS {
+                let asked = meanwhile.now();
+                let Some(page) = again::page(means, part.clone(), PAGE).await? else {
+                    break;
+                };
+                again::catch_up(asker, meanwhile).await?;
+                *held = found_again(page.documents, asked).map_err(|error| broken(&error))?;
+                *end = page.end;
+                if !leave_out(held, meanwhile) {
+                    return Ok(());
                 }
-                leave_out(held, meanwhile);
-                Ok(())
-            }
-            Pages::Single | Pages::Changes(_) => {
-                leave_out(held, meanwhile);
-                Ok(())
             }
         }
+        leave_out(held, meanwhile);
+        Ok(())
     }
 }
 
@@ -212,14 +206,14 @@ async fn rows_again(
 fn leave_out_hidden(
     held: &mut [Held],
     changed: impl Fn(&Held) -> bool,
-    judge: &mut Judge,
+    filter: &mut dyn RowFilter,
     known: &mut Known,
 ) -> Result<bool, JsonError> {
     let (mut more, mut scratch) = (false, Vec::new());
     for held in held.iter_mut().filter(|held| changed(held)) {
         let Some(row) = &held.row else { continue };
         scratch.clear();
-        match judge.row(Row::aside(row), known, &mut scratch)? {
+        match filter.row(Row::aside(row), known, &mut scratch)? {
             Seen::Hidden => held.row = None,
             Seen::Shown | Seen::Later => more = true,
         }

@@ -17,13 +17,12 @@ use crate::body::boxed;
 use crate::caller::{Caller, User, UserName};
 use crate::config::Config;
 use crate::exchange::parts::offline::asker;
+use crate::exchange::read::change_pages::ChangesPages;
 use crate::exchange::read::change_rows::{ChangeRows, Sequences};
 use crate::exchange::read::changes::pulse;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
-use crate::exchange::rows::pages::{ChangesPages, Pages};
 use crate::exchange::rows::reply::Reply;
-use crate::exchange::rows::row::Judge;
 use crate::policy::{Permit, Plan, Policy, PolicySettings, Reads, Verdict};
 use crate::route::Route;
 use crate::route::query::{ChangesQuery, Heartbeat};
@@ -92,7 +91,7 @@ fn feed(parameters: &str, script: Script) -> Rows {
         false => Layout::Lines,
     };
     let seal = Arc::new(Seal::new(&Secret::new("a secret of this test"), "test"));
-    let judge = Judge::Changes(ChangeRows {
+    let filter = ChangeRows {
         rows,
         docs,
         with_docs: false,
@@ -102,12 +101,12 @@ fn feed(parameters: &str, script: Script) -> Rows {
         sequences: Sequences::new(seal, "db", rules, ""),
         last: Some(b"\"0\"".to_vec()),
         shown: String::new(),
-    });
+    };
     let pulse = pulse(&query);
     let pages = ChangesPages::waiting(query, Heartbeat::Default);
     let recipe = Recipe {
-        pages: Pages::Changes(pages),
-        judge,
+        pages: Box::new(pages),
+        filter: Box::new(filter),
         layout,
         window: Window::ALL,
         pulse,
