@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Answer, Couch, CouchError};
 use crate::budget::{Counted, Share};
 use crate::json::{Object, Value};
-use crate::route::{DatabaseCall, DbName, DocId, List, Maintenance, Method, Rev};
+use crate::route::{DatabaseCall, DbName, DocId, List, Maintenance, Method, Rev, in_url};
 
 /// How many documents are asked for at once.
 const BATCH: usize = 500;
@@ -47,6 +47,11 @@ impl Pace {
         }
         self.0 = asked / 2;
         Ok(())
+    }
+
+    /// How many are asked for at once now.
+    pub(crate) fn most(&self) -> usize {
+        self.0
     }
 
     fn speed_up(&mut self) {
@@ -465,39 +470,54 @@ type ById = HashMap<String, HashMap<String, Counted<Value>>>;
 type Wanted<'w> = (&'w str, Option<&'w str>);
 
 /// Those of which several of one document are asked for together, as `open_revs` names them, and the rest. A caller
-/// may have made thousands of leaves of one document.
+/// may have made thousands of leaves of one document, under whatever names.
 fn grouped<'w>(wanted: &[Wanted<'w>]) -> (Vec<(DocId, String)>, Vec<Wanted<'w>>) {
-    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (id, rev) in wanted {
-        if let Some(rev) = rev.filter(|rev| fits_a_line(rev)) {
-            named.entry(id).or_default().push(rev);
-        }
-    }
-    let mut together = Vec::new();
-    named.retain(|id, revs| {
-        let Ok(id) = DocId::parse(id) else {
-            return false;
+    let mut named: BTreeMap<&str, (DocId, Vec<String>)> = BTreeMap::new();
+    let mut rest = Vec::new();
+    for one in wanted {
+        let Some((id, rev)) = in_a_line(*one) else {
+            rest.push(*one);
+            continue;
         };
-        if revs.len() <= ONE_BY_ONE || id.as_str().len() > LINE / 6 {
-            return false;
+        let (_, revs) = named.entry(one.0).or_insert_with(|| (id, Vec::new()));
+        revs.push(rev);
+    }
+    named.retain(|_, (_, revs)| revs.len() > ONE_BY_ONE);
+    let few = wanted.iter().filter(|one| in_a_line(**one).is_some());
+    rest.extend(few.filter(|(id, _)| !named.contains_key(id)));
+    let mut together = Vec::new();
+    for (id, revs) in named.into_values() {
+        let mut list = String::new();
+        for rev in revs {
+            if !list.is_empty() && room(&id) < listed(&list) + listed(&rev) {
+                together.push((id.clone(), format!("[{list}]")));
+                list.clear();
+            }
+            if !list.is_empty() {
+                list.push(',');
+            }
+            list.push_str(&rev);
         }
-        // A byte takes up to three in a path, a quotation mark and a comma in a query.
-        let room = LINE.saturating_sub(id.as_str().len() * 3);
-        let most = room / revs.iter().map(|rev| rev.len() + 9).max().unwrap_or(room);
-        for some in revs.chunks(most.max(1)) {
-            together.push((id.clone(), format!("[\"{}\"]", some.join("\",\""))));
-        }
-        true
-    });
-    let is_there = |(id, rev): &Wanted<'_>| named.contains_key(id) && rev.is_some_and(fits_a_line);
-    let rest = wanted.iter().filter(|one| !is_there(one));
-    (together, rest.copied().collect())
+        together.push((id, format!("[{list}]")));
+    }
+    (together, rest)
 }
 
-/// A revision that `open_revs` can name beside others: one that is none fails all.
-fn fits_a_line(rev: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    rev.len() <= 100 && rev.bytes().all(plain) && Rev::parse(rev).is_ok()
+/// A revision as `open_revs` can name it beside others, and its document: one that is none fails all.
+fn in_a_line((id, rev): Wanted<'_>) -> Option<(DocId, String)> {
+    let rev = rev.filter(|rev| Rev::parse(rev).is_ok())?;
+    let (id, rev) = (DocId::parse(id).ok()?, Value::from(rev).to_string());
+    (listed(&rev) <= room(&id)).then_some((id, rev))
+}
+
+/// What revisions of this document may take in a query.
+fn room(id: &DocId) -> usize {
+    LINE.saturating_sub(in_url(id.as_str()))
+}
+
+/// What a part of a list takes in a query, with what stands before and behind it.
+fn listed(part: &str) -> usize {
+    in_url(part).saturating_add(in_url("[,]"))
 }
 
 /// Adds the documents of a list of what was found and what was not.

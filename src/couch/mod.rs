@@ -105,6 +105,15 @@ pub enum CouchError {
     Unsigned,
 }
 
+impl From<NoRoom> for CouchError {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Ever => Self::TooLong(usize::MAX),
+            NoRoom::Share | NoRoom::Now => Self::NoRoom,
+        }
+    }
+}
+
 impl From<ClientError> for CouchError {
     fn from(error: ClientError) -> Self {
         Self::Client(error)

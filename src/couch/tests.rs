@@ -121,11 +121,13 @@ async fn many_revisions_of_one_document_are_asked_for_together() {
     let there = format!("2-{}", "a".repeat(32));
     let mut revs: Vec<String> = (0..400).map(|n| format!("2-{n:032x}")).collect();
     revs.insert(300, there);
-    // A list that holds these would be an error.
+    // A list that holds the first of these would be an error, and no line holds the last one.
     revs.extend([
         "x".to_owned(),
+        format!("1-{}", "z".repeat(32)),
         "1-\"".to_owned(),
         format!("1-{}", "b".repeat(200)),
+        format!("1-{}", "b".repeat(9000)),
     ]);
     let mut wanted: Vec<(&str, Option<&str>)> =
         revs.iter().map(|rev| ("b", Some(rev.as_str()))).collect();
@@ -133,13 +135,40 @@ async fn many_revisions_of_one_document_are_asked_for_together() {
     fake.heard();
     let found = couch.read_revisions(&db(), &wanted).await.unwrap();
     let lengths: Vec<usize> = found.iter().map(Vec::len).collect();
-    let expected = (0..lengths.len()).map(|at| usize::from(at == 300 || at == 404));
+    let expected = (0..lengths.len()).map(|at| usize::from(at == 300 || at == 406));
     assert_eq!(lengths, expected.collect::<Vec<_>>());
     assert_eq!(found[300][0].get("x"), Some(&json("2")));
     let heard = fake.heard();
     assert!(heard.len() < 6, "{heard:?}");
     for line in &heard {
         assert!(line.len() < 8000, "{}", line.len());
+    }
+}
+
+/// CouchDB reads all that a document has for each revision that is asked for by itself.
+#[tokio::test]
+async fn revisions_of_odd_names_are_asked_for_together_too() {
+    let fake = filled().await;
+    let couch = fake.couch();
+    let long = |n: usize| format!("1-{n:0300}");
+    let odd = |n: usize| format!("1-\"ü\\ {n}");
+    let names: [&dyn Fn(usize) -> String; 3] = [&long, &odd, &|n| format!("9{n:030}-a")];
+    let long_id = "ü".repeat(600);
+    for id in ["b", &long_id] {
+        for name in names {
+            let revs: Vec<String> = (1..=200).map(name).collect();
+            let wanted = revs.iter().map(|rev| (id, Some(rev.as_str())));
+            couch
+                .read_revisions(&db(), &wanted.collect::<Vec<_>>())
+                .await
+                .unwrap();
+            let heard = fake.heard();
+            assert!(heard.len() < 40, "{}: {}", revs[0], heard.len());
+            for line in &heard {
+                assert!(line.contains("open_revs="), "{line}");
+                assert!(line.len() < 8000, "{}", line.len());
+            }
+        }
     }
 }
 

@@ -26,6 +26,7 @@ mod server;
 
 pub use history::History;
 pub use method::Method;
+pub(crate) use name::in_url;
 pub use name::{
     AttachmentName, DbName, DesignName, DocId, FunctionName, LocalId, NodeId, Rev, Text,
 };

@@ -36,7 +36,7 @@ const LONGEST_ID: usize = 4096;
 const LONGEST_ATTACHMENT: usize = 2048;
 
 /// How long a text is in a URL, at most.
-fn in_url(text: &str) -> usize {
+pub(crate) fn in_url(text: &str) -> usize {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let bytes = text.bytes();
     bytes.map(|byte| if plain(byte) { 1 } else { 3 }).sum()

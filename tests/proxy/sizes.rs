@@ -96,6 +96,40 @@ async fn the_leaves_of_a_document_are_read_once_for_all_its_rows() {
     assert_eq!(asked("_bulk_docs"), 1, "{log:?}");
 }
 
+/// Rows that end what is no leaf any more are judged by what they end. Each is another revision.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rows_were_made_of_is_read_together() {
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, RULES, "").await;
+    world.database("notes", json!([])).await;
+    let ids: Vec<String> = (0..200).rev().map(|n| format!("{n:032x}")).collect();
+    let history = |own: &str, from: usize| {
+        let ids: Vec<&str> = [own]
+            .into_iter()
+            .chain(ids[from..].iter().map(String::as_str))
+            .collect();
+        json!({ "start": ids.len(), "ids": ids })
+    };
+    let stored = json!({ "_id": "many", "owner": "walt", "_revisions": history("a", 0) });
+    let batch = json!({ "new_edits": false, "docs": [stored] });
+    world
+        .backend()
+        .post("/@notes/_bulk_docs", batch)
+        .await
+        .yes();
+    let row = |n: usize| json!({ "_id": "many", "_deleted": true, "owner": "walt", "_revisions": history("b", n) });
+    let rows: Vec<Value> = (1..200).map(row).collect();
+    for name in ["walt", "ops"] {
+        let who = world.as_(name);
+        tap.take();
+        let batch = json!({ "new_edits": false, "docs": rows });
+        let written = timeout(SOON, who.post("/@notes/_bulk_docs", batch)).await;
+        assert_eq!(written.expect("in time").yes(), json!([]));
+        let log = tap.take();
+        assert!(log.len() < 20, "{name}: {} {:?}", log.len(), &log[..20]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_is_named_many_times_is_read_once() {
     let tap = Tap::start(backend().authority.parse().unwrap()).await;

@@ -1,5 +1,6 @@
 //! Writes: judged, sent on with the revision that was judged, answered as CouchDB answers.
 
+use std::iter::empty;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -143,7 +144,15 @@ pub(crate) async fn judged(
     let id = [written.id.as_str()];
     let turn = turns.take(asker.db.as_str(), id.into_iter(), pass).await;
     let mut stored = stored(&asker.couch, &asker.db, rules, &written, forced).await?;
-    let document = settle(&asker.couch, &asker.db, rules, written, &mut stored).await?;
+    let document = settle(
+        &asker.couch,
+        &asker.db,
+        rules,
+        written,
+        &mut stored,
+        empty(),
+    )
+    .await?;
     Ok((document.map_err(Refused::into_refusal)?, turn))
 }
 

@@ -230,7 +230,9 @@ impl<'b> Judging<'b> {
         yield_now().await;
         let (id, rev) = (written.id.clone(), written.rev.clone());
         let (mut stored, share) = self.stored(&written, behind).await?;
-        let passed = settle(self.couch, self.db, self.rules, written, &mut stored).await?;
+        let next = behind.iter().map_while(Entry::written);
+        let next = next.take_while(|next| next.id == id);
+        let passed = settle(self.couch, self.db, self.rules, written, &mut stored, next).await?;
         let judged = match passed {
             Ok(document) => self.sent_on(id.clone(), document, (&mut stored, share))?,
             Err(why) => {

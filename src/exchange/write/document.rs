@@ -8,7 +8,7 @@ use super::forced;
 use super::forced::{Leaves, judge_forced};
 use super::stored::{Replaced, Stored};
 use crate::budget::{Counted, NoRoom};
-use crate::couch::{Couch, Pace};
+use crate::couch::Couch;
 use crate::json::{Object, Value};
 use crate::policy::{Denied, WriteRules};
 use crate::refusal::{Limit, Refusal};
@@ -196,17 +196,22 @@ pub(crate) fn create(rules: &WriteRules, mut written: Written) -> Result<Passed,
     laid.settle(document, true, None)
 }
 
-/// Judges one write by what is stored, and reads the bytes of stored attachments where they are needed.
+/// Judges one write by what is stored, and reads the bytes of stored attachments where they are needed. `behind`: the
+/// writes of the same document that come after it.
 pub(crate) async fn settle(
     couch: &Couch,
     db: &DbName,
     rules: &WriteRules,
     written: Written,
     stored: &mut Stored,
+    behind: impl Iterator<Item = &Written>,
 ) -> Result<Result<Value, Refused>, Refusal> {
     let id = written.id.clone();
     let before = match stored {
-        Stored::Leaves(leaves) => before(couch, db, rules, &written, leaves).await?,
+        Stored::Leaves(leaves) => {
+            let behind = behind.map(|written| &written.document);
+            Box::pin(before(couch, db, rules, &written, leaves, behind)).await?
+        }
         Stored::Replaced(_) | Stored::Unreadable { .. } => Ok(None),
     };
     let before = match before {
@@ -265,18 +270,17 @@ async fn before(
     rules: &WriteRules,
     written: &Written,
     leaves: &mut Leaves,
+    behind: impl Iterator<Item = &Value>,
 ) -> Result<Result<Option<Counted<Value>>, Refused>, Refusal> {
     const GONE: &str = "what this was made of was deleted, and is not there any more";
     if leaves.is_hidden(rules) {
         return Ok(Ok(None));
     }
-    let Some((rev, leaf)) = leaves.fork(&written.document) else {
+    let named = (db, written.id.as_str());
+    let fork = leaves.read_fork(couch, named, &written.document, behind);
+    let Some((body, leaf)) = fork.await? else {
         return Ok(Ok(None));
     };
-    let named = [(written.id.as_str(), Some(rev.as_str()))];
-    let pace = &mut Pace::default();
-    let found = couch.read_some_revisions(db, &named, pace).await?;
-    let body = found.into_iter().flatten().flatten().next();
     let alive = body.filter(|body| body.get("_deleted").is_none());
     let saw_whole = || rules.always_saw_whole(written.id.starts_with("_design/"));
     Ok(match alive.filter(|body| rules.knows(body)) {

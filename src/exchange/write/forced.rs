@@ -8,15 +8,18 @@
 //! Invariant: what is asked of all leaves is found out once for each leaf, so that a row costs the same beside any
 //! number of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher as _;
 
 use super::attachments::{Beside, Passed, lay};
 use super::document::{Refused, Written, create, refused};
-use crate::budget::Counted;
+use crate::budget::{Counted, NoRoom, Share};
+use crate::couch::{Couch, CouchError, Pace};
 use crate::json::Value;
 use crate::policy::{Denied, Edited, WriteRules, keep_fields};
 use crate::refusal::Refusal;
-use crate::route::{History, Rev};
+use crate::route::{DbName, History, Rev};
 
 /// The highest generation that is taken where nothing near it is stored: a thousand writes a second for more than
 /// thirty years.
@@ -30,6 +33,8 @@ type Rank = (u128, Vec<u8>);
 pub(crate) struct Leaf {
     pub(crate) document: Counted<Value>,
     pub(crate) stored: bool,
+    /// In [`Ancestry`].
+    place: usize,
 }
 
 impl Leaf {
@@ -50,6 +55,69 @@ pub(crate) struct Leaves {
     hidden: Findings,
     not_updated: Findings,
     not_deleted: Findings,
+    ancestry: Option<Ancestry>,
+    /// What rows were made of that continue no leaf, read for the next ones too.
+    forks: HashMap<Rev, Option<Counted<Value>>>,
+    pace: Pace,
+}
+
+/// Which leaf continues which revision, found out once for all rows that ask. Leaves have places here that outlive them.
+#[derive(Debug)]
+struct Ancestry {
+    /// Revisions by their hashes.
+    continued: HashMap<u64, usize>,
+    hasher: RandomState,
+    leaves: Vec<Rank>,
+    share: Option<Share>,
+}
+
+/// What a revision takes in an [`Ancestry`], in bytes.
+const REVISION: usize = 32;
+
+impl Ancestry {
+    fn new(share: Option<Share>) -> Self {
+        Self {
+            continued: HashMap::new(),
+            hasher: RandomState::new(),
+            leaves: Vec::new(),
+            share,
+        }
+    }
+
+    /// Takes in a leaf; one that replaces another takes its place.
+    fn add(
+        &mut self,
+        rank: &Rank,
+        document: &Value,
+        place: Option<usize>,
+    ) -> Result<usize, NoRoom> {
+        let revisions = document.get("_revisions");
+        let start = revisions.and_then(|told| told.get("start")?.as_number()?.as_u64());
+        let ids = revisions.and_then(|told| told.get("ids")?.as_array());
+        let ids = ids.unwrap_or_default();
+        if let Some(share) = &mut self.share {
+            share.add(ids.len().saturating_mul(REVISION))?;
+        }
+        let place = place.unwrap_or(self.leaves.len());
+        match self.leaves.get_mut(place) {
+            Some(replaced) => replaced.clone_from(rank),
+            None => self.leaves.push(rank.clone()),
+        }
+        let generations = (1..=u128::from(start.unwrap_or_default())).rev();
+        for (generation, id) in generations.zip(ids) {
+            if let Some(id) = id.as_str() {
+                let hash = self.hasher.hash_one((generation, id));
+                self.continued.entry(hash).or_insert(place);
+            }
+        }
+        Ok(place)
+    }
+
+    /// The leaf that continues this revision.
+    fn leaf(&self, rev: &Rev) -> Option<&Rank> {
+        let hash = self.hasher.hash_one((rev.generation(), rev.digest()));
+        self.leaves.get(*self.continued.get(&hash)?)
+    }
 }
 
 /// What rules have against living leaves.
@@ -83,7 +151,7 @@ impl Leaves {
         let mut leaves = Self::default();
         for document in documents {
             let rank = rank(&revision(&document)?);
-            leaves.add(rank, document, true);
+            leaves.add(rank, document, true, None);
         }
         Some(leaves)
     }
@@ -98,8 +166,20 @@ impl Leaves {
         self.all.values()
     }
 
-    fn add(&mut self, rank: Rank, document: Counted<Value>, stored: bool) {
-        let leaf = Leaf { document, stored };
+    fn add(&mut self, rank: Rank, document: Counted<Value>, stored: bool, place: Option<usize>) {
+        let ancestry = self.ancestry.take();
+        let added = ancestry.and_then(|mut ancestry| {
+            let place = ancestry.add(&rank, &document, place).ok()?;
+            Some((ancestry, place))
+        });
+        // Where there was no room for it, it is found out again by the next who asks.
+        let (ancestry, place) = added.unzip();
+        self.ancestry = ancestry;
+        let leaf = Leaf {
+            document,
+            stored,
+            place: place.unwrap_or_default(),
+        };
         if leaf.is_alive() {
             self.living.insert(rank.clone());
             for findings in self.findings() {
@@ -109,12 +189,15 @@ impl Leaves {
         self.all.insert(rank, leaf);
     }
 
-    fn remove(&mut self, rank: &Rank) {
-        self.all.remove(rank);
+    /// Takes a leaf out; which place it had in the ancestry.
+    fn remove(&mut self, rank: &Rank) -> Option<usize> {
+        let removed = self.all.remove(rank);
         self.living.remove(rank);
         for findings in self.findings() {
             findings.against.remove(rank);
         }
+        let known = self.ancestry.is_some();
+        removed.filter(|_| known).map(|leaf| leaf.place)
     }
 
     fn findings(&mut self) -> [&mut Findings; 3] {
@@ -185,16 +268,58 @@ impl Leaves {
 
     /// Where this document continues no leaf, and nothing is alive or it is a tombstone: the nearest revision that it was
     /// made of and that a leaf continues, and that leaf.
-    pub(crate) fn fork(&self, document: &Value) -> Option<(Rev, &Leaf)> {
-        let history = History::of(document)?;
+    pub(crate) fn fork(
+        &mut self,
+        document: &Value,
+        share: impl FnOnce() -> Option<Share>,
+    ) -> Result<Option<(Rev, &Leaf)>, NoRoom> {
+        let Some(history) = History::of(document) else {
+            return Ok(None);
+        };
         let lives_on = !self.living.is_empty() && !deletes(document);
         if lives_on || self.extended(&history).is_some() {
-            return None;
+            return Ok(None);
         }
-        history.iter().find_map(|rev| {
-            let leaf = self.all.values().find(|leaf| names(&leaf.document, rev));
-            leaf.map(|leaf| (rev.clone(), leaf))
-        })
+        if self.ancestry.is_none() {
+            let mut ancestry = Ancestry::new(share());
+            for (rank, leaf) in &mut self.all {
+                leaf.place = ancestry.add(rank, &leaf.document, None)?;
+            }
+            self.ancestry = Some(ancestry);
+        }
+        let leaf = |rev: &Rev| self.all.get(self.ancestry.as_ref()?.leaf(rev)?);
+        let mut named = history.iter();
+        Ok(named.find_map(|rev| Some((rev.clone(), leaf(rev)?))))
+    }
+
+    /// The body of what a document forks from (see [`Self::fork`]), as far as CouchDB still has it, and the leaf beside
+    /// it. What the writes behind it fork from is read together with it: CouchDB reads all of a document for each request.
+    pub(crate) async fn read_fork(
+        &mut self,
+        couch: &Couch,
+        (db, id): (&DbName, &str),
+        document: &Value,
+        behind: impl Iterator<Item = &Value>,
+    ) -> Result<Option<(Option<Counted<Value>>, &Leaf)>, CouchError> {
+        let Some((rev, _)) = self.fork(document, || couch.share())? else {
+            return Ok(None);
+        };
+        if !self.forks.contains_key(&rev) {
+            let mut next = vec![rev.clone()];
+            for one in behind.take(self.pace.most()) {
+                let fork = self.fork(one, || couch.share())?;
+                next.extend(fork.map(|(rev, _)| rev));
+            }
+            let named: Vec<_> = next.iter().map(|rev| (id, Some(rev.as_str()))).collect();
+            let found = couch
+                .read_some_revisions(db, &named, &mut self.pace)
+                .await?;
+            let found = found.into_iter().map(|found| found?.into_iter().next());
+            self.forks = next.into_iter().zip(found).collect();
+        }
+        let body = self.forks.get(&rev).cloned().flatten();
+        let fork = self.fork(document, || couch.share())?;
+        Ok(fork.map(|(_, leaf)| (body, leaf)))
     }
 
     /// Whether the generation can have been reached from what is stored, as far as the writer knows it.
@@ -217,10 +342,9 @@ impl Leaves {
         if self.all.contains_key(&own) {
             return; // It is there already.
         }
-        if let Some(extended) = self.extended(&history).map(|(rank, _)| rank.clone()) {
-            self.remove(&extended);
-        }
-        self.add(own, Counted::free(document), false);
+        let extended = self.extended(&history).map(|(rank, _)| rank.clone());
+        let place = extended.and_then(|extended| self.remove(&extended));
+        self.add(own, Counted::free(document), false, place);
     }
 }
 
@@ -362,17 +486,6 @@ pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
 
 fn deletes(document: &Value) -> bool {
     document.get("_deleted").and_then(Value::as_bool) == Some(true)
-}
-
-/// Whether a stored document has this revision in its history.
-fn names(document: &Value, rev: &Rev) -> bool {
-    let revisions = document.get("_revisions");
-    let start = revisions.and_then(|told| told.get("start")?.as_number()?.as_u64());
-    let below = start.and_then(|start| u128::from(start).checked_sub(rev.generation()));
-    let place = below.and_then(|below| usize::try_from(below).ok());
-    let ids = revisions.and_then(|told| told.get("ids")?.as_array());
-    let id = place.and_then(|place| ids?.get(place)?.as_str());
-    id == Some(rev.digest())
 }
 
 fn revision(document: &Value) -> Option<Rev> {

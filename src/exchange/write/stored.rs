@@ -17,7 +17,7 @@ pub(crate) enum Stored {
     /// With `new_edits`.
     Replaced(Replaced),
     /// Without: every leaf.
-    Leaves(Leaves),
+    Leaves(Box<Leaves>),
     /// Too long or too deep to be judged, and so hidden.
     Unreadable {
         /// Without `new_edits`?
@@ -198,7 +198,10 @@ pub(crate) async fn leaves(
     let found = couch.read_some_revisions(db, &ids, pace).await?;
     let stored = found.into_iter().map(|leaves| {
         let leaves = leaves.and_then(Leaves::stored);
-        leaves.map_or(Stored::Unreadable { forced: true }, Stored::Leaves)
+        match leaves {
+            Some(leaves) => Stored::Leaves(Box::new(leaves)),
+            None => Stored::Unreadable { forced: true },
+        }
     });
     Ok(stored.collect())
 }

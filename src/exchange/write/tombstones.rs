@@ -4,6 +4,7 @@
 //! Invariant: what ends no stored document, or can't be read in one way, passes as it came, if it is JSON; so do
 //! CouchDB's answers.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use http::header::IF_MATCH;
 use super::doc_locks::{Pass, Turns};
 use super::document::{Written, named_rev};
 use super::forced::Leaves;
-use crate::budget::Share;
+use crate::budget::{Counted, Share};
 use crate::config::Limits;
 use crate::couch::{CouchError, Pace};
 use crate::exchange::answer::Answer;
@@ -150,7 +151,8 @@ impl Sent {
     async fn keep(&mut self, asker: &Asker, fields: &[FieldPath]) -> Result<bool, CouchError> {
         let deletes = asker.permit.route().method == Method::Delete;
         let mut kept = false;
-        let mut ends: Vec<(&mut Value, String, Option<String>)> = Vec::new();
+        // Those that end one revision, or without `new_edits` one document, are laid beside the same leaves.
+        let mut ends: BTreeMap<(String, Option<String>), Vec<&mut Value>> = BTreeMap::new();
         for document in self
             .documents
             .iter_mut()
@@ -164,43 +166,39 @@ impl Sent {
                 .and_then(|object| named_rev(object).ok())
                 .flatten();
             if rev.is_some() {
-                ends.push((document, id, rev.filter(|_| !self.forced)));
+                let named = (id, rev.filter(|_| !self.forced));
+                ends.entry(named).or_default().push(document);
             }
         }
+        let mut ends: Vec<_> = ends.into_iter().collect();
         let (mut done, mut pace) = (0, Pace::default());
         while let Some(rest) = ends.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let wanted = rest
                 .iter()
-                .map(|(_, id, rev)| (id.as_str(), rev.as_deref()));
+                .map(|((id, rev), _)| (id.as_str(), rev.as_deref()));
             let wanted: Vec<_> = wanted.collect();
             let found = asker
                 .couch
                 .read_some_revisions(&asker.db, &wanted, &mut pace);
             let found = found.await?;
             done += found.len();
-            for ((document, id, _), found) in rest.iter_mut().zip(found) {
+            for (((id, _), documents), found) in rest.iter_mut().zip(found) {
                 let leaves = found.and_then(Leaves::stored);
-                let leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
-                let fork = leaves.fork(document).filter(|_| self.forced);
-                let fork = match fork {
-                    Some((rev, _)) => {
-                        let named = [(id.as_str(), Some(rev.as_str()))];
-                        let couch = &asker.couch;
-                        let found = couch.read_some_revisions(&asker.db, &named, &mut pace);
-                        found.await?.into_iter().flatten().flatten().next()
+                let mut leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
+                for at in 0..documents.len() {
+                    let stored = match self.forced {
+                        true => Box::pin(ended(asker, id, &mut leaves, documents, at)).await?,
+                        // CouchDB answers the delete of what is deleted with 404.
+                        false => {
+                            let leaf = leaves.last().filter(|leaf| leaf.is_alive() || !deletes);
+                            leaf.map(|leaf| leaf.document.clone())
+                        }
+                    };
+                    if let (Some(stored), Some(document)) = (stored, documents.get_mut(at)) {
+                        let before = document.clone();
+                        keep_fields(fields, &stored, document);
+                        kept |= **document != before;
                     }
-                    None => None,
-                };
-                let leaf = match self.forced {
-                    true => leaves.ended(document),
-                    // CouchDB answers the delete of what is deleted with 404.
-                    false => leaves.last().filter(|leaf| leaf.is_alive() || !deletes),
-                };
-                let stored = fork.as_ref().or(leaf.map(|leaf| &leaf.document));
-                if let Some(stored) = stored {
-                    let before = document.clone();
-                    keep_fields(fields, stored, document);
-                    kept |= **document != before;
                 }
             }
         }
@@ -222,6 +220,26 @@ impl Sent {
                 .unwrap_or_default(),
         }
     }
+}
+
+/// What one of these tombstones of a document ends, which come without `new_edits`.
+async fn ended(
+    asker: &Asker,
+    id: &str,
+    leaves: &mut Leaves,
+    documents: &[&mut Value],
+    at: usize,
+) -> Result<Option<Counted<Value>>, CouchError> {
+    let mut documents = documents.iter().skip(at).map(|document| &**document);
+    let Some(document) = documents.next() else {
+        return Ok(None);
+    };
+    let fork = leaves.read_fork(&asker.couch, (&asker.db, id), document, documents);
+    if let Some((Some(body), _)) = fork.await? {
+        return Ok(Some(body));
+    }
+    let leaf = leaves.ended(document);
+    Ok(leaf.map(|leaf| leaf.document.clone()))
 }
 
 fn ends_something(document: &Value) -> bool {

@@ -7,6 +7,7 @@
 //! Invariant: no route that writes documents of the node database but design documents and local ones is
 //! passed on to CouchDB.
 
+use std::iter::empty;
 use std::net::IpAddr;
 
 use super::writing::{Asked, Body};
@@ -154,7 +155,7 @@ impl Nodes {
         let said = written.document.at(&["metadata", "authorization"]).cloned();
         let db = &self.settings.database;
         let mut found = stored(&self.couch, db, rules, &written, false).await?;
-        let judged = settle(&self.couch, db, rules, written.clone(), &mut found).await?;
+        let judged = settle(&self.couch, db, rules, written.clone(), &mut found, empty()).await?;
         let mut document = judged.map_err(Refused::into_refusal)?;
         let metadata = document
             .as_object_mut()

@@ -123,3 +123,37 @@ fn a_generation_is_reached_from_what_is_stored() {
     let last = format!(r#"{{"_rev":"{}-a"}}"#, u128::MAX);
     assert!(room(&[&last], &of(u128::MAX)));
 }
+
+/// A thousand leaves with a hundred revisions each, and as many writes that continue none of them: no row looks at all.
+#[test]
+fn what_continues_no_leaf_is_found_soon_beside_any_number_of_leaves() {
+    let history = |rev: &str, branch: usize, length: usize| {
+        let ids: Vec<String> = (0..length)
+            .map(|n| format!("\"{branch:x}-{n:x}\""))
+            .collect();
+        let ids = ids.join(",");
+        let start = 200;
+        format!(
+            r#"{{"_rev":"{start}-{rev}","_deleted":true,"_revisions":{{"start":{start},"ids":["{rev}",{ids}]}}}}"#
+        )
+    };
+    let stored: Vec<String> = (0..1000)
+        .map(|n| history(&format!("s{n}"), n, 100))
+        .collect();
+    let stored: Vec<&str> = stored.iter().map(String::as_str).collect();
+    let mut leaves = leaves(&stored);
+    let begun = std::time::Instant::now();
+    for n in 0..1000 {
+        let fork = leaves
+            .fork(&json(&history("w", 1000 + n, 100)), || None)
+            .unwrap();
+        assert!(fork.is_none());
+    }
+    let (rev, leaf) = leaves
+        .fork(&json(&history("w", 700, 100)), || None)
+        .unwrap()
+        .unwrap();
+    assert_eq!(rev.as_str(), "199-2bc-0");
+    assert_eq!(leaf.rev(), Some("200-s700"));
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
