@@ -29,7 +29,8 @@ policies() {
 round() {
     local before after
     before=$(ticks "$2")
-    taskset -c 1 curl -sfk -u ann:secret -o /dev/null "https://localhost:${1##*:}/asked/doc?[1-$requests]"
+    taskset -c 1 curl -sfk -u ann:secret -o /dev/null "https://localhost:${1##*:}/asked/doc?_nonce=[1-$requests]" ||
+        { echo 'the document is not answered' >&2 && exit 1; }
     after=$(ticks "$2")
     echo $(((after - before) * 1000000 / $(getconf CLK_TCK) / requests))
 }
@@ -46,8 +47,8 @@ for kind in databases patterns tails roles names; do
     done
     : >"$rig/few" >"$rig/many"
     for n in $(seq 0 "$rounds"); do
-        few=$(round ":$port" "${pids[0]}")
-        many=$(round ":$((port + 1))" "${pids[1]}")
+        few=$(round ":$port" "${pids[0]}") || exit 1
+        many=$(round ":$((port + 1))" "${pids[1]}") || exit 1
         # The first round warms up.
         [ "$n" -eq 0 ] || { echo "$few" >>"$rig/few" && echo "$many" >>"$rig/many"; }
     done
