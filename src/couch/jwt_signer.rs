@@ -50,7 +50,8 @@ pub(crate) struct JwtSigner {
 /// A token that was signed a while ago.
 #[derive(Clone)]
 struct Signed {
-    authorization: HeaderValue,
+    /// None where it could not be signed.
+    authorization: Option<HeaderValue>,
     /// Until when it is handed out, in seconds since 1970.
     until: u64,
 }
@@ -63,7 +64,8 @@ impl JwtSigner {
             key.id()
         );
         let weigh = |claims: &String, signed: &Signed| {
-            let bytes = claims.len().saturating_add(signed.authorization.len());
+            let token = signed.authorization.as_ref().map_or(0, HeaderValue::len);
+            let bytes = claims.len().saturating_add(token);
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         Self {
@@ -84,25 +86,23 @@ impl JwtSigner {
 
     fn authorization_at(&self, subject: Subject<'_>, now: u64) -> Option<HeaderValue> {
         let claims = subject.claims();
-        if let Some(signed) = self
-            .remembered
-            .get(&claims)
-            .filter(|signed| now < signed.until)
-        {
-            return Some(signed.authorization);
+        let is_good = |signed: &Signed| signed.authorization.is_some() && now < signed.until;
+        if let Some(signed) = self.remembered.get(&claims).filter(is_good) {
+            return signed.authorization;
         }
         let life = match subject.roles.contains(&ADMIN) {
             true => ADMIN_LIFE,
             false => LIFE,
         };
         let end = now.saturating_add(life.as_secs());
-        let authorization = self.sign(&claims, end)?;
-        let signed = Signed {
-            authorization: authorization.clone(),
+        // Others who ask for the same meanwhile wait for it.
+        let entry = self.remembered.entry_by_ref(&claims);
+        let sign = || Signed {
+            authorization: self.sign(&claims, end),
             until: end.saturating_sub(MARGIN.as_secs()),
         };
-        self.remembered.insert(claims, signed);
-        Some(authorization)
+        let signed = entry.or_insert_with_if(sign, |signed| !is_good(signed));
+        signed.into_value().authorization
     }
 
     /// The `Authorization` of somebody who keeps it until this time, which is seconds since 1970.

@@ -104,6 +104,33 @@ fn a_token_is_remembered_until_shortly_before_its_end() {
     assert_eq!(end(&second), 1570);
 }
 
+/// Whoever asks at the same time waits for the one who signs.
+#[test]
+fn a_thousand_requests_take_one_signature_for_each_caller_and_database() {
+    // No two signatures by ES256 are the same, nor are two tokens.
+    let signer = signer(Signing::Es256);
+    let together = std::sync::Barrier::new(8);
+    let ask = || {
+        let callers = (0..125).map(|n| {
+            together.wait();
+            let name = format!("caller-{}", n / 5);
+            let roles = ["r", &format!("warden:db-{}", n % 5)];
+            let subject = Subject {
+                name: &name,
+                roles: &roles,
+            };
+            signer.authorization_at(subject, 1000).unwrap()
+        });
+        callers.collect::<Vec<_>>()
+    };
+    let tokens: HashSet<http::HeaderValue> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        let tokens = asking.into_iter().map(|one| one.join().unwrap());
+        tokens.flatten().collect()
+    });
+    assert_eq!(tokens.len(), 125);
+}
+
 #[test]
 fn a_token_that_opens_everything_is_good_for_a_minute() {
     let signer = signer(Signing::Es256);
