@@ -123,10 +123,10 @@ async fn what_rows_were_made_of_is_read_together() {
         let who = world.as_(name);
         tap.take();
         let batch = json!({ "new_edits": false, "docs": rows });
-        let written = timeout(SOON, who.post("/@notes/_bulk_docs", batch)).await;
-        assert_eq!(written.expect("in time").yes(), json!([]));
+        let written = who.post("/@notes/_bulk_docs", batch).await;
+        assert_eq!(written.yes(), json!([]));
         let log = tap.take();
-        assert!(log.len() < 20, "{name}: {} {:?}", log.len(), &log[..20]);
+        assert!(log.len() < 20, "{name}: {}", log.len());
     }
 }
 
