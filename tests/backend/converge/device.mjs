@@ -13,6 +13,7 @@ PouchDB.plugin(memory);
 let opened = 0;
 /** How long a replication of CouchDB's may take that was disturbed. */
 const PATIENCE = 4000;
+const MOST_LOGINS = 20;
 
 export class Device {
   constructor(run, user, number, kind) {
@@ -266,8 +267,18 @@ export class Device {
     return moved;
   }
 
-  /** After a failure CouchDB tries again in half a minute at the soonest: where one was made on purpose, nobody waits for that. */
+  /** Soon after a network has failed CouchDB's replicator logs in by the connection that has ended, for which it blames nobody
+   * but its login: whoever starts it then tries again. */
   async replicates(job) {
+    for (let tries = MOST_LOGINS; ; tries -= 1) {
+      const answer = await this.replicatesOnce(job);
+      const failed = /session_request_failed.*(sel_conn_closed|connection_closed|connection_closing)/s.test(answer.json.reason);
+      if (!failed || tries === 0) return answer;
+    }
+  }
+
+  /** After a failure CouchDB tries again in half a minute at the soonest: where one was made on purpose, nobody waits for that. */
+  async replicatesOnce(job) {
     const { server } = this.run;
     let ends;
     const cancelled = new Promise((resolve) => {
