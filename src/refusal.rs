@@ -218,6 +218,16 @@ impl Refusal {
         }
     }
 
+    /// What is wrong with a document that a replicator sends by itself, without `new_edits`. CouchDB's replicator passes
+    /// over one that is forbidden, and gives up the whole replication at any other error.
+    #[must_use]
+    pub(crate) fn of_replicated_document(self) -> Self {
+        match self.status() {
+            400 => Self::ForbiddenBecause(self.reason().to_owned()),
+            _ => self,
+        }
+    }
+
     /// A header that tells the client how to do better: its name in lower case, and its value.
     pub fn advice(&self) -> Option<(&'static str, String)> {
         match self {

@@ -222,7 +222,13 @@ impl Pipeline {
         let Recognised { caller, proof, .. } = recognised;
         intake.count_to(&caller)?;
         record.caller(caller.name().unwrap_or_default());
-        let route = route.map_err(|error| unknown(&caller, error))?;
+        let route = route.map_err(|error| {
+            let refusal = unknown(&caller, error);
+            match puts_a_replicated_document(&intake) {
+                true => refusal.of_replicated_document(),
+                false => refusal,
+            }
+        })?;
         let policy = self.policy.load_full();
         let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
         let couch = self.exchange.couch.counted(&intake.budget);
@@ -392,6 +398,13 @@ fn stores_replications(route: &Route, call: &DatabaseCall) -> bool {
     );
     let writes = matches!(route.method, Method::Put | Method::Post);
     of_documents && writes && route.db().is_some_and(DbName::holds_replications)
+}
+
+/// Whether a target that can't be read is the one by which a replicator puts a document.
+fn puts_a_replicated_document(intake: &Intake) -> bool {
+    let query = intake.target.split_once('?').map(|(_, query)| query);
+    let mut pairs = query.unwrap_or_default().split(['&', ';']);
+    intake.method == "PUT" && pairs.any(|pair| pair == "new_edits=false")
 }
 
 /// An answer to HEAD: hyper leaves its body out over HTTP/1 only.

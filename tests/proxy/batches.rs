@@ -233,6 +233,57 @@ async fn a_document_that_is_too_long_stops_no_other_of_couchdb_s_replicator() {
     assert_eq!(ids, "0 1 2 3 4 5 6 7 z");
 }
 
+/// Documents that nobody may store, each with an attachment so large that CouchDB's replicator sends it by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_can_not_be_stored_stops_no_other_of_couchdb_s_replicator() {
+    let world = World::plain_with(RULES, "").await;
+    world.database("notes", json!([])).await;
+    let nested = |depth: usize| -> Value {
+        serde_json::from_str(&("[".repeat(depth) + &"]".repeat(depth))).unwrap()
+    };
+    let large = |id: &str, more: Value| {
+        let mut document = photograph(id, "walt", 100_000);
+        let members = document.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
+        document
+    };
+    let photograph = json!({ "content_type": "image/png", "data": bytes(100_000) });
+    let named = |id: &str, name: &str| {
+        let mut document = large(id, json!({}));
+        document["_attachments"][name] = photograph.clone();
+        document
+    };
+    let bad = [
+        large("b deep", json!({ "x": nested(125) })),
+        large(".", json!({})),
+        large("..", json!({})),
+        large("d\u{0}e", json!({})),
+        large("f\u{0}/../g", json!({})),
+        large("of nobody", json!({ "owner": "nobody" })),
+        named("k", "."),
+        named("l", "../x"),
+        named("m", "a//b"),
+        named("n", "a\u{0}b"),
+    ];
+    let good = ["../f", "a", "e\nf", "g/../h", "j", "z"].map(|id| large(id, json!({})));
+    let (walt, backend) = (world.as_("walt"), world.backend());
+    let mut documents = bad.to_vec();
+    documents.extend(good);
+    world.database("local", json!([])).await;
+    let batch = json!({ "docs": documents });
+    let stored = backend.post("/@local/_bulk_docs", batch).await.yes();
+    let stored = stored.as_array().unwrap();
+    assert!(stored.iter().all(|row| row["ok"] == true), "{stored:?}");
+    let at = |client: &Client, db: &str| json!({ "url": client.url(db), "headers": { "Authorization": client.authorization() } });
+    let push = json!({ "source": at(&backend, "local"), "target": at(&walt, "notes") });
+    let outcome = backend.post("/_replicate", push).await.yes();
+    assert_eq!(outcome["ok"], true, "{outcome}");
+    let ids = backend.get("/@notes/_all_docs").await.ids();
+    assert_eq!(ids, "../f a e\nf g/../h j z", "{outcome}");
+    let failures = &outcome["history"][0]["doc_write_failures"];
+    assert_eq!(failures, bad.len(), "{outcome}");
+}
+
 /// Fifty photographs of 1.2 MB are one batch of 80 MB.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_device_has_photographed_is_pushed_at_once() {

@@ -54,7 +54,7 @@ where
     let id = route.document();
     let written = match id {
         Some(id) if route.method == Method::Delete => Written::tombstone(id, &query, if_match)?,
-        _ => Written::read(id, &query, if_match, json_body::value(&sent)?)?,
+        _ => sent_as(&query, read(id, &query, if_match, &sent))?,
     };
     let opened = asker.permit.signs_up(&written.id);
     drop(sent);
@@ -67,7 +67,24 @@ where
         return Err(Refusal::Conflict);
     }
     let upstream = put(&asker, turn, &query, &document).await?;
-    answer(&asker, rules, upstream).await
+    sent_as(&query, answer(&asker, rules, upstream).await)
+}
+
+fn read(
+    id: Option<&DocId>,
+    query: &DocumentQuery,
+    if_match: Option<&str>,
+    sent: &Bytes,
+) -> Result<Written, Refusal> {
+    Written::read(id, query, if_match, json_body::value(sent)?)
+}
+
+/// What was made of a document, in the words that a replicator knows if one has sent it.
+fn sent_as<T>(query: &DocumentQuery, made: Result<T, Refusal>) -> Result<T, Refusal> {
+    match query.new_edits {
+        Some(false) => made.map_err(Refusal::of_replicated_document),
+        Some(true) | None => made,
+    }
 }
 
 /// `PUT` of one document with its attachments behind it. Where CouchDB will not check it, all of it must be here.
@@ -87,7 +104,8 @@ pub(crate) async fn related(
     }
     let query = route.query.document()?;
     // It stays until the answer is made, and what it is parsed to stays counted.
-    let mut written = Written::read(route.document(), &query, if_match, json_body::value(&sent)?)?;
+    let read = read(route.document(), &query, if_match, &sent);
+    let mut written = sent_as(&query, read)?;
     written.follows = true;
     let announced = following(&written.document);
     let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
@@ -107,16 +125,16 @@ pub(crate) async fn related(
             None => again.await,
         };
         let upstream = put(&asker, turn, &query, &document).await?;
-        return answer(&asker, rules, upstream).await;
+        return sent_as(&query, answer(&asker, rules, upstream).await);
     }
-    let (query, tail) = (sent_query(&query).pairs(), outgoing.tail());
-    let outbound = asker.rewrite.related(&asker.permit, query, outgoing)?;
+    let (pairs, tail) = (sent_query(&query).pairs(), outgoing.tail());
+    let outbound = asker.rewrite.related(&asker.permit, pairs, outgoing)?;
     let upstream = match turn {
         Some(turn) => asker.upstream.send_in(turn, outbound).await?,
         None => asker.upstream.send_late(again, tail, outbound).await?,
     };
     let upstream = errors::of_parts(upstream, claims).await?;
-    answer(&asker, rules, upstream).await
+    sent_as(&query, answer(&asker, rules, upstream).await)
 }
 
 fn id_of(document: &Value) -> &str {

@@ -11,6 +11,7 @@ const QUIET_AFTER = 120_000;
 export async function judge(run) {
   const { server, devices } = run;
   const leaves = await server.leaves();
+  await server.seeWhatIsForgotten();
   for (const device of devices) {
     const local = await locals(device);
     for (const leaf of leaves) await arrived(run, device, leaf, local);

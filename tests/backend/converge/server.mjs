@@ -111,15 +111,25 @@ export class Server {
   /** Earlier revisions lose their bodies. */
   async compact() {
     await this.learn();
-    // What a tombstone does not say of what rules decide by is known to nobody any more (`docs/guarantees.md`).
-    for (const [leaf, ended] of this.ended) {
-      const tombstone = this.bodies.get(leaf);
-      const lacks = (name) => tombstone[name] === undefined && ended.body[name] !== undefined;
-      ended.isForgotten ||= DECIDING.some(lacks);
-      if (DECIDING.every((name) => tombstone[name] === undefined)) this.forgotten.add(tombstone._id);
-    }
+    for (const [leaf, ended] of this.ended) this.forget(leaf, ended);
     await this.ask('POST', `/${this.db}/_compact`, {});
     while ((await this.ask('GET', `/${this.db}`)).json.compact_running) await new Promise((resolve) => setTimeout(resolve, 40));
+  }
+
+  /** CouchDB compacts by itself, too. */
+  async seeWhatIsForgotten() {
+    for (const [leaf, ended] of this.ended) {
+      const found = await this.read([{ id: ended.body._id, rev: ended.body._rev }]);
+      if (found.length === 0) this.forget(leaf, ended);
+    }
+  }
+
+  /** What a tombstone does not say of what rules decide by is known to nobody any more (`docs/guarantees.md`). */
+  forget(leaf, ended) {
+    const tombstone = this.bodies.get(leaf);
+    const lacks = (name) => tombstone[name] === undefined && ended.body[name] !== undefined;
+    ended.isForgotten ||= DECIDING.some(lacks);
+    if (DECIDING.every((name) => tombstone[name] === undefined)) this.forgotten.add(tombstone._id);
   }
 
   /** What the database holds now; others may come to see it. */

@@ -38,6 +38,8 @@ export class Steps {
     const { random } = this.run;
     if (this.busy || !INSIDE.includes(endpoint) || !random.chance(0.05)) return null;
     this.busy = true;
+    // Another request of this replication may be on its way.
+    this.shake();
     this.run.note(`  (${when} ${endpoint} of ${device.name})`);
     const dice = random.next();
     try {
@@ -49,8 +51,12 @@ export class Steps {
     } finally {
       this.busy = false;
     }
-    for (const one of this.run.devices) one.isShaken = true;
+    this.shake();
     return dice < 0.88 ? null : 'cut';
+  }
+
+  shake() {
+    for (const one of this.run.devices) one.isShaken = true;
   }
 
   async sync(device) {
