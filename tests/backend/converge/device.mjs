@@ -267,12 +267,12 @@ export class Device {
     return moved;
   }
 
-  /** Soon after a network has failed CouchDB's replicator logs in by the connection that has ended, for which it blames nobody
-   * but its login: whoever starts it then tries again. */
+  /** Soon after a network has failed CouchDB's replicator may log in by a connection that has just ended, to CouchDB itself
+   * too, and gives up for that: whoever starts it tries again. */
   async replicates(job) {
     for (let tries = MOST_LOGINS; ; tries -= 1) {
       const answer = await this.replicatesOnce(job);
-      const failed = /session_request_failed.*(sel_conn_closed|connection_closed|connection_closing)/s.test(answer.json.reason);
+      const failed = /session_request_failed.*(sel_conn_closed|connection_clos|req_timedout)/s.test(answer.json.reason);
       if (!failed || tries === 0) return answer;
     }
   }
