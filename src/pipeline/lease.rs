@@ -55,7 +55,10 @@ impl Pipeline {
         let (caller, shown) = (permit.caller().clone(), Shown::by(permit));
         let (identity, policy) = (Arc::clone(&self.identity), Arc::clone(&self.policy));
         let nodes = self.nodes.clone();
-        let gaps = route.db().and_then(|db| self.exchange.gaps.of(&caller, db));
+        // A feed that ends by itself may end: what it tells is not believed behind a newer gap, however far it goes.
+        let waits = route.is_feed();
+        let gaps = route.db().filter(|_| waits);
+        let gaps = gaps.and_then(|db| self.exchange.gaps.of(&caller, db));
         let gap = gaps.as_ref().and_then(CallerGaps::last_noted);
         let began = Arc::new((route, caller, shown, proof));
         let ask = move || {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, World};
+use crate::support::{Answer, Client, Tap, World, backend};
 
 const RULES: &str = r#"
 [[rule]]
@@ -204,6 +204,40 @@ async fn a_gap_ends_an_open_feed_of_its_caller() {
         .fill("notes", json!([{ "_id": "c", "kind": "open" }]))
         .await;
     assert_eq!(others.row().await["id"], "c");
+}
+
+/// What it tells is not believed behind a newer gap, so it need not end before its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_takes_nothing_from_a_feed_that_ends_by_itself() {
+    let tap = Tap::start(backend().authority.parse().unwrap()).await;
+    let world = World::behind(tap.address, RULES, "[limits]\nfeed_lease = \"2s\"\n").await;
+    let documents = json!([{ "_id": "a", "kind": "open" }, { "_id": "b", "kind": "shut" }]);
+    world.database("notes", documents).await;
+    // A leaf that a row does not hold has to be read.
+    let leaf = |rev: &str| json!({ "_id": "c", "_rev": rev, "kind": "open" });
+    let batch = json!({ "new_edits": false, "docs": [leaf("1-a"), leaf("1-b")] });
+    let couchdb = world.backend();
+    couchdb.post("/@notes/_bulk_docs", batch).await.yes();
+    let (rita, rev) = (world.as_("rita"), rev(&world, "b").await);
+    tap.stop("_bulk_get");
+    let mut reading = Box::pin(rita.get("/@notes/_changes?style=all_docs"));
+    tokio::select! {
+        answer = &mut reading => panic!("{answer:?}"),
+        () = tap.stopped() => {}
+    }
+    fetch(&rita, "batch", "b", &rev).await;
+    let lease = tokio::time::sleep(std::time::Duration::from_millis(2500));
+    let early = tokio::select! {
+        answer = &mut reading => Some(answer),
+        () = lease => None,
+    };
+    tap.release();
+    let answer = match early {
+        Some(answer) => answer,
+        None => reading.await,
+    };
+    assert!(!answer.cut, "{answer:?}");
+    assert_eq!(answer.ids(), "a c");
 }
 
 /// What callers' gaps are noted under is nobody's to read or write.
