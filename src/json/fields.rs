@@ -263,7 +263,7 @@ impl Fields {
     }
 
     /// Is a scalar shown that stands at this place?
-    pub(super) fn shows_scalar(&self, place: &[&str]) -> bool {
+    pub fn shows_scalar(&self, place: &[&str]) -> bool {
         let mut spot = self.spot(Kind::Document);
         for name in place {
             match spot.fate(name) {

@@ -304,15 +304,29 @@ impl Lens {
         if self.is_blind() || (leaves && self.tells_leaves_apart()) {
             return false;
         }
-        self.hides.iter().all(|applied| {
-            shows(
-                &Fields::all().hiding(applied.rule.hides.iter().cloned()),
-                path,
-            )
-        }) && (self.everything
-            || [false, true].into_iter().all(|design| {
-                show_always(&self.permits, path, design) && show_always(&self.cuts, path, design)
-            }))
+        self.always(|fields| shows(fields, path))
+    }
+
+    /// May a query ask for documents without this field? Only if whatever can stand in the place of an object above it
+    /// is shown, too.
+    ///
+    /// Security: CouchDB tells a document without `a` from one in which `a` is no object, when it is asked for those
+    /// without `a.b`. (`what_hides_the_place_of_a_field_is_not_told_by_its_absence`)
+    pub fn may_miss(&self, path: &[&str]) -> bool {
+        let mut above = (1..path.len()).filter_map(|steps| path.get(..steps));
+        above.all(|place| self.always(|fields| fields.shows_scalar(place)))
+    }
+
+    /// Is that so of the fields that are shown of any document?
+    fn always(&self, of: impl Fn(&Fields) -> bool) -> bool {
+        let hidden = self.hides.iter();
+        let hides = hidden.map(|applied| &applied.rule.hides);
+        let mut left = hides.map(|hides| Fields::all().hiding(hides.iter().cloned()));
+        left.all(|fields| of(&fields))
+            && (self.everything
+                || [false, true].into_iter().all(|design| {
+                    show_always(&self.permits, design, &of) && show_always(&self.cuts, design, &of)
+                }))
     }
 
     /// The fields by which its rules decide.
@@ -463,17 +477,17 @@ fn union<'l>(
     })
 }
 
-/// Do these show the path in every document that they show? Rules for all documents show what they show in each; of
-/// the others each could be the only one.
-fn show_always(clauses: &[Clause], path: &[&str], design: bool) -> bool {
+/// Is that so in every document that these show? Rules for all documents show what they show in each; of the others each
+/// could be the only one.
+fn show_always(clauses: &[Clause], design: bool, of: impl Fn(&Fields) -> bool) -> bool {
     let rules = || {
         let clauses = clauses.iter().filter(|clause| clause.is(design));
         clauses.map(|clause| &clause.applied.rule)
     };
     let always = rules().filter(|rule| rule.documents.is_none());
     match always.map(|rule| rule.fields.clone()).reduce(Fields::union) {
-        Some(fields) => shows(&fields, path),
-        None => rules().all(|rule| shows(&rule.fields, path)),
+        Some(fields) => of(&fields),
+        None => rules().all(|rule| of(&rule.fields)),
     }
 }
 

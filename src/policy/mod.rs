@@ -62,7 +62,7 @@ pub use condition::SelectorError;
 pub use denied::Denied;
 pub use fingerprint::Fingerprint;
 pub use lens::{Lens, Needs};
-pub use normal::{combines_nothing, field as field_steps};
+pub use normal::{combines_nothing, field as field_steps, holds_empty_combination};
 pub use plan::{Denial, Permit, Plan, Question, Reads, Verdict};
 pub use selector::Selector;
 pub use settings::PolicySettings;

@@ -5,6 +5,7 @@
 //! and these take no more than [`MOST`], whatever was sent.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::json::{Object, Value};
 
@@ -33,6 +34,8 @@ pub(super) struct Reader<'n> {
 #[derive(Default)]
 pub(super) struct Named {
     pub(super) paths: BTreeSet<Path>,
+    /// Those of them that it asks to be absent.
+    pub(super) absent: BTreeSet<Path>,
     /// What was made of it so far, in bytes.
     made: usize,
 }
@@ -42,6 +45,8 @@ pub(super) struct Named {
 struct Place {
     path: Path,
     inside: bool,
+    /// Under an odd number of negations.
+    negated: bool,
     depth: usize,
 }
 
@@ -51,6 +56,7 @@ impl Reader<'_> {
         let whole = Place {
             path: Path::default(),
             inside: false,
+            negated: false,
             depth: 0,
         };
         let root = settle(self.read(value, whole)?);
@@ -147,11 +153,12 @@ impl Reader<'_> {
             // CouchDB's matcher knows no `$nor` below an element: it never settles negations there.
             "$nor" if place.inside => Err(SelectorError::InvalidOperator(name.to_owned())),
             "$nor" => self
-                .each(argument.as_array().ok_or_else(bad)?, &place)
+                .each(argument.as_array().ok_or_else(bad)?, &place.negated())
                 .map(Raw::Nor),
             "$not" => {
                 argument.as_object().ok_or_else(bad)?;
-                Ok(Raw::Not(Box::new(self.read(argument, place.below()?)?)))
+                let below = place.negated().below()?;
+                Ok(Raw::Not(Box::new(self.read(argument, below)?)))
             }
             "$elemMatch" | "$allMatch" | "$keyMapMatch" => {
                 argument.as_object().ok_or_else(bad)?;
@@ -284,6 +291,9 @@ impl Reader<'_> {
             (true, true, None) => Ok(Raw::Test(test)),
             (false, _, None) | (true, false, None) => Ok(Raw::Field(place.path, test)),
             (_, false, Some(named)) => {
+                if matches!(test, Test::Exists(exists) if exists == place.negated) {
+                    named.absent.insert(Arc::clone(&place.path));
+                }
                 named.paths.insert(place.path);
                 Ok(Raw::And(Vec::new()))
             }
@@ -340,6 +350,20 @@ impl Root {
     }
 }
 
+/// Is there a combination of nothing in a selector that has been read? Above elements it lets CouchDB take any index there
+/// is, and find what stands in that.
+pub fn holds_empty_combination(selector: &Value) -> bool {
+    let mut members = selector.as_object().map(Object::iter).into_iter().flatten();
+    members.any(|(name, value)| match (name, value) {
+        ("$and" | "$or" | "$nor", Value::Array(parts)) => {
+            parts.is_empty() || parts.iter().any(holds_empty_combination)
+        }
+        (name, value) => {
+            (name == "$not" || !name.starts_with('$')) && holds_empty_combination(value)
+        }
+    })
+}
+
 /// Does a selector combine nothing? `_find` selects nothing by that, though every document matches it.
 pub fn combines_nothing(selector: &Value) -> bool {
     let empty = selector.as_object().is_some_and(Object::is_empty);
@@ -363,6 +387,11 @@ impl Place {
             true => Err(SelectorError::BadArgument("nesting".to_owned())),
             false => Ok(self),
         }
+    }
+
+    fn negated(mut self) -> Self {
+        self.negated = !self.negated;
+        self
     }
 }
 

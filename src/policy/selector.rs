@@ -29,9 +29,15 @@ impl Selector {
             named: Some(Named::default()),
         };
         Self::read(value, &mut reader)?;
-        let named = reader.named.unwrap_or_default().paths;
-        let beyond = || Box::new(Node::Test(Test::Regex(None)));
-        let fields = named.into_iter().map(|path| Node::Field(path, beyond()));
+        let Named { paths, absent, .. } = reader.named.unwrap_or_default();
+        let fields = paths.into_iter().map(|path| {
+            let test = match absent.contains(&path) {
+                true => Test::Exists(false),
+                // Whichever it is.
+                false => Test::Regex(None),
+            };
+            Node::Field(path, Box::new(Node::Test(test)))
+        });
         Ok(Self {
             root: Node::And(fields.collect()),
         })
@@ -88,6 +94,22 @@ impl Selector {
         found.sort();
         found.dedup();
         found
+    }
+
+    /// Of a client's, the fields that it asks to be absent.
+    pub fn absent_fields(&self) -> Vec<Vec<String>> {
+        let Node::And(nodes) = &self.root else {
+            return Vec::new();
+        };
+        let mut absent = Vec::new();
+        for node in nodes {
+            if let Node::Field(path, test) = node
+                && matches!(**test, Node::Test(Test::Exists(false)))
+            {
+                absent.push(path.to_vec());
+            }
+        }
+        absent
     }
 
     /// Can it be judged by the document's id alone?

@@ -32,7 +32,7 @@ reduce = true
 name = "titles"
 databases = ["@notes"]
 callers = { roles = ["number:*"] }
-permit = ["view:d/values"]
+permit = ["read", "changes", "find", "view:d/values"]
 show = ["title", "deep.title"]
 "#;
 
@@ -163,6 +163,97 @@ async fn values_that_are_no_objects_are_shown_as_nothing() {
         texts
     };
     assert_eq!(sorted(&values), sorted(expected.as_array().unwrap()));
+}
+
+/// To CouchDB a document without `deep` is another one than one in which `deep` is no object.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hides_the_place_of_a_field_is_not_told_by_its_absence() {
+    let world = filled().await;
+    let number = world.as_("sam");
+    let walt = world.as_("walt");
+    let deep = [json!(1), json!("x"), json!(null), json!([1]), json!([])];
+    let deep = deep.iter().enumerate();
+    let all =
+        deep.map(|(n, deep)| json!({ "_id": format!("deep-{n}"), "team": "red", "deep": deep }));
+    world.fill("notes", all.collect()).await;
+    let absent = |name: &str| {
+        [
+            json!({ name: { "$exists": false } }),
+            json!({ "deep": { "title": { "$exists": false } }, "title": { "$exists": false } }),
+            json!({ "$not": { name: { "$exists": true } } }),
+            json!({ "$nor": [{ "title": 1 }, { name: { "$exists": true } }] }),
+            json!({ "$nor": [{ "$not": { name: { "$exists": false } } }] }),
+        ]
+    };
+    for selector in absent("deep.title") {
+        let body = json!({ "selector": selector });
+        for path in ["_find", "_explain", "_changes?filter=_selector"] {
+            let path = format!("/@notes/{path}");
+            number.post(&path, body.clone()).await.no(403, "forbidden");
+            walt.post(&path, body.clone()).await.yes();
+        }
+    }
+    for selector in [
+        json!({ "deep.title": { "$exists": true } }),
+        json!({ "deep.title": { "$ne": 1 } }),
+        json!({ "title": { "$exists": false } }),
+        json!({ "$not": { "deep.title": { "$exists": false } } }),
+    ] {
+        let body = json!({ "selector": selector });
+        number.post("/@notes/_find", body).await.yes();
+    }
+}
+
+/// By `{"$or":[]}` among others CouchDB takes any index, and finds what stands in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_index_over_a_hidden_field_is_found_by_a_combination_of_nothing() {
+    let world = filled().await;
+    let couchdb = world.backend();
+    let index = json!({ "index": { "fields": ["pin"] }, "name": "pins", "ddoc": "pins" });
+    couchdb.post("/@notes/_index", index).await.yes();
+    let all =
+        json!([{ "_id": "pin-1", "team": "red", "pin": 1 }, { "_id": "pin-2", "team": "red" }]);
+    world.fill("notes", all).await;
+    let (rita, walt) = (world.as_("rita"), world.as_("walt"));
+    for nothing in [
+        json!({ "$or": [] }),
+        json!({ "$and": [] }),
+        json!({ "$nor": [] }),
+    ] {
+        for selector in [
+            json!({ "$and": [nothing] }),
+            json!({ "$nor": [nothing] }),
+            json!({ "$or": [nothing, { "_id": "x" }] }),
+            json!({ "$and": [{ "_id": nothing }, { "_id": { "$gt": null } }] }),
+            json!({ "$not": { "$and": [nothing] } }),
+        ] {
+            let body = json!({ "selector": selector });
+            for path in ["_find", "_explain"] {
+                let path = format!("/@notes/{path}");
+                rita.post(&path, body.clone()).await.no(403, "forbidden");
+                // The embedded server reads nothing of that kind.
+                if backend().is_couchdb() {
+                    walt.post(&path, body.clone()).await.yes();
+                }
+            }
+        }
+        // Alone it finds nothing, whatever index there is.
+        for more in [
+            json!({}),
+            json!({ "sort": ["_id"] }),
+            json!({ "allow_fallback": false }),
+        ] {
+            let mut body = json!({ "selector": nothing });
+            body.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            if backend().is_couchdb() {
+                let found = rita.post("/@notes/_find", body.clone()).await.yes();
+                assert_eq!(found["docs"], json!([]), "{body}");
+                rita.post("/@notes/_explain", body).await.yes();
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! A Mango query under a lens.
 
-use super::query::{client, may_name, may_name_all};
+use super::query::{client, may_choose, may_name};
 use crate::json::{Object, Value};
-use crate::policy::{Lens, SelectorError, combines_nothing, field_steps};
+use crate::policy::{Lens, SelectorError, combines_nothing, field_steps, holds_empty_combination};
 use crate::refusal::Refusal;
 use crate::route::Query;
 
@@ -41,7 +41,8 @@ impl Find {
             match name {
                 "selector" => {
                     let named = client(value).map_err(|error| bad_selector(&error))?;
-                    may_name_all(lens, &named.named_fields())?;
+                    may_choose(lens, &named)?;
+                    may_combine(lens, value)?;
                     let index = Index::of(body);
                     find.query.insert("selector", pushed(lens, value, index));
                 }
@@ -72,6 +73,12 @@ impl Find {
                     return Err(Refusal::BadFind("invalid_key", reason));
                 }
             }
+        }
+        let selector = find.query.get("selector");
+        if lens.hides_fields() && selector.is_some_and(combines_nothing) {
+            // It finds nothing, whatever index would serve it.
+            find.query.remove("sort");
+            find.query.remove("allow_fallback");
         }
         match find.query.get("selector") {
             Some(_) => Ok(find),
@@ -135,6 +142,18 @@ fn bad_selector(error: &SelectorError) -> Refusal {
         }
     };
     Refusal::BadFind(word, error.to_string())
+}
+
+/// Security: what CouchDB finds by a combination of nothing in a selector is what stands in the index that it takes, which
+/// may be any; alone it finds nothing. (`no_index_over_a_hidden_field_is_found_by_a_combination_of_nothing`)
+fn may_combine(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
+    let any_index = holds_empty_combination(selector) && !combines_nothing(selector);
+    match any_index && lens.hides_fields() {
+        true => Err(Refusal::Forbidden(
+            "what is found by a combination of nothing is not open to you",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The client's selector and-ed with a selector that no visible document fails.

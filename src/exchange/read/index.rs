@@ -150,8 +150,13 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
 /// their selectors hold values, of documents that he may not see.
 pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
     let body = json_body::value(&body)?;
-    Find::read(&lens, &body)?;
+    let find = Find::read(&lens, &body)?;
     let mut asked = body.as_object().cloned().unwrap_or_default();
+    for name in ["sort", "allow_fallback"] {
+        if !find.query.contains(name) {
+            asked.remove(name);
+        }
+    }
     // A sealed one is none of CouchDB's, and it would be told back.
     asked.remove("bookmark");
     let part = Subrequest {

@@ -12,6 +12,10 @@ use crate::route::query::{ChangesQuery, ViewQuery};
 /// Why a query that names hidden fields is refused.
 const HIDDEN: &str = "the query names a field that is not open to you";
 
+/// Why one is refused that asks for documents without a field.
+const ABSENT: &str =
+    "the query asks for the absence of a field in whose place something may be hidden from you";
+
 /// The parameters of a view or list, from the query string and the body of a POST together.
 pub(crate) fn list(query: &Query, body: Option<&Value>) -> Result<ViewQuery, Refusal> {
     let mut view = query.view()?;
@@ -98,12 +102,18 @@ fn has_one_spelling(step: &str) -> bool {
 
 /// A client's selector: its operators are known, its fields are open to him.
 pub(crate) fn selector(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
-    may_name_all(
-        lens,
-        &client(selector)
-            .map_err(|error| malformed(&error))?
-            .named_fields(),
-    )
+    may_choose(lens, &client(selector).map_err(|error| malformed(&error))?)
+}
+
+/// Refuses a client's selector that tells of what may be hidden in some document.
+pub(crate) fn may_choose(lens: &Lens, selector: &Selector) -> Result<(), Refusal> {
+    may_name_all(lens, &selector.named_fields())?;
+    for path in selector.absent_fields() {
+        if !lens.may_miss(&path.iter().map(String::as_str).collect::<Vec<_>>()) {
+            return Err(Refusal::Forbidden(ABSENT));
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn client(selector: &Value) -> Result<Selector, SelectorError> {
@@ -117,7 +127,7 @@ fn malformed(error: &SelectorError) -> Refusal {
 /// The most fields that one query names. What CouchDB does to choose an index grows with their square.
 const MOST_FIELDS: usize = 1000;
 
-pub(crate) fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
+fn may_name_all(lens: &Lens, named: &[Vec<String>]) -> Result<(), Refusal> {
     if named.len() > MOST_FIELDS && named.iter().collect::<HashSet<_>>().len() > MOST_FIELDS {
         return Err(Refusal::BadRequest("the query names more than 1000 fields"));
     }
@@ -204,7 +214,7 @@ fn chosen_by(docs: &Lens, query: &ChangesQuery, wanted: &Value) -> Result<LooksA
     if named.iter().all(in_row) {
         return Ok(LooksAt::Row);
     }
-    may_name_all(docs, &named)?;
+    may_choose(docs, &wanted)?;
     Ok(LooksAt::Document)
 }
 

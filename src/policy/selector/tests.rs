@@ -246,6 +246,59 @@ fn what_combines_nothing_is_known() {
 }
 
 #[test]
+fn an_empty_combination_is_found_wherever_an_index_could_serve_it() {
+    let holds = |selector| super::super::holds_empty_combination(&value(selector));
+    for selector in [
+        r#"{"$or":[]}"#,
+        r#"{"$and":[{"$or":[]}]}"#,
+        r#"{"$nor":[{"$and":[]},{"n":1}]}"#,
+        r#"{"$or":[],"n":1}"#,
+        r#"{"n":{"$not":{"$and":[]}}}"#,
+        r#"{"n":{"m":{"$nor":[]}}}"#,
+    ] {
+        assert!(holds(selector), "{selector}");
+    }
+    for selector in [
+        "{}",
+        r#"{"$or":[{"n":1}]}"#,
+        r#"{"n":{"$eq":{"$or":[]}}}"#,
+        r#"{"n":{"$elemMatch":{"$or":[]}}}"#,
+        r#"{"n":{"$in":[]}}"#,
+    ] {
+        assert!(!holds(selector), "{selector}");
+    }
+}
+
+#[test]
+fn the_fields_that_must_be_absent_are_told() {
+    let absent = |selector| {
+        let absent = Selector::client(&value(selector)).unwrap().absent_fields();
+        absent.iter().map(|path| path.join(".")).collect::<Vec<_>>()
+    };
+    for selector in [
+        r#"{"a.b":{"$exists":false}}"#,
+        r#"{"a":{"b":{"$exists":false}}}"#,
+        r#"{"$not":{"a.b":{"$exists":true}}}"#,
+        r#"{"a":{"$not":{"b":{"$exists":true}}}}"#,
+        r#"{"$nor":[{"x":1},{"a.b":{"$exists":true}}]}"#,
+        r#"{"$nor":[{"$nor":[{"a.b":{"$exists":false}}]}]}"#,
+        r#"{"$or":[{"a.b":{"$exists":true}},{"a.b":{"$exists":false}}]}"#,
+        r#"{"$nor":[{"$not":{"$not":{"a":{"b":{"$exists":true,"$gt":1}}}}}]}"#,
+    ] {
+        assert_eq!(absent(selector), ["a.b"], "{selector}");
+    }
+    for selector in [
+        r#"{"a.b":{"$exists":true}}"#,
+        r#"{"$nor":[{"a.b":{"$exists":false}}]}"#,
+        r#"{"$not":{"$not":{"a.b":{"$exists":true}}}}"#,
+        r#"{"a.b":{"$ne":1}}"#,
+        r#"{"a":{"$elemMatch":{"b":{"$exists":false}}}}"#,
+    ] {
+        assert!(absent(selector).is_empty(), "{selector}");
+    }
+}
+
+#[test]
 fn a_clients_regular_expression_is_couchdbs_to_compile() {
     let selector = Selector::client(&value(r#"{"a":{"$regex":"(?=x)"}}"#)).unwrap();
     assert!(!selector.matches(&value(r#"{"a":"x"}"#)));

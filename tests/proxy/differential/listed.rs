@@ -20,11 +20,36 @@ pub(super) struct Listed {
     pub(super) settle: fn(&Case<'_>, &mut Told, &mut Told),
 }
 
-pub(super) const LISTED: [Listed; 28] = [
+pub(super) const LISTED: [Listed; 33] = [
     Listed {
         name: "refused: hidden fields",
         told: "A query that names a field which may be hidden in some document is `403`",
         settle: hidden_fields,
+    },
+    Listed {
+        name: "refused: absence",
+        told: "one that asks for documents without a field in whose place something may be hidden (`a.b`, where `a` is no object)",
+        settle: absence,
+    },
+    Listed {
+        name: "refused: combinations of nothing",
+        told: "a combination of nothing (`$or: []`) beside or inside another condition where fields are hidden",
+        settle: refused_combinations,
+    },
+    Listed {
+        name: "combinations of nothing",
+        told: "alone it finds nothing, whatever index would serve it, and beside others what stands in the index that CouchDB takes",
+        settle: combinations,
+    },
+    Listed {
+        name: "attachments: decoded",
+        told: "An attachment comes decoded, whatever encoding its reader accepts",
+        settle: decoded,
+    },
+    Listed {
+        name: "attachments: ranges",
+        told: "it is answered whole where several ranges of it are asked for at once",
+        settle: several_ranges,
     },
     Listed {
         name: "refused: functions",
@@ -193,6 +218,72 @@ fn hidden_fields(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
     let hidden = named.iter().any(|field| !case.rules.may_name(field));
     let index = asked("use_index").is_some() && case.rules.hides_fields();
     refused(hidden || index, 403, got, wanted);
+}
+
+fn absence(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
+    let mut asked = BTreeSet::new();
+    if let Some(selector) = case.request.member("selector") {
+        fields(selector, &mut asked);
+    }
+    let text = case.request.member("selector").map(Value::to_string);
+    let exists = text.is_some_and(|text| text.contains("$exists"));
+    let hidden = asked.iter().any(|field| !case.rules.may_miss(field));
+    refused(exists && hidden, 403, got, wanted);
+}
+
+/// Is there a combination of nothing in this selector, and nothing else?
+fn combines_nothing(selector: &Value) -> Option<bool> {
+    let Value::Object(members) = selector else {
+        return None;
+    };
+    let found = members.iter().find_map(|(name, value)| {
+        let combines = matches!(name.as_str(), "$and" | "$or" | "$nor");
+        match value.as_array().filter(|_| combines) {
+            Some(parts) if parts.is_empty() => Some(true),
+            Some(parts) => parts.iter().find_map(combines_nothing).map(|_| false),
+            None if name == "$not" || !name.starts_with('$') => combines_nothing(value),
+            None => None,
+        }
+    });
+    found.map(|alone| alone && members.len() == 1)
+}
+
+fn combination(case: &Case<'_>) -> Option<bool> {
+    let finds = matches!(case.request.endpoint, "_find" | "_explain");
+    combines_nothing(case.request.member("selector").filter(|_| finds)?)
+}
+
+fn refused_combinations(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
+    let others = combination(case) == Some(false);
+    refused(others && case.rules.hides_fields(), 403, got, wanted);
+}
+
+fn combinations(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
+    let found = match combination(case) {
+        None => false,
+        Some(true) if case.request.endpoint == "_find" => got.json["docs"] == json!([]),
+        Some(_) => true,
+    };
+    if found && got.status == 200 && !got.cut {
+        *wanted = got.clone();
+    }
+}
+
+fn decoded(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
+    let encoded =
+        case.request.endpoint == "attachment" && wanted.json.get("content-encoding").is_some();
+    let plain = got.json.get("content-encoding").is_none();
+    if encoded && plain && got.status == wanted.status {
+        without(&["content-encoding", "content-length", "body"], got, wanted);
+    }
+}
+
+fn several_ranges(case: &Case<'_>, got: &mut Told, wanted: &mut Told) {
+    let mut headers = case.request.headers.iter();
+    let several = headers.any(|(name, value)| *name == "range" && value.contains(','));
+    if several && got.status == 200 && matches!(wanted.status, 206 | 416) {
+        *wanted = got.clone();
+    }
 }
 
 /// The fields that a selector or a sort names.

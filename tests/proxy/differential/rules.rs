@@ -215,6 +215,18 @@ impl Rules {
         field == "_id" || self.hide.iter().all(apart) && self.everywhere(shows)
     }
 
+    /// May a query ask for documents without this field? Not where something that is no object may be hidden above it.
+    pub(super) fn may_miss(&self, field: &str) -> bool {
+        let steps: Vec<String> = steps(field).into_iter().map(str::to_owned).collect();
+        (1..steps.len()).all(|above| {
+            self.everywhere(|permit| {
+                let permits = vec![permit.clone()];
+                let hide = self.hide.clone();
+                Sight { permits, hide }.shows(&steps[..above], false)
+            })
+        })
+    }
+
     /// Does one of the rules show this that are about all documents, or else each of them?
     fn everywhere(&self, shows: impl Fn(&Permit) -> bool) -> bool {
         let (some, all): (Vec<&Permit>, Vec<&Permit>) = self

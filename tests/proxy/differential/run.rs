@@ -146,9 +146,13 @@ impl Asking<'_> {
             fails,
         };
         let compared = case.compare(&got, &wanted);
+        let reason = got
+            .json
+            .get("reason")
+            .map_or_else(String::new, Value::to_string);
         compared.map_err(|told| Difference {
             request: request.clone(),
-            told,
+            told: format!("{told} {reason}"),
             statuses: (got.status, wanted.status),
         })
     }
