@@ -10,7 +10,7 @@
 //!
 //! Accounts are the exception: CouchDB lets nobody but administrators into `_users`, so what policy permits there
 //! is done by the service account; what a caller may make of an account, policy has checked
-//! (`policy/account.rs`).
+//! (`policy/write/users_db.rs`).
 //!
 //! Invariant: only these headers tell CouchDB who asks, and they are made of names and roles that were
 //! parsed; a header that CouchDB could not read is never sent.

@@ -7,44 +7,12 @@
 //! Invariant: pure, and closed by default: without a rule that permits it, nothing is permitted to anyone but
 //! an administrator. Any forbidding rule beats every permitting one; the order of rules never matters.
 
-mod account;
-mod action;
-mod asked_roles;
-mod binding;
-mod callers;
-mod case;
-mod change;
-mod collate;
-mod compile;
-mod condition;
-mod constant;
-mod denied;
-mod describe;
-mod draft;
-mod fingerprint;
-mod fixed;
+mod decide;
 mod grants;
-mod index;
 mod lens;
-mod load;
-mod matching;
-mod need;
-mod negation;
-mod normal;
-
+mod mango;
 mod pattern;
-mod plan;
-mod prefilter;
-mod reach;
-mod rule;
-mod selector;
-mod settings;
-mod shape;
-mod split;
-mod table;
-mod untouched;
-mod verdict;
-mod view;
+mod rules;
 mod write;
 
 use std::collections::HashMap;
@@ -56,24 +24,24 @@ use crate::mistake::Mistake;
 use crate::route::Route;
 use crate::route::name::is_own_database;
 
-pub use change::keep_fields;
-pub use collate::collate;
-pub use condition::SelectorError;
-pub use denied::Denied;
-pub use fingerprint::Fingerprint;
+pub use decide::plan::{Denial, Permit, Plan, Question, Reads, Verdict};
+pub use grants::fingerprint::Fingerprint;
+pub use lens::view::{Row, Source, ViewLens};
 pub use lens::{Lens, Needs};
-pub use normal::{combines_nothing, field as field_steps, holds_empty_combination};
-pub use plan::{Denial, Permit, Plan, Question, Reads, Verdict};
-pub use selector::Selector;
-pub use settings::PolicySettings;
-pub use view::{Row, Source, ViewLens};
+pub use mango::collate::collate;
+pub use mango::condition::SelectorError;
+pub use mango::normal::{combines_nothing, field as field_steps, holds_empty_combination};
+pub use mango::selector::Selector;
+pub use rules::settings::PolicySettings;
+pub use write::change::keep_fields;
+pub use write::denied::Denied;
 pub use write::{Edited, WriteRules};
 
-use action::Simple;
-use fingerprint::Part;
+use grants::fingerprint::Part;
+use grants::index::Index;
 use grants::{Grants, Interest};
-use index::Index;
-use rule::Rule;
+use rules::action::Simple;
+use rules::rule::Rule;
 
 /// All rules, ready to decide. Immutable; a reload makes a new one.
 #[derive(Debug, Default)]
@@ -95,7 +63,7 @@ impl Policy {
         files: &[(String, String)],
         settings: &PolicySettings,
     ) -> Result<Self, Vec<Mistake>> {
-        load::load(files, settings).map(Self::new)
+        rules::load::load(files, settings).map(Self::new)
     }
 
     fn new(mut rules: Vec<Rule>) -> Self {
@@ -121,7 +89,7 @@ impl Policy {
 
     /// May this caller take this route, and how?
     pub fn decide(&self, caller: &Caller, route: Route) -> Verdict {
-        verdict::decide(self, caller, route)
+        decide::verdict::decide(self, caller, route)
     }
 
     /// May the caller do anything at all in this database? If not, it does not exist for him.
@@ -145,7 +113,9 @@ impl Policy {
     /// What each path of `hide`, `show` and `change` is about, in words, rule by rule.
     pub fn explain_paths(&self) -> Vec<String> {
         let rules = self.rules.iter();
-        rules.flat_map(|rule| reach::explained(rule)).collect()
+        rules
+            .flat_map(|rule| rules::reach::explained(rule))
+            .collect()
     }
 
     /// Which rules tell a replicator of documents that they do not give it, in words.

@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
-use super::super::binding::Binding;
-use super::super::split::Ways;
 use super::{Names, Reading, Template};
+use crate::policy::pattern::binding::Binding;
+use crate::policy::pattern::pattern_match::Ways;
 
 fn parse(text: &str) -> (Template, Names) {
     let mut names = Names::default();

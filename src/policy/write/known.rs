@@ -6,13 +6,13 @@ use crate::json::Fields;
 use crate::json::Kind;
 use crate::json::Value;
 
-use super::super::account;
-use super::super::action::Simple;
-use super::super::binding::Truth;
-use super::super::change::may_change;
-use super::super::grants::Applied;
-use super::super::matching::Target;
 use super::{Denied, Edited, Step, WriteRules, forbidden};
+use crate::policy::grants::Applied;
+use crate::policy::mango::matching::Target;
+use crate::policy::pattern::binding::Truth;
+use crate::policy::rules::action::Simple;
+use crate::policy::write::change::may_change;
+use crate::policy::write::users_db;
 
 impl WriteRules {
     /// Is this stored document there for the caller, as a reader or as a writer?
@@ -82,7 +82,7 @@ impl WriteRules {
             return Err(forbidden(STALE));
         }
         if self.accounts {
-            account::check(Some(ended), next)?;
+            users_db::check(Some(ended), next)?;
         }
         self.permit(&step, ended, |applied, _| match &applied.rule.change {
             Some(change) => may_change(change, ended, next).map_err(|_| forbidden(STALE)),
