@@ -199,6 +199,9 @@ impl<'ast> Visit<'ast> for Paths {
         }
     }
 
+    /// `pub(in crate::policy)` takes no name from there.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.segments.len() > 1 {
             let steps = path.segments.iter();

@@ -8,9 +8,9 @@ use crate::route::List;
 use crate::route::Method;
 use crate::route::Route;
 
-use crate::policy::Policy;
 use crate::policy::decide::plan::{Plan, Reads};
 use crate::policy::grants::Grants;
+use crate::policy::grants::rule_set::Policy;
 use crate::policy::lens::view::ViewLens;
 use crate::policy::lens::{Lens, Needs};
 use crate::policy::rules::action::{Actions, Mask, Simple};

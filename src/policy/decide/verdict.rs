@@ -12,17 +12,24 @@ use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::route::name::is_own_database;
 
-use crate::policy::Policy;
 use crate::policy::decide::decision::{Case, Outcome};
 use crate::policy::decide::plan::{Denial, Permit, Plan, Question, Reads, UNJUDGED, Verdict};
 use crate::policy::decide::requirement::{DatabaseNeed, Need, Untouched, need};
+use crate::policy::grants::rule_set::Policy;
 use crate::policy::grants::{Interest, binds};
 use crate::policy::rules::action::{Actions, Mask, REWRITE, Simple};
 
 /// Why something that exists is not done.
 const FORBIDDEN: &str = "you are not allowed to do this";
 
-pub(in crate::policy) fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict {
+impl Policy {
+    /// May this caller take this route, and how?
+    pub fn decide(&self, caller: &Caller, route: Route) -> Verdict {
+        decide(self, caller, route)
+    }
+}
+
+fn decide(policy: &Policy, caller: &Caller, route: Route) -> Verdict {
     let administrator = caller.is_administrator();
     let outcome = match need(&route) {
         Need::Own => Outcome::Plan(Plan::Here, Vec::new()),

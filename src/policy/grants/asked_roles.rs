@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use crate::caller::Caller;
 
-use crate::policy::Policy;
+use crate::policy::grants::rule_set::Policy;
 use crate::policy::pattern::Template;
 use crate::policy::pattern::pattern_match::Ways;
 use crate::policy::rules::rule::Rule;

@@ -7,6 +7,7 @@ pub(in crate::policy) mod asked_roles;
 pub(in crate::policy) mod callers;
 pub(in crate::policy) mod fingerprint;
 pub(in crate::policy) mod index;
+pub(in crate::policy) mod rule_set;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 //!
 //! Invariant: what is not known of a document never makes it visible, and never shows a field of it.
 
+pub(in crate::policy) mod kept_fields;
 pub(in crate::policy) mod prefilter;
 pub(in crate::policy) mod view;
 
@@ -20,11 +21,11 @@ use crate::route::AttachmentName;
 
 use crate::policy::grants::fingerprint::{Fingerprint, Part};
 use crate::policy::grants::{Applied, Grants};
+use crate::policy::lens::kept_fields::keep_fields;
 use crate::policy::mango::matching::Target;
 use crate::policy::pattern::binding::Truth;
 use crate::policy::rules::action::{Mask, Simple};
 use crate::policy::rules::rule::Rule;
-use crate::policy::write::change::keep_fields;
 
 /// What must be known of a document to tell whether it is visible, and which fields of it are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

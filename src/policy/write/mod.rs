@@ -23,11 +23,12 @@ use crate::json::Visibility;
 
 use crate::policy::grants::{Applied, Grants};
 use crate::policy::lens::Lens;
+use crate::policy::lens::kept_fields::keep_fields;
 use crate::policy::mango::matching::Target;
 use crate::policy::mango::selector_constants::fixed_fields;
 use crate::policy::pattern::binding::{Binding, Truth};
 use crate::policy::rules::action::{Mask, Simple};
-use crate::policy::write::change::{keep_fields, may_change, may_leave, reserved_stay};
+use crate::policy::write::change::{may_change, may_leave, reserved_stay};
 use crate::policy::write::denied::{Denied, forbidden};
 
 /// What a caller may write in one database.
