@@ -359,8 +359,6 @@ const CIRCLES: &[&str] = &[
     "json/search.rs",
     "json/spot.rs",
     "json/value.rs",
-    "services/node/mod.rs",
-    "services/node/order.rs",
     "services/node/store.rs",
     "services/node/store/follow.rs",
     "services/provision/entry.rs",
