@@ -45,10 +45,10 @@ use crate::exchange::read::changes;
 use crate::exchange::read::changes::ChangesLens;
 use crate::exchange::read::design::Designs;
 use crate::exchange::read::document::Wanted;
-use crate::exchange::read::lists::Named;
 use crate::exchange::read::local_names::Locals;
 use crate::exchange::read::revs_diff::{Diff, missing};
-use crate::exchange::read::{bulk_get, document, find, index, info, lists, local};
+use crate::exchange::read::views::Named;
+use crate::exchange::read::{bulk_get, document, find, index, info, lists, local, views};
 use crate::exchange::reauthorize::Lease;
 use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
@@ -255,10 +255,10 @@ impl Exchange {
             designs: &self.designs,
         };
         if several {
-            return lists::view_queries(asker, lens, named, &body).await;
+            return views::view_queries(asker, lens, named, &body).await;
         }
         let sent = posted(&asker, &body);
-        lists::view(asker, lens, named, sent).await
+        views::view(asker, lens, named, sent).await
     }
 
     /// The request for a list with its body, or the answer where the lens would leave all of it as it is. `clear`: the

@@ -346,9 +346,6 @@ fn a_part_of_a_folder_names_only_parts_below_it() {
 const CIRCLES: &[&str] = &[
     "client.rs",
     "client/pool.rs",
-    "exchange/rows/stream.rs",
-    "exchange/rows/stream/ending.rs",
-    "exchange/rows/stream/held.rs",
     "exchange/write/attachments.rs",
     "exchange/write/document.rs",
     "exchange/write/forced.rs",

@@ -1,24 +1,21 @@
-//! `_all_docs`, `_design_docs` and views under a lens, alone or as several `queries`.
+//! `_all_docs` and `_design_docs` under a lens, alone or as several `queries`, and what other lists have in common with
+//! them.
 
 use crate::exchange::redact::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
 use crate::exchange::revisions::{Known, Wanted};
-use crate::exchange::rows::answer::{rows, rows_answer, streamed};
+use crate::exchange::rows::answer::rows_answer;
 use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::list_row::{ListRow, absent};
-use crate::exchange::rows::stream::{MOST_HELD, Prepared};
+use crate::exchange::rows::stream::Prepared;
 use crate::json::{JsonError, Row, string};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::design::Designs;
 use super::pin;
-use super::pin_check;
 use super::query as query_of;
-use super::reduce::{Grouping, Groups, Reducer};
-use super::views::ViewRows;
-use crate::body::Cut;
+use super::reduce::Reducer;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::exchange::rows::frame::Layout;
@@ -28,10 +25,9 @@ use crate::exchange::rows::pages::ListPages;
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
 use crate::json::Value;
-use crate::policy::{Lens, Needs, ViewLens};
+use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
-use crate::route::{Call, DatabaseCall, DesignName, FunctionName};
 
 /// `_all_docs` and `_design_docs`: rows judged by their documents.
 pub(crate) async fn documents(
@@ -43,7 +39,7 @@ pub(crate) async fn documents(
     one(Arc::new(asker), prepare_documents(&lens, query)?).await
 }
 
-/// The same, several times over.
+/// Several queries of a list.
 pub(crate) async fn documents_queries(
     asker: Asker,
     lens: Lens,
@@ -76,191 +72,9 @@ fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refu
     Ok(prepare(VecDeque::from([query]), !by_keys, window, filter))
 }
 
-/// Which view is asked for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Named<'a> {
-    pub(crate) ddoc: &'a DesignName,
-    pub(crate) view: &'a FunctionName,
-    pub(crate) designs: &'a Designs,
-}
-
-/// A view: narrowed to the caller's pin before CouchDB runs it, every row checked again.
-pub(crate) async fn view(
-    asker: Asker,
-    lens: ViewLens,
-    named: Named<'_>,
-    body: Option<Bytes>,
-) -> Result<Answer, Refusal> {
-    let query = asked(&asker, body)?;
-    let asker = Arc::new(asker);
-    let Some((part, recipe)) = prepare_view(&asker, &lens, named, query).await? else {
-        return one(asker, None).await;
-    };
-    if !recipe.filter.adds_up() {
-        return rows_answer(asker, part, recipe).await;
-    }
-    let mut rows = rows(asker, part, recipe).await?;
-    // The head waits until what was looked at is what has been added up, and until it is known that it can be.
-    let gathered = rows.gather_answer(MOST_HELD).await;
-    gathered.map_err(Cut::refusal)?;
-    Ok(streamed(rows))
-}
-
-/// The same, several times over.
-pub(crate) async fn view_queries(
-    asker: Asker,
-    lens: ViewLens,
-    named: Named<'_>,
-    body: &[u8],
-) -> Result<Answer, Refusal> {
-    let mut prepared = Vec::new();
-    for query in each(&asker, body)? {
-        prepared.push(prepare_view(&asker, &lens, named, query).await?);
-    }
-    multi_query::answer(asker, prepared).await
-}
-
-async fn prepare_view(
-    asker: &Asker,
-    lens: &ViewLens,
-    named: Named<'_>,
-    mut query: ViewQuery,
-) -> Result<Prepared, Refusal> {
-    let window = take_window(&mut query);
-    if lens.needs_document() != Needs::Nothing {
-        // Security: a row of yesterday must not be judged by the document of today.
-        (query.stale, query.update, query.stable) = (None, None, None);
-        // Rows that have one key and one document in common stand together.
-        query.sorted = None;
-    }
-    // What is outside the pin is refused before CouchDB is asked for anything.
-    pin::narrow(query.clone(), lens)?;
-    let reducer = match query.reduce {
-        Some(false) => None,
-        None | Some(true) => {
-            let Named {
-                ddoc,
-                view,
-                designs,
-            } = named;
-            designs
-                .reducer(&asker.couch, &asker.db, (ddoc, view))
-                .await?
-        }
-    };
-    agree(&query, reducer)?;
-    match reducer {
-        Some(reducer) => {
-            let inside = query.partition.is_some() || is_of_partition(asker);
-            match reduced(lens, query.clone(), window, reducer)? {
-                // It looks for the keys of a partition among groups that are told without it, and finds none
-                // (`fabric_view:reduce_take`).
-                Some(_) if inside && query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
-                    Ok(None)
-                }
-                prepared => Ok(prepared),
-            }
-        }
-        None => {
-            let by_keys = query.keys.is_some();
-            let docs = query.include_docs;
-            let ranges = pin::narrow(query, lens)?;
-            let filter = ViewRows {
-                lens: lens.clone(),
-                docs,
-            };
-            Ok(prepare(ranges, !by_keys, window, filter))
-        }
-    }
-}
-
-fn reduced(
-    lens: &ViewLens,
-    mut query: ViewQuery,
-    window: Window,
-    reducer: Reducer,
-) -> Result<Prepared, Refusal> {
-    if !lens.reduce_allowed() {
-        return Err(Refusal::Forbidden(
-            "sums over this view are not open to you",
-        ));
-    }
-    // `_sum` and the like are made from rows here; CouchDB has no documents beside sums either.
-    for (asked, name) in [
-        (query.include_docs, "include_docs"),
-        (query.conflicts, "conflicts"),
-    ] {
-        if asked {
-            return Err(Refusal::BadQuery(format!("`{name}` is invalid for reduce")));
-        }
-    }
-    let grouping = grouping(&query)?;
-    if reducer == Reducer::Other && grouping != Grouping::Exact {
-        return Err(Refusal::Forbidden(
-            "this view is open to you with `group=true` only",
-        ));
-    }
-    query.group_level = None;
-    // Groups stand in their order, whatever is said.
-    query.sorted = None;
-    if reducer == Reducer::Other {
-        query.group = Some(true);
-        pin_check::pin_down(&mut query);
-    } else {
-        (query.reduce, query.group) = (Some(false), None);
-    }
-    let by_keys = query.keys.is_some();
-    // Groups of keys that are named stand in their order, backwards too.
-    query.descending &= !by_keys;
-    let mut ranges = pin::narrow(query, lens)?;
-    if by_keys && reducer != Reducer::Other {
-        ranges = ranges.into_iter().flat_map(pin::once_each).collect();
-    }
-    let filter = Groups {
-        lens: lens.clone(),
-        reducer,
-        grouping,
-        open: None,
-        by_keys,
-        begins_anew: false,
-    };
-    Ok(prepare(ranges, false, window, filter))
-}
-
-/// How rows are grouped, as CouchDB reads it.
-fn grouping(query: &ViewQuery) -> Result<Grouping, Refusal> {
-    Ok(match (query.group, query.group_level) {
-        (Some(true), None) => Grouping::Exact,
-        // Keys that are named are grouped one by one, as CouchDB demands; one alone is a range.
-        (_, _) if query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
-            return Err(Refusal::BadQuery(
-                "Multi-key fetches for reduce views must use `group=true`".to_owned(),
-            ));
-        }
-        (_, Some(0)) => Grouping::None,
-        (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),
-        (Some(false) | None, None) => Grouping::None,
-    })
-}
-
-fn is_of_partition(asker: &Asker) -> bool {
-    matches!(
-        &asker.permit.route().call,
-        Call::Database {
-            call: DatabaseCall::PartitionView { .. },
-            ..
-        }
-    )
-}
-
-fn is_one(keys: &str) -> bool {
-    let keys = Value::parse(keys.as_bytes());
-    keys.is_ok_and(|keys| keys.as_array().is_some_and(|keys| keys.len() == 1))
-}
-
 /// Parameters that can't be together, in CouchDB's words. It would say so too, but of several queries only the
 /// first is asked before the answer begins.
-fn agree(query: &ViewQuery, reducer: Option<Reducer>) -> Result<(), Refusal> {
+pub(crate) fn agree(query: &ViewQuery, reducer: Option<Reducer>) -> Result<(), Refusal> {
     let grouped = query.group == Some(true) || query.group_level.is_some_and(|level| level > 0);
     let reason = match reducer {
         None if query.reduce == Some(true) => "Reduce is invalid for map-only views.",

@@ -1,14 +1,214 @@
-//! The rows of a view: the key inside the caller's pin, the row by its rule, the document by itself.
+//! Views under a lens, alone or as several `queries`: of each row the key is inside the caller's pin, the row is judged by
+//! its rule, and the document by itself.
 
+use super::design::Designs;
+use super::lists::{agree, asked, each, one, prepare, take_window};
+use super::pin;
+use super::pin_check;
+use super::reduce::{Grouping, Groups, Reducer};
+use crate::body::Cut;
 use crate::budget::Counted;
+use crate::exchange::answer::Answer;
+use crate::exchange::context::Asker;
 use crate::exchange::redact::{Piece, Seen, show};
 use crate::exchange::revisions::{Known, Lookup, Wanted};
+use crate::exchange::rows::answer::{rows, rows_answer, streamed};
 use crate::exchange::rows::filter::{RowFilter, member};
+use crate::exchange::rows::limit::Window;
 use crate::exchange::rows::list_row::ListRow;
+use crate::exchange::rows::multi_query;
+use crate::exchange::rows::stream::{MOST_HELD, Prepared};
 use crate::json;
 use crate::json::{Fields, JsonError, Kind, Value, string};
 use crate::policy::Lens;
 use crate::policy::{self, Needs, ViewLens};
+use crate::refusal::Refusal;
+use crate::route::query::ViewQuery;
+use crate::route::{Call, DatabaseCall, DesignName, FunctionName};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Which view is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) ddoc: &'a DesignName,
+    pub(crate) view: &'a FunctionName,
+    pub(crate) designs: &'a Designs,
+}
+
+/// A view: narrowed to the caller's pin before CouchDB runs it, every row checked again.
+pub(crate) async fn view(
+    asker: Asker,
+    lens: ViewLens,
+    named: Named<'_>,
+    body: Option<Bytes>,
+) -> Result<Answer, Refusal> {
+    let query = asked(&asker, body)?;
+    let asker = Arc::new(asker);
+    let Some((part, recipe)) = prepare_view(&asker, &lens, named, query).await? else {
+        return one(asker, None).await;
+    };
+    if !recipe.filter.adds_up() {
+        return rows_answer(asker, part, recipe).await;
+    }
+    let mut rows = rows(asker, part, recipe).await?;
+    // The head waits until what was looked at is what has been added up, and until it is known that it can be.
+    let gathered = rows.gather_answer(MOST_HELD).await;
+    gathered.map_err(Cut::refusal)?;
+    Ok(streamed(rows))
+}
+
+/// Several queries of a view.
+pub(crate) async fn view_queries(
+    asker: Asker,
+    lens: ViewLens,
+    named: Named<'_>,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let mut prepared = Vec::new();
+    for query in each(&asker, body)? {
+        prepared.push(prepare_view(&asker, &lens, named, query).await?);
+    }
+    multi_query::answer(asker, prepared).await
+}
+
+async fn prepare_view(
+    asker: &Asker,
+    lens: &ViewLens,
+    named: Named<'_>,
+    mut query: ViewQuery,
+) -> Result<Prepared, Refusal> {
+    let window = take_window(&mut query);
+    if lens.needs_document() != Needs::Nothing {
+        // Security: a row of yesterday must not be judged by the document of today.
+        (query.stale, query.update, query.stable) = (None, None, None);
+        // Rows that have one key and one document in common stand together.
+        query.sorted = None;
+    }
+    // What is outside the pin is refused before CouchDB is asked for anything.
+    pin::narrow(query.clone(), lens)?;
+    let reducer = match query.reduce {
+        Some(false) => None,
+        None | Some(true) => {
+            let Named {
+                ddoc,
+                view,
+                designs,
+            } = named;
+            designs
+                .reducer(&asker.couch, &asker.db, (ddoc, view))
+                .await?
+        }
+    };
+    agree(&query, reducer)?;
+    match reducer {
+        Some(reducer) => {
+            let inside = query.partition.is_some() || is_of_partition(asker);
+            match reduced(lens, query.clone(), window, reducer)? {
+                // It looks for the keys of a partition among groups that are told without it, and finds none
+                // (`fabric_view:reduce_take`).
+                Some(_) if inside && query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
+                    Ok(None)
+                }
+                prepared => Ok(prepared),
+            }
+        }
+        None => {
+            let by_keys = query.keys.is_some();
+            let docs = query.include_docs;
+            let ranges = pin::narrow(query, lens)?;
+            let filter = ViewRows {
+                lens: lens.clone(),
+                docs,
+            };
+            Ok(prepare(ranges, !by_keys, window, filter))
+        }
+    }
+}
+
+fn reduced(
+    lens: &ViewLens,
+    mut query: ViewQuery,
+    window: Window,
+    reducer: Reducer,
+) -> Result<Prepared, Refusal> {
+    if !lens.reduce_allowed() {
+        return Err(Refusal::Forbidden(
+            "sums over this view are not open to you",
+        ));
+    }
+    // `_sum` and the like are made from rows here; CouchDB has no documents beside sums either.
+    for (asked, name) in [
+        (query.include_docs, "include_docs"),
+        (query.conflicts, "conflicts"),
+    ] {
+        if asked {
+            return Err(Refusal::BadQuery(format!("`{name}` is invalid for reduce")));
+        }
+    }
+    let grouping = grouping(&query)?;
+    if reducer == Reducer::Other && grouping != Grouping::Exact {
+        return Err(Refusal::Forbidden(
+            "this view is open to you with `group=true` only",
+        ));
+    }
+    query.group_level = None;
+    // Groups stand in their order, whatever is said.
+    query.sorted = None;
+    if reducer == Reducer::Other {
+        query.group = Some(true);
+        pin_check::pin_down(&mut query);
+    } else {
+        (query.reduce, query.group) = (Some(false), None);
+    }
+    let by_keys = query.keys.is_some();
+    // Groups of keys that are named stand in their order, backwards too.
+    query.descending &= !by_keys;
+    let mut ranges = pin::narrow(query, lens)?;
+    if by_keys && reducer != Reducer::Other {
+        ranges = ranges.into_iter().flat_map(pin::once_each).collect();
+    }
+    let filter = Groups {
+        lens: lens.clone(),
+        reducer,
+        grouping,
+        open: None,
+        by_keys,
+        begins_anew: false,
+    };
+    Ok(prepare(ranges, false, window, filter))
+}
+
+/// How rows are grouped, as CouchDB reads it.
+fn grouping(query: &ViewQuery) -> Result<Grouping, Refusal> {
+    Ok(match (query.group, query.group_level) {
+        (Some(true), None) => Grouping::Exact,
+        // Keys that are named are grouped one by one, as CouchDB demands; one alone is a range.
+        (_, _) if query.keys.as_deref().is_some_and(|keys| !is_one(keys)) => {
+            return Err(Refusal::BadQuery(
+                "Multi-key fetches for reduce views must use `group=true`".to_owned(),
+            ));
+        }
+        (_, Some(0)) => Grouping::None,
+        (_, Some(level)) => Grouping::Level(usize::try_from(level).unwrap_or(usize::MAX)),
+        (Some(false) | None, None) => Grouping::None,
+    })
+}
+
+fn is_of_partition(asker: &Asker) -> bool {
+    matches!(
+        &asker.permit.route().call,
+        Call::Database {
+            call: DatabaseCall::PartitionView { .. },
+            ..
+        }
+    )
+}
+
+fn is_one(keys: &str) -> bool {
+    let keys = Value::parse(keys.as_bytes());
+    keys.is_ok_and(|keys| keys.as_array().is_some_and(|keys| keys.len() == 1))
+}
 
 /// How the rows of a view are shown.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
-//! One visible row, written inside the window and the frame.
+//! One row that has come: written inside the window and the frame, left out, or held until its document is here.
 
+use super::cursor::Tail;
 use super::filter::RowFilter;
 use super::frame::Layout;
+use super::held::{Held, Watch};
 use super::limit::Window;
 use super::oversized::Unread;
-use super::pages::Pages;
+use super::pages::{PageEnd, Pages};
 use crate::exchange::context::Asker;
 use crate::exchange::redact::Seen;
 use crate::exchange::revisions::Known;
@@ -80,5 +82,89 @@ fn aside(
     match filter.is_more_than_a_document() {
         true => filter.row(Row::aside(&row), known, out),
         false => Ok(Seen::Hidden),
+    }
+}
+
+/// What a row needs that has just come.
+pub(crate) struct Desk<'r> {
+    pub(crate) remembers_rows: bool,
+    pub(crate) pages: &'r mut dyn Pages,
+    pub(crate) layout: Layout,
+    pub(crate) filter: &'r mut dyn RowFilter,
+    pub(crate) known: &'r mut Known,
+    pub(crate) end: &'r mut PageEnd,
+    pub(crate) held: &'r mut Vec<Held>,
+    pub(crate) watch: Option<&'r mut Watch>,
+    pub(crate) passed: &'r mut u64,
+    pub(crate) window: &'r mut Window,
+    pub(crate) shown: &'r mut u64,
+    pub(crate) out: &'r mut Vec<u8>,
+    pub(crate) unread: &'r mut Vec<String>,
+    pub(crate) asker: &'r Asker,
+}
+
+impl Desk<'_> {
+    /// Writes it, leaves it out, or lets it wait.
+    pub(crate) fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
+        if self.pages.has_come(row)? {
+            return Ok(());
+        }
+        self.end.rows += 1;
+        if self.remembers_rows {
+            self.end.tail = Tail::with(self.end.tail.take(), row)?;
+        }
+        if self.window.is_full() {
+            return Ok(());
+        }
+        if let Some(watch) = &mut self.watch {
+            self.held.push(watch.hold(row, self.filter, self.known)?);
+            return Ok(());
+        }
+        if !self.held.is_empty() {
+            self.held.push(Held::row(row));
+            // Noted now, so that one round of reading serves the whole chunk.
+            note(self.filter, row, self.known, self.out)?;
+            return Ok(());
+        }
+        let mut place = Place {
+            layout: self.layout,
+            shown: self.shown,
+            unread: self.unread,
+            asker: self.asker,
+            pages: &mut *self.pages,
+        };
+        let (filter, known, window) = (&mut *self.filter, &mut *self.known, &mut *self.window);
+        match emit(filter, row, known, &mut place, window, self.out)? {
+            Seen::Later => self.held.push(Held::row(row)),
+            Seen::Shown | Seen::Hidden => *self.passed += 1,
+        }
+        Ok(())
+    }
+
+    /// A row that is not looked at.
+    pub(crate) fn pass_over(&mut self) {
+        self.end.rows += 1;
+        if !self.window.is_full() {
+            match self.held.last_mut() {
+                Some(held) => held.stands_for += 1,
+                None => *self.passed += 1,
+            }
+        }
+    }
+}
+
+/// Judges a row only to note what it needs.
+pub(crate) fn note(
+    filter: &mut dyn RowFilter,
+    row: Row<'_>,
+    known: &mut Known,
+    out: &mut Vec<u8>,
+) -> Result<(), JsonError> {
+    let mark = out.len();
+    let judged = filter.row(row, known, out);
+    out.truncate(mark);
+    match judged {
+        Ok(_) | Err(JsonError::TooLarge) => Ok(()),
+        Err(error) => Err(error),
     }
 }

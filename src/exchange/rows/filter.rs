@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::pages::PageEnd;
-use crate::body::{Body, boxed};
+use crate::body::{Body, Cut, boxed};
 use crate::exchange::context::Asker;
 use crate::exchange::redact::Seen;
 use crate::exchange::revisions::Known;
@@ -114,4 +114,10 @@ pub(crate) fn member(row: Row<'_>, name: &str) -> Result<String, JsonError> {
         }
     }
     Err(JsonError::Expected("the id of a row"))
+}
+
+/// Why the answer is cut after an error in judging it.
+pub(crate) fn broken(error: &JsonError) -> Cut {
+    tracing::warn!(%error, "an answer could not be judged and was cut");
+    error.into()
 }

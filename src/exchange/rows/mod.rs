@@ -7,6 +7,7 @@ pub(crate) mod emit;
 pub(crate) mod filter;
 pub(crate) mod frame;
 pub(crate) mod heartbeat;
+pub(crate) mod held;
 pub(crate) mod limit;
 pub(crate) mod list_row;
 pub(crate) mod meanwhile;

@@ -53,7 +53,7 @@ impl PageEnd {
 }
 
 /// Where the next part of an answer comes from.
-pub(crate) trait Pages: fmt::Debug + Send {
+pub(crate) trait Pages: fmt::Debug + Send + Sync {
     /// The request after a page that has ended, where more is wanted; none when the answer is complete.
     fn next(
         &mut self,

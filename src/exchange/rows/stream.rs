@@ -1,12 +1,10 @@
 //! An answer made row by row while CouchDB sends it.
 //!
-//! `ending` writes its end, also when the right to a feed has gone.
+//! A feed whose lease has ended forgets what has not been sent, and ends in its own shape behind what has been: the
+//! client comes back, goes on from there, and is judged anew.
 //!
 //! Invariant: memory holds one chunk of the network and one row, never the body; whatever goes wrong after
 //! the head has left is a [`Cut`], so that a partial answer never looks complete.
-
-mod ending;
-mod held;
 
 use crate::exchange::rewrite::Subrequest;
 use std::mem;
@@ -17,11 +15,11 @@ use futures_util::stream;
 use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
-use super::cursor::Tail;
-use super::emit::{Place, emit};
-use super::filter::RowFilter;
+use super::emit::{Desk, Place, emit, note};
+use super::filter::{RowFilter, broken};
 use super::frame::Layout;
 use super::heartbeat::Pulse;
+use super::held::{Held, Waiting, Watch, gather};
 use super::limit::Window;
 use super::meanwhile::Meanwhile;
 use super::oversized::{Unread, shows_a_leaf};
@@ -35,8 +33,6 @@ use crate::exchange::reauthorize::Lease;
 use crate::exchange::redact::Seen;
 use crate::exchange::revisions::Known;
 use crate::json::{Event, JsonError, Row, Splitter};
-use ending::Sent;
-use held::{Held, Watch};
 
 /// The rows of one answer on their way.
 #[derive(Debug)]
@@ -69,6 +65,27 @@ pub(crate) struct Rows {
     started: bool,
     state: State,
     sent: Sent,
+}
+
+/// What the client has got.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The frame was opened.
+    started: bool,
+    /// And closed.
+    closed: bool,
+    /// The sequence to go on from, as CouchDB wrote it.
+    last: Option<Vec<u8>>,
+}
+
+impl Sent {
+    /// Nothing yet, of a feed that begins there.
+    fn nothing(begins: Option<&Vec<u8>>) -> Self {
+        Self {
+            last: begins.cloned(),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +258,28 @@ impl Rows {
                 }
             }
         }
+    }
+
+    async fn gather(&mut self, bytes: usize) -> Result<(), Cut> {
+        let (pages, watched) = (&*self.pages, self.watch.is_some());
+        gather(pages, watched, &mut self.reply, &mut self.splitter, bytes).await
+    }
+
+    /// Takes new rows for those whose documents have changed meanwhile.
+    async fn renew(&mut self) -> Result<(), Cut> {
+        let Some(watch) = &mut self.watch else {
+            return Ok(());
+        };
+        let waiting = Waiting {
+            asker: &self.asker,
+            filter: &mut *self.filter,
+            known: &mut self.known,
+            held: &mut self.held,
+            pages: &*self.pages,
+            are_whole_page: self.passed == 0 && self.reply.has_ended(),
+            end: &mut self.end,
+        };
+        watch.renew(waiting).await
     }
 
     /// Counts the row that has begun, what is ready to go, and the rows that wait.
@@ -418,6 +457,86 @@ impl Rows {
         Ok(())
     }
 
+    /// Security: nothing that was judged by rights that have gone is sent. (`a_lost_role_ends_an_open_feed`)
+    async fn next_under(&mut self, mut lease: Lease) -> Result<Option<Bytes>, Cut> {
+        tokio::select! {
+            biased;
+            () = lease.ended() => {}
+            chunk = self.next() => {
+                let chunk = chunk?;
+                if lease.holds().await {
+                    self.lease = Some(lease);
+                    self.note_sent();
+                    return Ok(chunk);
+                }
+            }
+        }
+        Ok(self.stop())
+    }
+
+    fn note_sent(&mut self) {
+        self.sent = Sent {
+            started: self.started,
+            closed: self.state != State::Reading,
+            last: self.filter.place().cloned(),
+        };
+    }
+
+    /// Ends the frame behind what has been sent, if it has not ended yet.
+    fn stop(&mut self) -> Option<Bytes> {
+        self.out.clear();
+        self.held.clear();
+        self.reply.end();
+        self.state = State::Done;
+        if self.sent.closed {
+            return None;
+        }
+        if !self.sent.started {
+            self.layout.open(&mut self.out);
+        }
+        let last = self.sent.last.as_ref();
+        let last = last.and_then(|last| self.filter.seal(last));
+        let tail = last.as_ref().map(|last| ("last_seq", last.as_str()));
+        self.layout.close(tail, &mut self.out);
+        Some(Bytes::from(mem::take(&mut self.out))).filter(|end| !end.is_empty())
+    }
+
+    /// Writes the end of the frame, once.
+    fn finish(&mut self) {
+        if self.state != State::Reading {
+            return;
+        }
+        if !self.started {
+            self.layout.open(&mut self.out);
+        }
+        let mark = self.out.len();
+        self.layout.before(self.shown == 0, &mut self.out);
+        let seen = self.filter.last(&mut self.out);
+        if self.window.take(seen) {
+            self.layout.after("", &mut self.out);
+        } else {
+            self.out.truncate(mark);
+        }
+        let tail = self.tail();
+        let tail = tail.as_ref().map(|(name, value)| (*name, value.as_str()));
+        self.layout.close(tail, &mut self.out);
+        let page_is_read = self.pages.size().is_some_and(|size| self.end.rows >= size);
+        self.state = if page_is_read {
+            State::Draining
+        } else {
+            State::Done
+        };
+        if self.state == State::Done {
+            self.reply.end();
+        }
+    }
+
+    /// The member after the rows: where the client may go on.
+    fn tail(&self) -> Option<(&'static str, String)> {
+        let of_rows = self.filter.member_behind(&self.end, self.window.is_full());
+        of_rows.or_else(|| self.pages.member_behind(self.passed, &self.end))
+    }
+
     /// A page has ended: the next one, or the end of the answer.
     fn turn(&mut self) -> Result<(), Cut> {
         self.known.forget();
@@ -447,95 +566,6 @@ impl Rows {
         self.reply = Reply::awaited(begun);
         Ok(())
     }
-}
-
-/// What a row needs that has just come.
-struct Desk<'r> {
-    remembers_rows: bool,
-    pages: &'r mut dyn Pages,
-    layout: Layout,
-    filter: &'r mut dyn RowFilter,
-    known: &'r mut Known,
-    end: &'r mut PageEnd,
-    held: &'r mut Vec<Held>,
-    watch: Option<&'r mut Watch>,
-    passed: &'r mut u64,
-    window: &'r mut Window,
-    shown: &'r mut u64,
-    out: &'r mut Vec<u8>,
-    unread: &'r mut Vec<String>,
-    asker: &'r Asker,
-}
-
-impl Desk<'_> {
-    /// Writes it, leaves it out, or lets it wait.
-    fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
-        if self.pages.has_come(row)? {
-            return Ok(());
-        }
-        self.end.rows += 1;
-        if self.remembers_rows {
-            self.end.tail = Tail::with(self.end.tail.take(), row)?;
-        }
-        if self.window.is_full() {
-            return Ok(());
-        }
-        if let Some(watch) = &mut self.watch {
-            self.held.push(watch.hold(row, self.filter, self.known)?);
-            return Ok(());
-        }
-        if !self.held.is_empty() {
-            self.held.push(Held::row(row));
-            // Noted now, so that one round of reading serves the whole chunk.
-            note(self.filter, row, self.known, self.out)?;
-            return Ok(());
-        }
-        let mut place = Place {
-            layout: self.layout,
-            shown: self.shown,
-            unread: self.unread,
-            asker: self.asker,
-            pages: &mut *self.pages,
-        };
-        let (filter, known, window) = (&mut *self.filter, &mut *self.known, &mut *self.window);
-        match emit(filter, row, known, &mut place, window, self.out)? {
-            Seen::Later => self.held.push(Held::row(row)),
-            Seen::Shown | Seen::Hidden => *self.passed += 1,
-        }
-        Ok(())
-    }
-
-    /// A row that is not looked at.
-    fn pass_over(&mut self) {
-        self.end.rows += 1;
-        if !self.window.is_full() {
-            match self.held.last_mut() {
-                Some(held) => held.stands_for += 1,
-                None => *self.passed += 1,
-            }
-        }
-    }
-}
-
-/// Judges a row only to note what it needs.
-fn note(
-    filter: &mut dyn RowFilter,
-    row: Row<'_>,
-    known: &mut Known,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
-    let mark = out.len();
-    let judged = filter.row(row, known, out);
-    out.truncate(mark);
-    match judged {
-        Ok(_) | Err(JsonError::TooLarge) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn broken(error: &JsonError) -> Cut {
-    tracing::warn!(%error, "an answer could not be judged and was cut");
-    error.into()
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ pub(crate) mod doc_locks;
 pub(crate) mod document;
 pub(crate) mod forced;
 pub(crate) mod form;
-pub(crate) mod form_answer;
 pub(crate) mod related;
 pub(crate) mod stored;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! OnePage writes against what is stored, forced ones against every leaf.
+//! Single writes against what is stored, forced ones against every leaf.
 
 use super::{Written, judge};
 use crate::budget::Counted;

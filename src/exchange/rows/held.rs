@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Rows, broken};
+use super::again;
+use super::again::{Means, RowPlace};
+use super::cursor::Tail;
+use super::filter::{RowFilter, broken};
+use super::list_row::ListRow;
+use super::meanwhile::{Meanwhile, Moment};
+use super::pages::{PageEnd, Pages};
+use super::reply::{Arrived, Reply};
 use crate::body::Cut;
+use crate::exchange::context::Asker;
 use crate::exchange::redact::Seen;
 use crate::exchange::revisions::Known;
-use crate::exchange::rows::again;
-use crate::exchange::rows::again::{Means, RowPlace};
-use crate::exchange::rows::cursor::Tail;
-use crate::exchange::rows::filter::RowFilter;
-use crate::exchange::rows::list_row::ListRow;
-use crate::exchange::rows::meanwhile::{Meanwhile, Moment};
-use crate::exchange::rows::reply::Arrived;
-use crate::json::{JsonError, Row, members, string};
+use crate::json::{JsonError, Row, Splitter, members, string};
 use crate::route::query::ViewQuery;
 
 /// How many bytes of rows are judged together, and how long they wait for more.
@@ -102,51 +103,65 @@ impl Watch {
     }
 }
 
-impl Rows {
-    /// Waits a moment for more rows: each batch costs CouchDB two requests.
-    pub(crate) async fn gather(&mut self, mut bytes: usize) -> Result<(), Cut> {
-        let (most, patience) = match self.watch.is_some() && self.pages.page_again().is_some() {
-            true => (PAGE, PATIENCE_OF_PAGE),
-            false => (BATCH, PATIENCE),
-        };
-        let until = Instant::now() + patience;
-        while bytes < most {
-            match timeout_at(until, self.reply.next()).await {
-                Ok(Ok(Arrived::Data(data))) => {
-                    bytes = bytes.saturating_add(data.len());
-                    self.splitter.push(&data);
-                }
-                Ok(Ok(Arrived::Head)) => {}
-                Ok(Ok(Arrived::End)) => {
-                    self.reply.end();
-                    break;
-                }
-                Ok(Err(cut)) => return Err(cut),
-                Err(_) => break,
-            }
-        }
-        Ok(())
-    }
+/// The rows that wait, with all that they are judged by.
+pub(crate) struct Waiting<'a> {
+    pub(crate) asker: &'a Asker,
+    pub(crate) filter: &'a mut dyn RowFilter,
+    pub(crate) known: &'a mut Known,
+    pub(crate) held: &'a mut Vec<Held>,
+    pub(crate) pages: &'a dyn Pages,
+    /// Whether they are all rows of their page.
+    pub(crate) are_whole_page: bool,
+    pub(crate) end: &'a mut PageEnd,
+}
 
+/// Waits a moment for more rows: each batch costs CouchDB two requests.
+pub(crate) async fn gather(
+    pages: &dyn Pages,
+    is_watched: bool,
+    reply: &mut Reply,
+    splitter: &mut Splitter,
+    mut bytes: usize,
+) -> Result<(), Cut> {
+    let (most, patience) = match is_watched && pages.shows_once() {
+        true => (PAGE, PATIENCE_OF_PAGE),
+        false => (BATCH, PATIENCE),
+    };
+    let until = Instant::now() + patience;
+    while bytes < most {
+        match timeout_at(until, reply.next()).await {
+            Ok(Ok(Arrived::Data(data))) => {
+                bytes = bytes.saturating_add(data.len());
+                splitter.push(&data);
+            }
+            Ok(Ok(Arrived::Head)) => {}
+            Ok(Ok(Arrived::End)) => {
+                reply.end();
+                break;
+            }
+            Ok(Err(cut)) => return Err(cut),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+impl Watch {
     /// Takes new rows for those whose documents have changed since the page was asked for, or leaves them out.
-    pub(crate) async fn renew(&mut self) -> Result<(), Cut> {
-        let Self {
+    pub(crate) async fn renew(&mut self, waiting: Waiting<'_>) -> Result<(), Cut> {
+        let Waiting {
             asker,
             filter,
             known,
             held,
             pages,
-            watch,
-            passed,
-            reply,
+            are_whole_page,
             end,
-            ..
-        } = self;
-        let Some(watch) = watch else { return Ok(()) };
-        let meanwhile = &mut watch.meanwhile;
+        } = waiting;
+        let meanwhile = &mut self.meanwhile;
         again::catch_up(asker, meanwhile).await?;
         let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
-        let any = leave_out_hidden(held, changed, &mut **filter, known);
+        let any = leave_out_hidden(held, changed, &mut *filter, known);
         if !any.map_err(|error| broken(&error))? {
             return Ok(());
         }
@@ -159,8 +174,7 @@ impl Rows {
         }
         // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
         // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
-        let is_whole = *passed == 0 && reply.has_ended();
-        if let Some(part) = pages.page_again().filter(|_| is_whole) {
+        if let Some(part) = pages.page_again().filter(|_| are_whole_page) {
             for _ in 0..ATTEMPTS {
                 let asked = meanwhile.now();
                 let Some(page) = again::page(means, part.clone(), PAGE).await? else {
