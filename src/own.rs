@@ -13,7 +13,7 @@ use crate::exchange::answer::Answer;
 use crate::exchange::read::info::cut;
 use crate::exchange::read::pin;
 use crate::exchange::write::answer::object;
-use crate::exchange::write::document;
+use crate::exchange::write::written;
 use crate::intake::json_body;
 use crate::json::Value;
 use crate::policy::{Permit, Plan, Policy};
@@ -150,7 +150,7 @@ fn uuids(query: &Query) -> Result<Answer, Refusal> {
     if count > MOST_UUIDS {
         return Err(Refusal::BadRequest("count parameter too large"));
     }
-    let ids = (0..count).map(|_| document::new_id().map(Value::from));
+    let ids = (0..count).map(|_| written::new_id().map(Value::from));
     let ids = ids
         .collect::<Option<Vec<_>>>()
         .ok_or(Refusal::Internal("no random bytes"))?;

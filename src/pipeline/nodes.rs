@@ -6,7 +6,7 @@ use http::header::{IF_MATCH, IF_NONE_MATCH};
 use super::{Pipeline, text};
 use crate::exchange::Permitted;
 use crate::exchange::answer::Answer;
-use crate::exchange::write::document::Written;
+use crate::exchange::write::written::Written;
 use crate::intake::Intake;
 use crate::intake::json_body;
 use crate::policy::{Permit, Plan, Policy};

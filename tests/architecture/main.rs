@@ -346,10 +346,6 @@ fn a_part_of_a_folder_names_only_parts_below_it() {
 const CIRCLES: &[&str] = &[
     "client.rs",
     "client/pool.rs",
-    "exchange/write/attachments.rs",
-    "exchange/write/document.rs",
-    "exchange/write/forced.rs",
-    "exchange/write/stored.rs",
     "json/cut.rs",
     "json/fields.rs",
     "json/object.rs",

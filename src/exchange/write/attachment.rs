@@ -5,8 +5,10 @@
 //! Invariant: an attachment that the caller does not see can't be replaced, removed or noticed.
 
 use super::attachments::{of, put, remove};
-use super::document::{Refused, Written, if_may_win, judge, refused};
+use super::edit::{if_may_win, judge};
+use super::refused::{Refused, refused};
 use super::stored::{Stored, stored};
+use super::written::Written;
 use crate::budget::Counted;
 use crate::exchange::context::Asker;
 use crate::json::{Object, Value};

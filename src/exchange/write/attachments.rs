@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use memchr::memmem;
 
-use super::document::Refused;
+use super::refused::Refused;
 use crate::budget::Counted;
 use crate::couch::{Couch, CouchError};
 use crate::json::{JsonError, MAX_DEPTH, Object, Value, elements, repeated_members, shallow};

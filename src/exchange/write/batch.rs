@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 use http_body_util::BodyExt as _;
 
 use super::bulk::{Batch, Entry, entry, refused_entry};
-use super::document::{Refused, new_id};
+use super::refused::Refused;
+use super::written::new_id;
 use crate::body::{Body, Cut};
 use crate::budget::{NoRoom, Share, weight};
 use crate::caller::Caller;

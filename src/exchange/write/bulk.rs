@@ -5,8 +5,10 @@ use std::iter::once;
 
 use tokio::task::yield_now;
 
-use super::document::{LONG_ID, Refused, Written, named_rev, new_id, settle};
+use super::judge::settle;
+use super::refused::{LONG_ID, Refused};
 use super::stored::{Stored, leaves, replaced};
+use super::written::{Written, named_rev, new_id};
 use crate::budget::Share;
 use crate::caller::Caller;
 use crate::couch::{Couch, Pace};

@@ -6,7 +6,7 @@
 use super::answer::{answer, judged, put};
 use super::attachments::{names, of, put as attach, remove, with_bytes};
 use super::doc_locks::Turns;
-use super::document::Written;
+use super::written::Written;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Asker;
 use crate::json::{Kind, Value};

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::attachments::following;
-use super::document::new_id;
+use super::written::new_id;
 use crate::body::{Body, Cut};
 use crate::budget::Share;
 use crate::exchange::parts::multipart::{Parts, Token, field};

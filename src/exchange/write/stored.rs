@@ -2,8 +2,8 @@
 //!
 //! Invariant: hidden and absent documents cost the same requests.
 
-use super::document::Written;
-use super::forced::{FAR, Leaves};
+use super::leaves::{FAR, Leaves};
+use super::written::Written;
 use crate::budget::Counted;
 use crate::couch::{Couch, CouchError, Pace, Revisions};
 use crate::json::Value;

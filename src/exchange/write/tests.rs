@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::document::{Refused, Written, judge};
-use super::forced::{Leaf, Leaves, judge_forced};
+use super::edit::judge;
+use super::forced::judge_forced;
+use super::leaves::{Leaf, Leaves};
+use super::refused::Refused;
 use super::stored::Replaced;
+use super::written::Written;
 use crate::budget::Counted;
 use crate::caller::{Caller, User, UserName};
 use crate::json::{Object, Value};

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::header::IF_MATCH;
 
 use super::doc_locks::{Pass, Turns};
-use super::document::{Written, named_rev};
-use super::forced::Leaves;
+use super::leaves::Leaves;
+use super::written::{Written, named_rev};
 use crate::budget::{Counted, Share};
 use crate::config::Limits;
 use crate::couch::{CouchError, Pace};

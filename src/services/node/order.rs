@@ -29,7 +29,7 @@
 
 use super::store::Store;
 use crate::couch::{Couch, CouchError};
-use crate::exchange::write::document::new_id;
+use crate::exchange::write::written::new_id;
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId, Rev};

@@ -15,7 +15,7 @@ use super::{Provisioning, now, plan};
 use crate::config;
 use crate::couch::jwt_signer::{JwtSigner, Subject};
 use crate::couch::{Couch, CouchError, REPLICATION};
-use crate::exchange::write::document::new_id;
+use crate::exchange::write::written::new_id;
 use crate::refusal::Refusal;
 use crate::route::DbName;
 use crate::secret::Secret;

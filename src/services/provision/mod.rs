@@ -36,7 +36,7 @@ use crate::caller::{Caller, Role, User, UserName};
 use crate::config::{self, Config};
 use crate::couch::behalf::apart;
 use crate::couch::{Couch, CouchError};
-use crate::exchange::write::document::new_id;
+use crate::exchange::write::written::new_id;
 use crate::identity::Identity;
 use crate::json::Value;
 use crate::policy::Policy;

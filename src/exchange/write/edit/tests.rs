@@ -1,10 +1,12 @@
 //! Single writes against what is stored, forced ones against every leaf.
 
-use super::{Written, judge};
+use super::judge;
 use crate::budget::Counted;
 use crate::caller::{Caller, User, UserName};
-use crate::exchange::write::forced::{Leaves, judge_forced};
+use crate::exchange::write::forced::judge_forced;
+use crate::exchange::write::leaves::Leaves;
 use crate::exchange::write::stored::Replaced;
+use crate::exchange::write::written::Written;
 use crate::json::Value;
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
 use crate::route::query::DocumentQuery;
