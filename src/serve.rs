@@ -22,7 +22,7 @@ use crate::exchange::read::design::Designs;
 use crate::exchange::read::local_names::Locals;
 use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
-use crate::exchange::write::doc_locks::Turns;
+use crate::exchange::write::doc_locks::DocLocks;
 use crate::identity::present::Presenter;
 use crate::identity::{AskedRoles, Identity, IdentityError, Jar, SameSite};
 use crate::intake::Door;
@@ -312,7 +312,10 @@ fn assemble(config: &Config) -> Result<Pipeline, StartError> {
     let policy = Arc::new(ArcSwap::from_pointee(policy));
     let nodes = nodes.map(Arc::new);
     let provisioning = provisioning(config, &couch, &identity, &policy, nodes.clone())?;
-    let (locals, turns) = (Locals::new(secret.derive("checkpoints")), Turns::default());
+    let (locals, turns) = (
+        Locals::new(secret.derive("checkpoints")),
+        DocLocks::default(),
+    );
     Ok(Pipeline {
         door: Door::new(
             &config.limits,

@@ -9,8 +9,8 @@ use http::{Response, StatusCode};
 use super::errors;
 use super::gaps::CallerGaps;
 use super::redact::is_bare;
-use super::revisions::{Known, Wanted};
-use super::write::doc_locks::Turn;
+use super::revisions::{RevisionCache, RevisionRef};
+use super::write::doc_locks::DocGuard;
 use crate::body::Cut;
 use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;
@@ -31,7 +31,7 @@ type Revision = Option<Counted<Value>>;
 
 /// Asks CouchDB on behalf of one permit.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Context {
     pub(crate) upstream: Upstream,
     pub(crate) rewrite: Rewrite,
     pub(crate) couch: Couch,
@@ -49,7 +49,7 @@ pub(crate) struct Asker {
     pub(crate) silence: Duration,
 }
 
-impl Asker {
+impl Context {
     /// The longest row that is judged, in bytes.
     pub(crate) fn largest_row(&self) -> usize {
         self.row
@@ -62,8 +62,8 @@ impl Asker {
     }
 
     /// What documents hold that are read beside rows; nothing yet.
-    pub(crate) fn known(&self) -> Known {
-        Known::new(&self.budget)
+    pub(crate) fn known(&self) -> RevisionCache {
+        RevisionCache::new(&self.budget)
     }
 
     /// For what is derived from the request.
@@ -123,7 +123,7 @@ impl Asker {
     /// Writes the document that the permit is about, in its turn.
     pub(crate) async fn write(
         &self,
-        turn: Turn,
+        turn: DocGuard,
         method: Method,
         query: Query,
         document: Vec<u8>,
@@ -141,7 +141,7 @@ impl Asker {
     /// Writes a batch of documents, in their turn.
     pub(crate) async fn write_batch(
         &self,
-        turn: Arc<Turn>,
+        turn: Arc<DocGuard>,
         batch: Vec<u8>,
     ) -> Result<Response<Answered>, Refusal> {
         let subrequest = Subrequest {
@@ -157,15 +157,15 @@ impl Asker {
 
     /// Reads some of what rows wait for, and of bare tombstones among it what they have ended: no row waits twice for
     /// one revision.
-    pub(crate) async fn fill(&self, known: &mut Known, pace: &mut Pace) -> Result<(), Cut> {
-        let wanted = known.next();
-        let (found, ended) = match wanted.first().and_then(Wanted::winner) {
+    pub(crate) async fn fill(&self, cache: &mut RevisionCache, pace: &mut Pace) -> Result<(), Cut> {
+        let wanted = cache.next();
+        let (found, ended) = match wanted.first().and_then(RevisionRef::winner) {
             Some(_) => (self.read(wanted, pace).await?, Vec::new()),
             None => self.read_named(wanted, pace).await?,
         };
-        known.learn(found);
+        cache.learn(found);
         for (tombstone, body) in ended {
-            known.keep(tombstone, body);
+            cache.keep(tombstone, body);
         }
         Ok(())
     }
@@ -175,10 +175,10 @@ impl Asker {
     /// is a cut.
     pub(crate) async fn read(
         &self,
-        wanted: &[Wanted],
+        wanted: &[RevisionRef],
         pace: &mut Pace,
     ) -> Result<Vec<Option<Counted<Value>>>, Cut> {
-        let winners: Vec<&str> = wanted.iter().map_while(Wanted::winner).collect();
+        let winners: Vec<&str> = wanted.iter().map_while(RevisionRef::winner).collect();
         let found = match winners.is_empty() {
             true => self.read_named(wanted, pace).await?.0,
             false => self.read_winners(&winners, pace).await?,
@@ -225,14 +225,14 @@ impl Asker {
     /// Those before the first winner that is wanted; and what bare tombstones among them have ended.
     async fn read_named(
         &self,
-        wanted: &[Wanted],
+        wanted: &[RevisionRef],
         pace: &mut Pace,
-    ) -> Result<(Vec<Revision>, Vec<(Wanted, Revision)>), CouchError> {
+    ) -> Result<(Vec<Revision>, Vec<(RevisionRef, Revision)>), CouchError> {
         let named: Vec<(&str, Option<&str>)> = wanted
             .iter()
             .map_while(|wanted| match wanted {
-                Wanted::Winner(_) => None,
-                Wanted::Revision(id, rev) | Wanted::Before(id, rev) => {
+                RevisionRef::Winner(_) => None,
+                RevisionRef::Exact(id, rev) | RevisionRef::Parent(id, rev) => {
                     Some((id.as_str(), Some(rev.as_str())))
                 }
             })
@@ -245,9 +245,9 @@ impl Asker {
             .filter_map(|(place, (wanted, found))| {
                 let found = found.as_ref()?;
                 match wanted {
-                    Wanted::Winner(_) => None,
-                    Wanted::Revision(..) if !(is_deleted(found) && is_bare(found)) => None,
-                    Wanted::Revision(id, _) | Wanted::Before(id, _) => {
+                    RevisionRef::Winner(_) => None,
+                    RevisionRef::Exact(..) if !(is_deleted(found) && is_bare(found)) => None,
+                    RevisionRef::Exact(id, _) | RevisionRef::Parent(id, _) => {
                         Some((place, id.as_str(), parent(found)?))
                     }
                 }
@@ -261,7 +261,7 @@ impl Asker {
         if let Some((place, _, _)) = before.get(parents.len()) {
             found.truncate(*place);
         }
-        let is_before = |wanted: &Wanted| matches!(wanted, Wanted::Before(..));
+        let is_before = |wanted: &RevisionRef| matches!(wanted, RevisionRef::Parent(..));
         for (_, found) in wanted
             .iter()
             .zip(&mut found)
@@ -272,8 +272,8 @@ impl Asker {
         let mut ended = Vec::new();
         for ((place, _, _), parent) in before.iter().zip(parents) {
             match (wanted.get(*place), found.get_mut(*place)) {
-                (Some(Wanted::Revision(id, rev)), _) => {
-                    ended.push((Wanted::Before(id.clone(), rev.clone()), parent));
+                (Some(RevisionRef::Exact(id, rev)), _) => {
+                    ended.push((RevisionRef::Parent(id.clone(), rev.clone()), parent));
                 }
                 (_, Some(found)) => *found = parent,
                 (_, None) => {}

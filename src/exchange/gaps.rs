@@ -20,7 +20,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::read::local_names::Locals;
-use super::write::doc_locks::{Pass, Turns};
+use super::write::doc_locks::{DocLocks, Mode};
 use crate::body::Cut;
 use crate::caller::Caller;
 use crate::couch::{Couch, CouchError};
@@ -41,7 +41,7 @@ type Noted = Cache<(DbName, LocalId), Arc<GapMark>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Gaps {
     locals: Locals,
-    turns: Turns,
+    turns: DocLocks,
     noted: Noted,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Gaps {
 #[derive(Debug, Clone)]
 pub(crate) struct CallerGaps {
     place: (DbName, LocalId),
-    turns: Turns,
+    turns: DocLocks,
     noted: Noted,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct LeftOut {
 }
 
 impl Gaps {
-    pub(crate) fn new(locals: Locals, turns: Turns) -> Self {
+    pub(crate) fn new(locals: Locals, turns: DocLocks) -> Self {
         let noted = Cache::builder().max_capacity(NOTED).time_to_live(NOTED_FOR);
         Self {
             locals,
@@ -125,7 +125,7 @@ impl CallerGaps {
         let before = self.last_noted();
         let ids = iter::once(id.as_str());
         // CouchDB takes any write of a `_local` document, so one that is read meanwhile would be lost.
-        let _turn = self.turns.take(db.as_str(), ids, Pass::Alone).await;
+        let _turn = self.turns.take(db.as_str(), ids, Mode::Exclusive).await;
         let last = self.last_noted().filter(|last| last.rights == rights);
         if last.is_some() && last != before {
             // It was left since this answer was asked for, and no sequence in which the client trusts is newer.

@@ -39,12 +39,12 @@ use crate::caller::UserName;
 use crate::config::Limits;
 use crate::couch::Couch;
 
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::gaps::Gaps;
 use crate::exchange::read::changes;
 use crate::exchange::read::changes::ChangesLens;
 use crate::exchange::read::design::Designs;
-use crate::exchange::read::document::Wanted;
+use crate::exchange::read::document::Preferences;
 use crate::exchange::read::local_names::Locals;
 use crate::exchange::read::revs_diff::{Diff, missing};
 use crate::exchange::read::views::Named;
@@ -54,7 +54,7 @@ use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
 use crate::exchange::write::answer as batches;
 use crate::exchange::write::batch::SentBatch;
-use crate::exchange::write::doc_locks::Turns;
+use crate::exchange::write::doc_locks::DocLocks;
 use crate::intake::Intake;
 use crate::policy::{Permit, Plan};
 use crate::refusal::Refusal;
@@ -70,7 +70,7 @@ pub(crate) struct Exchange {
     pub(crate) upstream: Upstream,
     pub(crate) rewrite: Rewrite,
     pub(crate) designs: Designs,
-    pub(crate) turns: Turns,
+    pub(crate) turns: DocLocks,
     pub(crate) locals: Locals,
     pub(crate) gaps: Gaps,
     pub(crate) seal: Arc<Seal>,
@@ -89,7 +89,7 @@ pub(crate) struct Permitted {
 
 /// What is left of a request whose body is here.
 struct Collected {
-    asker: Asker,
+    context: Context,
     lease: Option<Lease>,
     body: Bytes,
     if_none_match: Option<String>,
@@ -209,32 +209,32 @@ impl Exchange {
     async fn document(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
         let Collected {
-            asker,
+            context,
             if_none_match,
             accept,
             user_agent,
             ..
         } = self.collect(request).await?;
-        let wanted = Wanted {
+        let preferred = Preferences {
             if_none_match: if_none_match.as_deref(),
             accept: accept.as_deref(),
             user_agent: user_agent.as_deref(),
         };
-        Box::pin(document::document(asker, lens, wanted)).await
+        Box::pin(document::document(context, lens, preferred)).await
     }
 
     async fn list(&self, request: Permitted, several: bool) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
         let clear = lens.is_clear();
-        let Collected { asker, body, .. } = match self.filtered(request, clear, several).await? {
+        let Collected { context, body, .. } = match self.filtered(request, clear, several).await? {
             ControlFlow::Break(answer) => return Ok(answer),
             ControlFlow::Continue(request) => request,
         };
         if several {
-            return Box::pin(lists::documents_queries(asker, lens, &body)).await;
+            return Box::pin(lists::documents_queries(context, lens, &body)).await;
         }
-        let sent = posted(&asker, &body);
-        lists::documents(asker, lens, sent).await
+        let sent = posted(&context, &body);
+        lists::documents(context, lens, sent).await
     }
 
     async fn view(
@@ -245,7 +245,7 @@ impl Exchange {
     ) -> Result<Answer, Refusal> {
         let lens = request.permit.view()?.clone();
         let clear = lens.is_clear();
-        let Collected { asker, body, .. } = match self.filtered(request, clear, several).await? {
+        let Collected { context, body, .. } = match self.filtered(request, clear, several).await? {
             ControlFlow::Break(answer) => return Ok(answer),
             ControlFlow::Continue(request) => request,
         };
@@ -255,10 +255,10 @@ impl Exchange {
             designs: &self.designs,
         };
         if several {
-            return views::view_queries(asker, lens, named, &body).await;
+            return views::view_queries(context, lens, named, &body).await;
         }
-        let sent = posted(&asker, &body);
-        views::view(asker, lens, named, sent).await
+        let sent = posted(&context, &body);
+        views::view(context, lens, named, sent).await
     }
 
     /// The request for a list with its body, or the answer where the lens would leave all of it as it is. `clear`: the
@@ -286,61 +286,61 @@ impl Exchange {
             docs: docs.clone(),
         };
         let Collected {
-            asker,
+            context,
             lease,
             body,
             last_event_id,
             ..
         } = self.collect(request).await?;
-        let (seal, sent) = (Arc::clone(&self.seal), posted(&asker, &body));
+        let (seal, sent) = (Arc::clone(&self.seal), posted(&context, &body));
         let lease = lease.ok_or(Refusal::Internal("a feed without a lease"))?;
-        changes::changes(asker, lens, lease, seal, last_event_id.as_deref(), sent).await
+        changes::changes(context, lens, lease, seal, last_event_id.as_deref(), sent).await
     }
 
     async fn find(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        find::find(asker, lens, Arc::clone(&self.seal), body).await
+        let Collected { context, body, .. } = self.collect(request).await?;
+        find::find(context, lens, Arc::clone(&self.seal), body).await
     }
 
     async fn explain(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        index::explain(asker, lens, body).await
+        let Collected { context, body, .. } = self.collect(request).await?;
+        index::explain(context, lens, body).await
     }
 
     async fn index(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        index::index(asker, lens, body).await
+        let Collected { context, body, .. } = self.collect(request).await?;
+        index::index(context, lens, body).await
     }
 
     async fn bulk_get(&self, request: Permitted) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
         let Collected {
-            asker,
+            context,
             body,
             accept,
             ..
         } = self.collect(request).await?;
-        bulk_get::bulk_get(asker, lens, accept.as_deref(), &body).await
+        bulk_get::bulk_get(context, lens, accept.as_deref(), &body).await
     }
 
     async fn revs_diff(&self, request: Permitted, kind: Diff) -> Result<Answer, Refusal> {
         let lens = request.permit.documents()?.clone();
-        let Collected { asker, body, .. } = self.collect(request).await?;
-        missing(asker, lens, kind, body).await
+        let Collected { context, body, .. } = self.collect(request).await?;
+        missing(context, lens, kind, body).await
     }
 
     async fn bulk_docs(&self, request: Permitted) -> Result<Answer, Refusal> {
         let Permitted { permit, intake, .. } = request;
         let rules = permit.writes()?.clone();
-        let asker = self.asker(permit, &intake.budget, None)?;
+        let context = self.context(permit, &intake.budget, None)?;
         // The limit of a body is one for each of its documents.
         let body = intake.body.up_to(self.limits.bodies).stream_with_share();
         let sent = SentBatch::read(body, self.limits.body).await?;
         Box::pin(batches::bulk(
-            asker,
+            context,
             &rules,
             &self.turns,
             &self.locals,
@@ -350,15 +350,15 @@ impl Exchange {
     }
 
     async fn locals(&self, request: Permitted, call: &DatabaseCall) -> Result<Answer, Refusal> {
-        let Collected { asker, body, .. } = self.collect(request).await?;
+        let Collected { context, body, .. } = self.collect(request).await?;
         if matches!(call, DatabaseCall::ListQueries(_)) {
-            return Box::pin(local::queries(asker, &self.locals, &body)).await;
+            return Box::pin(local::queries(context, &self.locals, &body)).await;
         }
         if matches!(call, DatabaseCall::List(_)) {
-            let sent = posted(&asker, &body);
-            return Box::pin(local::list(asker, &self.locals, sent)).await;
+            let sent = posted(&context, &body);
+            return Box::pin(local::list(context, &self.locals, sent)).await;
         }
-        local::document(asker, &self.locals, body).await
+        local::document(context, &self.locals, body).await
     }
 
     /// The request with the whole of its body, under the limit.
@@ -375,7 +375,7 @@ impl Exchange {
         let budget = Arc::clone(&intake.budget);
         let (body, share) = intake.body.collect_apart(self.limits.body).await?;
         Ok(Collected {
-            asker: self.asker(permit, &budget, share.map(Arc::new))?,
+            context: self.context(permit, &budget, share.map(Arc::new))?,
             lease,
             body,
             if_none_match,
@@ -386,12 +386,12 @@ impl Exchange {
     }
 
     /// What asks CouchDB on behalf of a request that has this budget, and whose body has this share of it.
-    fn asker(
+    fn context(
         &self,
         permit: Permit,
         budget: &Arc<Budget>,
         share: Option<Arc<Share>>,
-    ) -> Result<Asker, Refusal> {
+    ) -> Result<Context, Refusal> {
         // Rows with the bytes of attachments are as long as what a client may send.
         let query = &permit.route().query;
         let bytes = query.has("attachments") || query.has("atts_since");
@@ -400,7 +400,7 @@ impl Exchange {
             false => self.limits.row,
         };
         let db = database(&permit)?;
-        Ok(Asker {
+        Ok(Context {
             upstream: self.upstream.clone(),
             rewrite: self.rewrite.clone(),
             couch: self.couch.counted(budget),
@@ -424,8 +424,8 @@ fn database(permit: &Permit) -> Result<DbName, Refusal> {
 }
 
 /// A body counts with `POST` only.
-fn posted(asker: &Asker, body: &Bytes) -> Option<Bytes> {
-    let posted = asker.permit.route().method == Method::Post && !body.is_empty();
+fn posted(context: &Context, body: &Bytes) -> Option<Bytes> {
+    let posted = context.permit.route().method == Method::Post && !body.is_empty();
     posted.then(|| body.clone())
 }
 

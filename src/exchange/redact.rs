@@ -3,30 +3,30 @@
 //! Invariant: a document is shown only after the lens has judged the full stored revision. What a tombstone does not say
 //! of that by which rules decide, the body says that it replaced; a bare one is hidden when that is gone.
 
-use super::revisions::{Known, Lookup, Wanted};
+use super::revisions::{Lookup, RevisionCache, RevisionRef};
 use crate::json::{Fields, JsonError, Kind, Member, Row, Value, members, quote, string};
 use crate::policy::{Lens, Needs};
 
 /// What became of a document or a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum RowOutcome {
     /// It was written out.
     Shown,
     /// The caller may not see it; nothing was written.
     Hidden,
     /// Something must be read first; nothing was written.
-    Later,
+    Pending,
 }
 
 /// The answer of the lens.
 #[derive(Debug)]
-pub(crate) enum Sight {
+pub(crate) enum Redaction {
     /// Visible, with these fields.
     Visible(Fields),
     /// Not visible.
-    Invisible,
+    Hidden,
     /// Something must be read first.
-    Later,
+    Pending,
 }
 
 /// A document in an answer: a row of its own, or a member of one.
@@ -69,7 +69,7 @@ struct Outline<'a> {
 }
 
 /// What the body of a revision says.
-enum Told {
+enum Judgement {
     Visible(Fields),
     Invisible,
     /// Not all by which rules decide: it is a tombstone, of this revision. The body before it may tell the rest.
@@ -84,7 +84,7 @@ struct Tombstone {
     body: Value,
 }
 
-impl Told {
+impl Judgement {
     fn by(lens: &Lens, id: &str, document: &Value) -> Self {
         let deleted = document.get("_deleted").and_then(Value::as_bool) == Some(true);
         let rev = document.get("_rev").and_then(Value::as_str);
@@ -107,9 +107,9 @@ impl Tombstone {
     ///
     /// Security: a rule that forbids, or that asks for the absence of a field, says of a body without that field nothing
     /// about what it has ended. (`a_bare_tombstone_of_what_was_forbidden_tells_nothing`)
-    fn judge(mut self, lens: &Lens, id: &str, known: &mut Known) -> Sight {
-        let said = match known.look(Wanted::Before(id.to_owned(), self.rev)) {
-            Lookup::Later => return Sight::Later,
+    fn judge(mut self, lens: &Lens, id: &str, cache: &mut RevisionCache) -> Redaction {
+        let said = match cache.look(RevisionRef::Parent(id.to_owned(), self.rev)) {
+            Lookup::Pending => return Redaction::Pending,
             Lookup::Absent => !self.bare,
             Lookup::Found(before) => {
                 lens.complete(&mut self.body, &before.document);
@@ -117,50 +117,60 @@ impl Tombstone {
             }
         };
         match lens.judge(id, said.then_some(&self.body)) {
-            Some(fields) => Sight::Visible(fields.into_owned()),
-            None => Sight::Invisible,
+            Some(fields) => Redaction::Visible(fields.into_owned()),
+            None => Redaction::Hidden,
         }
     }
 }
 
 /// Judges one revision whose full body is `document`.
-pub(crate) fn judge(lens: &Lens, id: &str, document: &Value, known: &mut Known) -> Sight {
-    settle(Told::by(lens, id, document), lens, id, known)
+pub(crate) fn judge(
+    lens: &Lens,
+    id: &str,
+    document: &Value,
+    cache: &mut RevisionCache,
+) -> Redaction {
+    settle(Judgement::by(lens, id, document), lens, id, cache)
 }
 
-fn settle(told: Told, lens: &Lens, id: &str, known: &mut Known) -> Sight {
-    match told {
-        Told::Visible(fields) => Sight::Visible(fields),
-        Told::Invisible => Sight::Invisible,
-        Told::Part(tombstone) => tombstone.judge(lens, id, known),
+fn settle(judgement: Judgement, lens: &Lens, id: &str, cache: &mut RevisionCache) -> Redaction {
+    match judgement {
+        Judgement::Visible(fields) => Redaction::Visible(fields),
+        Judgement::Invisible => Redaction::Hidden,
+        Judgement::Part(tombstone) => tombstone.judge(lens, id, cache),
     }
 }
 
 /// Judges a revision that is not in the row.
-pub(crate) fn judge_wanted(lens: &Lens, id: &str, wanted: &Wanted, known: &mut Known) -> Sight {
-    let told = match known.look(wanted.clone()) {
-        Lookup::Later => return Sight::Later,
-        Lookup::Absent => return Sight::Invisible,
-        Lookup::Found(stored) => Told::by(lens, id, &stored.document),
+pub(crate) fn judge_wanted(
+    lens: &Lens,
+    id: &str,
+    wanted: &RevisionRef,
+    cache: &mut RevisionCache,
+) -> Redaction {
+    let judgement = match cache.look(wanted.clone()) {
+        Lookup::Pending => return Redaction::Pending,
+        Lookup::Absent => return Redaction::Hidden,
+        Lookup::Found(stored) => Judgement::by(lens, id, &stored.document),
     };
-    settle(told, lens, id, known)
+    settle(judgement, lens, id, cache)
 }
 
 /// Writes a document as far as the caller may see it.
 pub(crate) fn show(
     lens: &Lens,
     piece: Piece<'_>,
-    known: &mut Known,
+    cache: &mut RevisionCache,
     out: &mut Vec<u8>,
-) -> Result<Seen, JsonError> {
+) -> Result<RowOutcome, JsonError> {
     let outline = Outline::read(piece)?;
-    match see(lens, &outline.id, piece.bytes(), known)? {
-        Sight::Invisible => Ok(Seen::Hidden),
-        Sight::Later => {
-            outline.note(lens, known)?;
-            Ok(Seen::Later)
+    match see(lens, &outline.id, piece.bytes(), cache)? {
+        Redaction::Hidden => Ok(RowOutcome::Hidden),
+        Redaction::Pending => {
+            outline.note(lens, cache)?;
+            Ok(RowOutcome::Pending)
         }
-        Sight::Visible(fields) => outline.write(lens, &fields, known, out),
+        Redaction::Visible(fields) => outline.write(lens, &fields, cache, out),
     }
 }
 
@@ -169,22 +179,22 @@ pub(crate) fn see(
     lens: &Lens,
     id: &str,
     bytes: &[u8],
-    known: &mut Known,
-) -> Result<Sight, JsonError> {
+    cache: &mut RevisionCache,
+) -> Result<Redaction, JsonError> {
     Ok(match lens.needs_document() {
         Needs::Nothing | Needs::Id => see_id(lens, id),
         Needs::Document => {
-            let document = known.parse(bytes)?;
-            judge(lens, id, &document, known)
+            let document = cache.parse(bytes)?;
+            judge(lens, id, &document, cache)
         }
     })
 }
 
 /// Judges by its id a document that is judged by nothing else.
-pub(crate) fn see_id(lens: &Lens, id: &str) -> Sight {
+pub(crate) fn see_id(lens: &Lens, id: &str) -> Redaction {
     match lens.judge(id, None) {
-        Some(fields) => Sight::Visible(fields.into_owned()),
-        None => Sight::Invisible,
+        Some(fields) => Redaction::Visible(fields.into_owned()),
+        None => Redaction::Hidden,
     }
 }
 
@@ -214,15 +224,15 @@ impl<'a> Outline<'a> {
     }
 
     /// Notes the revisions that it names, so that they are read at once with what it is itself judged by.
-    fn note(&self, lens: &Lens, known: &mut Known) -> Result<(), JsonError> {
+    fn note(&self, lens: &Lens, cache: &mut RevisionCache) -> Result<(), JsonError> {
         for member in members(self.piece.bytes()) {
             let member = member?;
             match &*member.key {
                 "_conflicts" | "_deleted_conflicts" => {
-                    self.leaves(lens, member.value, known)?;
+                    self.leaves(lens, member.value, cache)?;
                 }
                 "_revs_info" => {
-                    self.history(lens, member.value, known)?;
+                    self.history(lens, member.value, cache)?;
                 }
                 _ => {}
             }
@@ -236,12 +246,12 @@ impl<'a> Outline<'a> {
         &self,
         lens: &Lens,
         fields: &Fields,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         if !self.revisions {
             self.piece.cut(fields, Kind::Document, out)?;
-            return Ok(Seen::Shown);
+            return Ok(RowOutcome::Shown);
         }
         let mut cut = Vec::with_capacity(self.piece.bytes().len());
         self.piece.cut(fields, Kind::Document, &mut cut)?;
@@ -259,13 +269,13 @@ impl<'a> Outline<'a> {
             out.push(b':');
             match &*member.key {
                 "_conflicts" | "_deleted_conflicts" => {
-                    match self.leaves(lens, member.value, known)? {
+                    match self.leaves(lens, member.value, cache)? {
                         Some(leaves) if leaves.is_empty() => out.truncate(start),
                         Some(leaves) => Value::Array(leaves).write(out),
                         None => later = true,
                     }
                 }
-                "_revs_info" => match self.history(lens, member.value, known)? {
+                "_revs_info" => match self.history(lens, member.value, cache)? {
                     Some(history) => history.write(out),
                     None => later = true,
                 },
@@ -274,10 +284,10 @@ impl<'a> Outline<'a> {
         }
         if later {
             out.truncate(mark);
-            return Ok(Seen::Later);
+            return Ok(RowOutcome::Pending);
         }
         out.push(b'}');
-        Ok(Seen::Shown)
+        Ok(RowOutcome::Shown)
     }
 
     /// The statuses of `_revs_info`: a hidden revision is as one whose body is gone. None while one has yet to be
@@ -286,7 +296,7 @@ impl<'a> Outline<'a> {
         &self,
         lens: &Lens,
         list: &[u8],
-        known: &mut Known,
+        cache: &mut RevisionCache,
     ) -> Result<Option<Value>, JsonError> {
         let mut history = Value::parse(list)?;
         let mut later = false;
@@ -296,13 +306,13 @@ impl<'a> Outline<'a> {
             let Some(rev) = entry.get("rev").and_then(Value::as_str).filter(|_| !gone) else {
                 continue;
             };
-            let wanted = Wanted::Revision(self.id.clone(), rev.to_owned());
-            match judge_wanted(lens, &self.id, &wanted, known) {
-                Sight::Visible(_) => {}
-                Sight::Invisible => {
+            let wanted = RevisionRef::Exact(self.id.clone(), rev.to_owned());
+            match judge_wanted(lens, &self.id, &wanted, cache) {
+                Redaction::Visible(_) => {}
+                Redaction::Hidden => {
                     entry.insert("status", "missing");
                 }
-                Sight::Later => later = true,
+                Redaction::Pending => later = true,
             }
         }
         Ok((!later).then_some(history))
@@ -313,7 +323,7 @@ impl<'a> Outline<'a> {
         &self,
         lens: &Lens,
         list: &[u8],
-        known: &mut Known,
+        cache: &mut RevisionCache,
     ) -> Result<Option<Vec<Value>>, JsonError> {
         let Value::Array(revs) = Value::parse(list)? else {
             return Ok(Some(Vec::new()));
@@ -322,11 +332,11 @@ impl<'a> Outline<'a> {
         let mut later = false;
         for rev in revs {
             let Some(text) = rev.as_str() else { continue };
-            let wanted = Wanted::Revision(self.id.clone(), text.to_owned());
-            match judge_wanted(lens, &self.id, &wanted, known) {
-                Sight::Visible(_) => seen.push(rev),
-                Sight::Invisible => {}
-                Sight::Later => later = true,
+            let wanted = RevisionRef::Exact(self.id.clone(), text.to_owned());
+            match judge_wanted(lens, &self.id, &wanted, cache) {
+                Redaction::Visible(_) => seen.push(rev),
+                Redaction::Hidden => {}
+                Redaction::Pending => later = true,
             }
         }
         Ok(if later { None } else { Some(seen) })

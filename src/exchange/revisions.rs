@@ -19,27 +19,27 @@ const MOST: usize = 1000;
 
 /// One stored revision that is needed to judge a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Wanted {
+pub(crate) enum RevisionRef {
     /// The winning revision of a document, tombstones included.
     Winner(String),
     /// This very revision.
-    Revision(String, String),
+    Exact(String, String),
     /// The body that a tombstone has replaced, as long as CouchDB still has it.
-    Before(String, String),
+    Parent(String, String),
 }
 
-impl Wanted {
+impl RevisionRef {
     /// The id, if it is the winner that is wanted.
     pub(crate) fn winner(&self) -> Option<&str> {
         match self {
             Self::Winner(id) => Some(id),
-            Self::Revision(..) | Self::Before(..) => None,
+            Self::Exact(..) | Self::Parent(..) => None,
         }
     }
 
     fn id(&self) -> &str {
         match self {
-            Self::Winner(id) | Self::Revision(id, _) | Self::Before(id, _) => id,
+            Self::Winner(id) | Self::Exact(id, _) | Self::Parent(id, _) => id,
         }
     }
 }
@@ -63,12 +63,12 @@ impl Stored {
 
 /// What has been read so far, and what is still to be read.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct RevisionCache {
     budget: Arc<Budget>,
-    found: HashMap<Wanted, Option<Stored>>,
+    found: HashMap<RevisionRef, Option<Stored>>,
     /// In the order in which they were looked up.
-    missing: Vec<Wanted>,
-    noted: HashSet<Wanted>,
+    missing: Vec<RevisionRef>,
+    noted: HashSet<RevisionRef>,
     /// Counts rows that are judged again.
     row: u64,
     /// Whose winner was looked up last.
@@ -79,14 +79,14 @@ pub(crate) struct Known {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Lookup<'a> {
     /// It has been noted and will be read; the row waits.
-    Later,
+    Pending,
     /// CouchDB does not have it.
     Absent,
     /// Its full body.
     Found(&'a Stored),
 }
 
-impl Known {
+impl RevisionCache {
     /// Nothing yet, for a request that has this budget.
     pub(crate) fn new(budget: &Arc<Budget>) -> Self {
         Self {
@@ -110,10 +110,10 @@ impl Known {
     }
 
     /// Looks a revision up; one that is not there is noted as wanted.
-    pub(crate) fn look(&mut self, wanted: Wanted) -> Lookup<'_> {
+    pub(crate) fn look(&mut self, wanted: RevisionRef) -> Lookup<'_> {
         if !self.found.contains_key(&wanted) {
             self.note(wanted);
-            return Lookup::Later;
+            return Lookup::Pending;
         }
         if let Some(id) = wanted.winner()
             && self.last != id
@@ -129,7 +129,7 @@ impl Known {
         }
     }
 
-    fn note(&mut self, wanted: Wanted) {
+    fn note(&mut self, wanted: RevisionRef) {
         if self.noted.insert(wanted.clone()) {
             self.missing.push(wanted);
         }
@@ -146,7 +146,7 @@ impl Known {
     }
 
     /// What is to be read now: the first of it, if much is held already.
-    pub(crate) fn next(&self) -> &[Wanted] {
+    pub(crate) fn next(&self) -> &[RevisionRef] {
         let held: usize = self
             .found
             .values()
@@ -160,7 +160,7 @@ impl Known {
     /// Notes what was read of the first of what was to be read.
     pub(crate) fn learn(&mut self, found: Vec<Option<Counted<Value>>>) {
         let read = found.len().min(self.missing.len());
-        let wanted: Vec<Wanted> = self.missing.drain(..read).collect();
+        let wanted: Vec<RevisionRef> = self.missing.drain(..read).collect();
         for (wanted, document) in wanted.into_iter().zip(found) {
             self.noted.remove(&wanted);
             self.keep(wanted, document);
@@ -168,7 +168,7 @@ impl Known {
     }
 
     /// Keeps what was read of a revision.
-    pub(crate) fn keep(&mut self, wanted: Wanted, document: Option<Counted<Value>>) {
+    pub(crate) fn keep(&mut self, wanted: RevisionRef, document: Option<Counted<Value>>) {
         let stored = document.map(|document| Stored {
             size: document.size(),
             document,
@@ -193,7 +193,7 @@ impl Known {
     }
 
     /// What has been read of this revision.
-    pub(crate) fn read(&self, wanted: &Wanted) -> Option<&Value> {
+    pub(crate) fn read(&self, wanted: &RevisionRef) -> Option<&Value> {
         let stored = self.found.get(wanted)?.as_ref()?;
         Some(&stored.document)
     }

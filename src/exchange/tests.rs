@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::read::project::Projection;
-use super::redact::Seen;
-use super::revisions::{Known, Lookup, Wanted};
+use super::redact::RowOutcome;
+use super::revisions::{Lookup, RevisionCache, RevisionRef};
 use super::rows::limit::Window;
 use crate::budget::{Budget, Counted};
 use crate::caller::{Caller, User, UserName};
@@ -22,13 +22,13 @@ fn skip_and_limit_count_what_is_visible() {
         skip: 1,
         left: Some(1),
     };
-    assert!(!window.take(Seen::Hidden));
+    assert!(!window.take(RowOutcome::Hidden));
     assert!(
-        !window.take(Seen::Shown),
+        !window.take(RowOutcome::Shown),
         "the first visible row is skipped"
     );
     assert!(!window.is_full());
-    assert!(window.take(Seen::Shown));
+    assert!(window.take(RowOutcome::Shown));
     assert!(window.is_full());
 }
 
@@ -67,37 +67,38 @@ fn own_rows() -> ViewLens {
 fn a_document_is_judged_once_for_all_the_rows_that_it_has_emitted() {
     let lens = own_rows();
     let budget = Arc::new(Budget::new(1 << 20, 100));
-    let mut known = Known::new(&budget);
+    let mut cache = RevisionCache::new(&budget);
     let mut judged = Vec::new();
-    let mut row_of = |id: &str, known: &mut Known| match known.look(Wanted::Winner(id.into())) {
-        Lookup::Later | Lookup::Absent => false,
-        Lookup::Found(stored) => {
-            stored.source(|document| {
-                judged.push(id.to_owned());
-                lens.source(Some(id), Some(document))
-            });
-            true
-        }
-    };
-    let learn = |known: &mut Known| {
-        let found = known
+    let mut row_of =
+        |id: &str, cache: &mut RevisionCache| match cache.look(RevisionRef::Winner(id.into())) {
+            Lookup::Pending | Lookup::Absent => false,
+            Lookup::Found(stored) => {
+                stored.source(|document| {
+                    judged.push(id.to_owned());
+                    lens.source(Some(id), Some(document))
+                });
+                true
+            }
+        };
+    let learn = |cache: &mut RevisionCache| {
+        let found = cache
             .next()
             .iter()
             .map(|_| Some(Counted::free(json(r#"{"owner":"walt"}"#))));
-        known.learn(found.collect());
+        cache.learn(found.collect());
     };
     // Two documents whose rows alternate in one chunk.
-    assert!(!row_of("a", &mut known) && !row_of("b", &mut known));
-    learn(&mut known);
+    assert!(!row_of("a", &mut cache) && !row_of("b", &mut cache));
+    learn(&mut cache);
     for id in ["a", "b", "a", "b"] {
-        assert!(row_of(id, &mut known));
+        assert!(row_of(id, &mut cache));
     }
     // The next chunk goes on with the second; the first is not held for ever.
-    known.forget_others();
-    assert!(row_of("b", &mut known) && !row_of("a", &mut known));
-    learn(&mut known);
+    cache.forget_others();
+    assert!(row_of("b", &mut cache) && !row_of("a", &mut cache));
+    learn(&mut cache);
     // On the next page it is another time.
-    known.forget();
-    assert!(!row_of("b", &mut known));
+    cache.forget();
+    assert!(!row_of("b", &mut cache));
     assert_eq!(judged, ["a", "b"]);
 }

@@ -12,7 +12,7 @@ use http::Response;
 use crate::body::{Cut, boxed};
 use crate::client::{Answered, Client};
 use crate::exchange::rewrite::Outbound;
-use crate::exchange::write::doc_locks::Turn;
+use crate::exchange::write::doc_locks::DocGuard;
 use crate::refusal::Refusal;
 
 use late::{Held, Late};
@@ -38,7 +38,7 @@ impl Upstream {
     /// Sends a write that is here as a whole, and keeps its turn until CouchDB has answered.
     pub(crate) async fn send_in(
         &self,
-        turn: impl Into<Arc<Turn>>,
+        turn: impl Into<Arc<DocGuard>>,
         outbound: Outbound,
     ) -> Result<Response<Answered>, Refusal> {
         self.send_to_its_end(outbound, turn.into()).await
@@ -48,7 +48,7 @@ impl Upstream {
     /// so that nobody waits for a slow client. `tail`: so many bytes at the end are not needed for storing.
     pub(crate) async fn send_late(
         &self,
-        turn: impl Future<Output = Turn> + Send + 'static,
+        turn: impl Future<Output = DocGuard> + Send + 'static,
         tail: u64,
         outbound: Outbound,
     ) -> Result<Response<Answered>, Refusal> {

@@ -78,8 +78,8 @@ impl Exchange {
             };
         }
         if let Some(boundary) = boundary_of(&answer).filter(|_| !failed && shows_documents(route)) {
-            let asker = self.asker(permit, &budget, None)?;
-            return everything(asker, answer, &boundary).await;
+            let context = self.context(permit, &budget, None)?;
+            return everything(context, answer, &boundary).await;
         }
         // A function may name any header.
         let all_headers = administrator && !route.runs_a_function();
@@ -119,11 +119,11 @@ impl Exchange {
         intake: Intake,
     ) -> Result<Answer, Refusal> {
         let administrator = permit.caller().is_administrator();
-        let asker = self.asker(permit, &intake.budget, None)?;
+        let context = self.context(permit, &intake.budget, None)?;
         let with = (&self.turns, &self.limits);
         let answer = match several {
-            Several::Related => unjudged::related(&asker, fields, with, intake).await?,
-            Several::Form => unjudged::form(&asker, fields, with, intake).await?,
+            Several::Related => unjudged::related(&context, fields, with, intake).await?,
+            Several::Form => unjudged::form(&context, fields, with, intake).await?,
         };
         if !answer.status().is_success() && !administrator {
             return Err(errors::refusal(answer).await);

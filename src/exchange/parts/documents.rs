@@ -23,7 +23,7 @@ use crate::body::{Body, Cut, boxed, full};
 use crate::client::Answered;
 use crate::exchange::accept::Kind;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::gaps::{LeftOut, NamedInBatch};
 use crate::exchange::head::verbatim;
 use crate::exchange::read::judged::{Attachment, Document, is_sound, judge_readable};
@@ -59,7 +59,7 @@ pub(crate) enum Asked {
 /// Several documents on their way.
 #[derive(Debug)]
 pub(crate) struct Mixed {
-    asker: Asker,
+    context: Context,
     /// None for who sees everything.
     lens: Option<Lens>,
     parts: Parts,
@@ -181,14 +181,14 @@ impl WithParts {
     ///
     /// [`Refusal::Missing`] where it may not be seen.
     pub(crate) async fn read(
-        asker: &Asker,
+        context: &Context,
         lens: Option<&Lens>,
         upstream: Body,
         boundary: &[u8],
     ) -> Result<Self, Refusal> {
-        let mut parts = Parts::new(upstream, asker.share());
+        let mut parts = Parts::new(upstream, context.share());
         let mark = mark(boundary);
-        let read = read(asker, lens, &mut parts, &mark).await;
+        let read = read(context, lens, &mut parts, &mark).await;
         let mut document = read.map_err(Cut::refusal)?.ok_or(Refusal::Missing)?;
         let json = document.json.take().ok_or(Refusal::Missing)?;
         let attachments = Attachments::of(&mut document, mark);
@@ -257,19 +257,19 @@ impl WithParts {
 ///
 /// Where it is none of CouchDB's.
 pub(crate) async fn everything(
-    asker: Asker,
+    context: Context,
     upstream: Response<Answered>,
     boundary: &[u8],
 ) -> Result<Answer, Refusal> {
     let (head, body) = upstream.into_parts();
-    let mut headers = verbatim(&head.headers, asker.permit.caller().is_administrator());
+    let mut headers = verbatim(&head.headers, context.permit.caller().is_administrator());
     let kind = headers.get(CONTENT_TYPE);
     let related =
         kind.is_some_and(|kind| kind.as_bytes().starts_with(Kind::Related.name().as_bytes()));
     let upstream = boxed(body);
     // `_bulk_get` has several documents, whatever it calls them.
-    let body = if related && asker.permit.route().document().is_some() {
-        let related = WithParts::read(&asker, None, upstream, boundary).await?;
+    let body = if related && context.permit.route().document().is_some() {
+        let related = WithParts::read(&context, None, upstream, boundary).await?;
         if !related.is_unchanged {
             headers.remove(CONTENT_LENGTH);
         }
@@ -280,39 +280,39 @@ pub(crate) async fn everything(
     } else {
         headers.remove(CONTENT_LENGTH);
         let upstream = (upstream, boundary);
-        Mixed::new(asker, None, Asked::Anything, upstream).into_body()
+        Mixed::new(context, None, Asked::Anything, upstream).into_body()
     };
     Ok(Answer::of(head.status, headers, body))
 }
 
 /// The document in front of its attachments, judged; none where it can't be, and none of it may be seen.
 async fn read(
-    asker: &Asker,
+    context: &Context,
     lens: Option<&Lens>,
     parts: &mut Parts,
     mark: &[u8],
 ) -> Result<Option<Document>, Cut> {
     parts.expect(mark.get(2..).unwrap_or_default()).await?;
     parts.head().await?;
-    taken(asker, lens, parts, mark).await
+    taken(context, lens, parts, mark).await
 }
 
 /// The document before this mark, likewise.
 async fn taken(
-    asker: &Asker,
+    context: &Context,
     lens: Option<&Lens>,
     parts: &mut Parts,
     mark: &[u8],
 ) -> Result<Option<Document>, Cut> {
-    let begins = match parts.until_or_past(mark, asker.largest_row()).await? {
-        Ok(bytes) => match judge_readable(asker, lens, &bytes).await? {
+    let begins = match parts.until_or_past(mark, context.largest_row()).await? {
+        Ok(bytes) => match judge_readable(context, lens, &bytes).await? {
             Some(document) => return Ok(Some(document)),
             None => bytes,
         },
         Err(begins) => begins,
     };
     // Who may see everything would take the rest for all that there is.
-    pass_over(asker, lens.ok_or(Cut::Filter)?, &begins).await?;
+    pass_over(context, lens.ok_or(Cut::Filter)?, &begins).await?;
     Ok(None)
 }
 
@@ -355,14 +355,14 @@ fn missing(rev: &str, mark: &[u8], out: &mut Vec<u8>) {
 impl Mixed {
     /// `boundary` is that of CouchDB's answer.
     pub(crate) fn new(
-        asker: Asker,
+        context: Context,
         lens: Option<Lens>,
         asked: Asked,
         (upstream, boundary): (Body, &[u8]),
     ) -> Self {
         Self {
-            parts: Parts::new(upstream, asker.share()),
-            asker,
+            parts: Parts::new(upstream, context.share()),
+            context,
             lens,
             mark: mark(boundary),
             asked,
@@ -396,7 +396,7 @@ impl Mixed {
                 mixed.step().await?;
             }
             if let Some(lens) = mixed.lens.as_ref().filter(|_| mixed.left_out.take()) {
-                mixed.asker.note_gap(lens.fingerprint()).await?;
+                mixed.context.note_gap(lens.fingerprint()).await?;
             }
             let out = mem::take(&mut mixed.out);
             Ok((!out.is_empty()).then(|| (BodyFrame::data(Bytes::from(out)), mixed)))
@@ -473,7 +473,7 @@ impl Mixed {
         };
         let mark = mark(&boundary);
         let lens = self.lens.as_ref();
-        let read = read(&self.asker, lens, &mut self.parts, &mark).await;
+        let read = read(&self.context, lens, &mut self.parts, &mark).await;
         let Some(mut document) = read? else {
             // What is left of it are its attachments; nobody can have guessed this mark to put it into one.
             return self.parts.past(&self.mark).await;
@@ -496,7 +496,7 @@ impl Mixed {
         match media_type {
             "application/json" => {
                 let lens = self.lens.as_ref();
-                let taken = taken(&self.asker, lens, &mut self.parts, &self.mark).await;
+                let taken = taken(&self.context, lens, &mut self.parts, &self.mark).await;
                 let Some(mut document) = taken? else {
                     return Ok(());
                 };
@@ -512,7 +512,7 @@ impl Mixed {
                 Ok(())
             }
             "application/json; error=\"true\"" if matches!(self.asked, Asked::Anything) => {
-                let missing = self.parts.until(&self.mark, self.asker.largest_row());
+                let missing = self.parts.until(&self.mark, self.context.largest_row());
                 let missing = missing.await?;
                 self.out.extend_from_slice(MISSING);
                 self.out.extend_from_slice(&missing);

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::couch::{Couch, ServiceAccount};
 use crate::exchange::accept::Kind;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::gaps::NamedInBatch;
 use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
@@ -41,26 +41,26 @@ pub async fn in_parts(
         true => Some(Asked::Leaves),
         false => bulk.then(|| Asked::Bulk(NamedInBatch::default())),
     };
-    let asker = asker(permit, config)?;
+    let context = context(permit, config)?;
     let answer = match asked {
         Some(asked) => {
-            let mixed = Mixed::new(asker, Some(lens), asked, (upstream, boundary));
+            let mixed = Mixed::new(context, Some(lens), asked, (upstream, boundary));
             mixed.into_answer(Kind::Mixed)
         }
         None => {
-            let related = WithParts::read(&asker, Some(&lens), upstream, boundary).await?;
+            let related = WithParts::read(&context, Some(&lens), upstream, boundary).await?;
             related.into_answer(boundary).0
         }
     };
     Ok(answer.into_response())
 }
 
-pub(crate) fn asker(permit: Permit, config: &Config) -> Result<Asker, Refusal> {
+pub(crate) fn context(permit: Permit, config: &Config) -> Result<Context, Refusal> {
     let couchdb = &config.couchdb;
     let client = Client::new(couchdb, &config.limits)?;
     let account = ServiceAccount::new(couchdb)?;
     let couch = Couch::new(client.clone(), account.clone(), config.limits.body);
-    Ok(Asker {
+    Ok(Context {
         _share: None,
         upstream: Upstream::new(client),
         rewrite: Rewrite::new(Presenter::new(couchdb, account)),

@@ -7,12 +7,12 @@ use super::document::JSON;
 use crate::body::boxed;
 use crate::exchange::accept::{Kind, accepts};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::gaps::{LeftOut, NamedInBatch};
 use crate::exchange::generations::names_long_one;
 use crate::exchange::parts::documents::{Asked, Mixed, boundary_of};
-use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::revisions::Known;
+use crate::exchange::redact::{Piece, RowOutcome, show};
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::answer::rows_answer;
 use crate::exchange::rows::filter::RowFilter;
@@ -29,7 +29,7 @@ const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can'
 
 /// `_bulk_get`: many revisions at once.
 pub(crate) async fn bulk_get(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     accept: Option<&str>,
     body: &[u8],
@@ -44,7 +44,7 @@ pub(crate) async fn bulk_get(
     // To CouchDB one of them would be an error of its own, and the batch with it.
     docs.retain(|doc| doc.get("id").is_none_or(|id| id.as_str().is_some()));
     let (is_empty, batch) = (docs.is_empty(), NamedInBatch::asked(docs));
-    let mut query = asker.permit.route().query.document()?;
+    let mut query = context.permit.route().query.document()?;
     query.local_seq = false;
     let part = Subrequest {
         method: Method::Post,
@@ -57,10 +57,10 @@ pub(crate) async fn bulk_get(
         .find(|kind| !accepts(accept, JSON) && accepts(accept, kind.name()));
     // To none CouchDB sends nothing at all, which looks like an answer that was lost.
     if let Some(kind) = kind.filter(|_| !is_empty) {
-        let upstream = asker.first_as(kind.name(), part).await?;
+        let upstream = context.first_as(kind.name(), part).await?;
         let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
         let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-        return Ok(Mixed::new(asker, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
+        return Ok(Mixed::new(context, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
     }
     let recipe = Recipe {
         pages: Box::new(OnePage),
@@ -73,7 +73,7 @@ pub(crate) async fn bulk_get(
         pulse: None,
         lease: None,
     };
-    rows_answer(Arc::new(asker), part, recipe).await
+    rows_answer(Arc::new(context), part, recipe).await
 }
 
 /// How the rows of `_bulk_get` are shown.
@@ -92,9 +92,9 @@ impl RowFilter for BulkRows {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let (mut id, mut docs) = (None, None);
         for member in row.members() {
             let member = member?;
@@ -125,10 +125,10 @@ impl RowFilter for BulkRows {
                 } else {
                     b"{\"ok\":"
                 });
-                match show(&self.lens, Piece::Whole(member.value), known, out)? {
-                    Seen::Shown => out.push(b'}'),
-                    Seen::Hidden => out.truncate(before),
-                    Seen::Later => {
+                match show(&self.lens, Piece::Whole(member.value), cache, out)? {
+                    RowOutcome::Shown => out.push(b'}'),
+                    RowOutcome::Hidden => out.truncate(before),
+                    RowOutcome::Pending => {
                         out.truncate(before);
                         later = true;
                     }
@@ -137,13 +137,13 @@ impl RowFilter for BulkRows {
         }
         if later {
             out.truncate(mark);
-            return Ok(Seen::Later);
+            return Ok(RowOutcome::Pending);
         }
         if out.len() == start {
             self.left_out.something();
         }
         out.extend_from_slice(b"]}");
-        Ok(Seen::Shown)
+        Ok(RowOutcome::Shown)
     }
     fn documents(&self) -> Option<&Lens> {
         Some(&self.lens)

@@ -6,8 +6,10 @@ use crate::exchange::rows::pages::PageEnd;
 use crate::json::Row;
 use std::sync::Arc;
 
-use crate::exchange::redact::{Piece, Seen, Sight, judge, judge_wanted, see, see_id, show};
-use crate::exchange::revisions::{Known, Wanted};
+use crate::exchange::redact::{
+    Piece, Redaction, RowOutcome, judge, judge_wanted, see, see_id, show,
+};
+use crate::exchange::revisions::{RevisionCache, RevisionRef};
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Fingerprint, Lens, Needs};
 use crate::secret::Seal;
@@ -120,26 +122,26 @@ impl RowFilter for ChangeRows {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let change = Change::read(row.bytes())?;
         if let Some(last) = change.last_seq {
             // The last line of a continuous feed; it is written anew when the frame is closed.
             self.last = Some(last.to_vec());
-            return Ok(Seen::Hidden);
+            return Ok(RowOutcome::Hidden);
         }
         let (Some(seq), Some(id), Some(changes)) = (change.seq, change.id, change.changes) else {
             return Err(JsonError::Expected("a row of `_changes`"));
         };
         let name = string(id)?;
-        let leaves = self.leaves(&name, changes, change.doc, known)?;
+        let leaves = self.leaves(&name, changes, change.doc, cache)?;
         let Some(leaves) = leaves else {
-            return Ok(Seen::Later);
+            return Ok(RowOutcome::Pending);
         };
         if leaves.is_empty() {
             self.last = Some(seq.to_vec());
-            return Ok(Seen::Hidden);
+            return Ok(RowOutcome::Hidden);
         }
         let sealed = self.sequences.seal(seq);
         let mark = out.len();
@@ -150,12 +152,12 @@ impl RowFilter for ChangeRows {
         write_revs(&leaves, out);
         let named = leaves.first().is_some_and(|leaf| leaf.winner);
         let winner = named
-            || match self.filtered_winner(&name, change.doc, known)? {
+            || match self.filtered_winner(&name, change.doc, cache)? {
                 Winner::Visible => true,
                 Winner::Hidden => false,
                 Winner::Later => {
                     out.truncate(mark);
-                    return Ok(Seen::Later);
+                    return Ok(RowOutcome::Pending);
                 }
             };
         // A deleted winner means that every leaf is deleted: a living leaf always wins. Without a hidden one the best
@@ -166,17 +168,17 @@ impl RowFilter for ChangeRows {
         if self.with_docs {
             let doc = match winner {
                 true => change.doc.map(<[u8]>::to_vec),
-                false => self.best(&name, &leaves, known),
+                false => self.best(&name, &leaves, cache),
             };
-            if self.doc(doc.as_deref(), known, out)? == Seen::Later {
+            if self.doc(doc.as_deref(), cache, out)? == RowOutcome::Pending {
                 out.truncate(mark);
-                return Ok(Seen::Later);
+                return Ok(RowOutcome::Pending);
             }
         }
         out.push(b'}');
         self.last = Some(seq.to_vec());
         self.shown = sealed;
-        Ok(Seen::Shown)
+        Ok(RowOutcome::Shown)
     }
 
     fn documents(&self) -> Option<&Lens> {
@@ -219,9 +221,9 @@ impl RowFilter for ChangeRows {
 impl ChangeRows {
     /// Without the winner the first leaf would be it: as CouchDB would show it in the row. It was read with its
     /// history.
-    fn best(&self, id: &str, leaves: &[Leaf], known: &Known) -> Option<Vec<u8>> {
+    fn best(&self, id: &str, leaves: &[Leaf], cache: &RevisionCache) -> Option<Vec<u8>> {
         let (best, others) = leaves.split_first()?;
-        let document = known.read(&wanted(id, &best.rev))?;
+        let document = cache.read(&wanted(id, &best.rev))?;
         let mut document = document.as_object()?.clone();
         document.remove("_revisions");
         let others = others.iter().filter(|leaf| !leaf.dead);
@@ -236,19 +238,19 @@ impl ChangeRows {
     fn doc(
         &self,
         doc: Option<&[u8]>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         out.extend_from_slice(b",\"doc\":");
         let begins = out.len();
         let seen = match doc {
-            Some(doc) => show(&self.docs, Piece::Whole(doc), known, out)?,
-            None => Seen::Hidden,
+            Some(doc) => show(&self.docs, Piece::Whole(doc), cache, out)?,
+            None => RowOutcome::Hidden,
         };
         match seen {
-            Seen::Shown => self.tell_of_no_conflicts(begins, out)?,
-            Seen::Hidden => out.extend_from_slice(b"null"),
-            Seen::Later => {}
+            RowOutcome::Shown => self.tell_of_no_conflicts(begins, out)?,
+            RowOutcome::Hidden => out.extend_from_slice(b"null"),
+            RowOutcome::Pending => {}
         }
         Ok(seen)
     }
@@ -260,19 +262,19 @@ impl ChangeRows {
         &self,
         id: &str,
         doc: Option<&[u8]>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
     ) -> Result<Winner, JsonError> {
         if self.chosen == Chosen::All || !self.all_leaves {
             return Ok(Winner::Hidden);
         }
         let sight = match doc {
-            Some(doc) => see(&self.rows, id, doc, known)?,
+            Some(doc) => see(&self.rows, id, doc, cache)?,
             None => see_id(&self.rows, id),
         };
         Ok(match sight {
-            Sight::Visible(_) => Winner::Visible,
-            Sight::Invisible => Winner::Hidden,
-            Sight::Later => Winner::Later,
+            Redaction::Visible(_) => Winner::Visible,
+            Redaction::Hidden => Winner::Hidden,
+            Redaction::Pending => Winner::Later,
         })
     }
 
@@ -297,11 +299,11 @@ impl ChangeRows {
         id: &str,
         changes: &[u8],
         doc: Option<&[u8]>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
     ) -> Result<Option<Vec<Leaf>>, JsonError> {
         let mut seen: Vec<Leaf> = Vec::new();
         let mut later = false;
-        let doc = doc.map(|doc| known.parse(doc)).transpose()?;
+        let doc = doc.map(|doc| cache.parse(doc)).transpose()?;
         let doc_rev = doc.as_ref().and_then(|doc| doc.get("_rev")?.as_str());
         for (index, entry) in elements(changes).enumerate() {
             if !self.all_leaves && seen.iter().any(|leaf| leaf.winner) {
@@ -313,17 +315,17 @@ impl ChangeRows {
             let wanted = wanted(id, &rev);
             let sight = match (self.rows.needs_document(), &doc) {
                 (Needs::Nothing | Needs::Id, _) => see_id(&self.rows, id),
-                (Needs::Document, Some(doc)) if winner => judge(&self.rows, id, doc, known),
-                (Needs::Document, Some(_) | None) => judge_wanted(&self.rows, id, &wanted, known),
+                (Needs::Document, Some(doc)) if winner => judge(&self.rows, id, doc, cache),
+                (Needs::Document, Some(_) | None) => judge_wanted(&self.rows, id, &wanted, cache),
             };
             match sight {
-                Sight::Visible(_) => seen.push(Leaf {
-                    dead: !winner && known.read(&wanted).is_some_and(is_dead),
+                Redaction::Visible(_) => seen.push(Leaf {
+                    dead: !winner && cache.read(&wanted).is_some_and(is_dead),
                     rev,
                     winner,
                 }),
-                Sight::Invisible => {}
-                Sight::Later => later = true,
+                Redaction::Hidden => {}
+                Redaction::Pending => later = true,
             }
         }
         // Where the winner is hidden, who asks for winners learns of the end of what he had, and of nothing else.
@@ -367,8 +369,8 @@ struct Leaf {
     dead: bool,
 }
 
-fn wanted(id: &str, rev: &str) -> Wanted {
-    Wanted::Revision(id.to_owned(), rev.to_owned())
+fn wanted(id: &str, rev: &str) -> RevisionRef {
+    RevisionRef::Exact(id.to_owned(), rev.to_owned())
 }
 
 fn is_dead(document: &Value) -> bool {

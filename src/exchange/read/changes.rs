@@ -12,10 +12,10 @@ use super::change_rows::{ChangeRows, Chosen, Sequences};
 use super::query;
 use super::query::{Changes, LooksAt};
 use crate::exchange::answer::{Answer, EVENTS};
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::reauthorize::Lease;
+use crate::exchange::rows::feed_clock::FeedClock;
 use crate::exchange::rows::frame::Layout;
-use crate::exchange::rows::heartbeat::Pulse;
 use crate::exchange::rows::limit::Window;
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
@@ -49,7 +49,7 @@ impl ChangesLens {
 
 /// Each change judged; each sequence sealed.
 pub(crate) async fn changes(
-    asker: Asker,
+    context: Context,
     lens: ChangesLens,
     lease: Lease,
     seal: Arc<Seal>,
@@ -62,20 +62,20 @@ pub(crate) async fn changes(
         mut query,
         body,
         looks_at,
-    } = query::changes(&lens.docs, &asker.permit.route().query, body.as_ref())?;
-    let fingerprint = asker
+    } = query::changes(&lens.docs, &context.permit.route().query, body.as_ref())?;
+    let fingerprint = context
         .permit
         .fingerprint()
         .ok_or(Refusal::Internal("a feed without a fingerprint"))?;
-    let gap = asker.gap(lens.docs.fingerprint()).await?;
-    let sequences = Sequences::new(seal, asker.db.as_str(), fingerprint, &gap);
+    let gap = context.gap(lens.docs.fingerprint()).await?;
+    let sequences = Sequences::new(seal, context.db.as_str(), fingerprint, &gap);
     let ChangesLens { rows, docs } = lens.chosen_by(looks_at);
     if let (Feed::EventSource, Some(last)) = (query.feed, last_event_id) {
         // A browser that reconnects says so in a header; its URL is still the first one.
         query.since = Some(last.to_owned());
     }
     let since = sequences.open(query.since.as_deref().unwrap_or("0"));
-    let since = begin(&asker, &query, since).await?;
+    let since = begin(&context, &query, since).await?;
     let last = Value::from(since.as_str()).to_bytes();
     if query.limit == Some(0) {
         return Ok(nothing(layout(query.feed), &sequences.seal(&last)));
@@ -89,7 +89,7 @@ pub(crate) async fn changes(
         left: query.limit,
     };
     let (layout, pulse) = (layout(query.feed), pulse(&query));
-    let mut pages = ChangesPages::new(query, body, asker.alive());
+    let mut pages = ChangesPages::new(query, body, context.alive());
     let part = pages.ask();
     let filter = ChangeRows {
         rows,
@@ -110,7 +110,7 @@ pub(crate) async fn changes(
         pulse,
         lease: Some(lease),
     };
-    rows_answer(Arc::new(asker), part, recipe).await
+    rows_answer(Arc::new(context), part, recipe).await
 }
 
 /// The answer to `limit=0`: where it begins, it ends.
@@ -155,24 +155,24 @@ fn layout(feed: Feed) -> Layout {
 
 /// Where the feed begins. One that waits must know it: it may end, and have to say from where to go on, before
 /// CouchDB has said anything.
-async fn begin(asker: &Asker, query: &ChangesQuery, since: String) -> Result<String, Refusal> {
+async fn begin(context: &Context, query: &ChangesQuery, since: String) -> Result<String, Refusal> {
     let at_end = since == "now" || query.descending;
     if !at_end || (query.feed == Feed::Normal && query.limit != Some(0)) {
         return Ok(since);
     }
-    let now = asker.couch.changes(&asker.db, "now", None).await?;
+    let now = context.couch.changes(&context.db, "now", None).await?;
     Ok(now.last_seq)
 }
 
 /// What a feed does while there is nothing to show. As in CouchDB a heartbeat leaves no timeout.
 ///
 /// Security: both are ours, and begin with what was shown. (`hidden_rows_put_the_end_of_a_feed_off_by_nothing`)
-pub(crate) fn pulse(query: &ChangesQuery) -> Option<Pulse> {
+pub(crate) fn pulse(query: &ChangesQuery) -> Option<FeedClock> {
     let at_most = |ms: u64| Duration::from_millis(ms).min(LONGEST);
     match (query.feed, query.heartbeat) {
         (Feed::Normal, _) => None,
-        (_, Some(Heartbeat::Ms(every))) => Some(Pulse::heartbeat(at_most(every))),
-        (_, Some(Heartbeat::Default)) => Some(Pulse::heartbeat(LONGEST)),
-        (_, None) => Some(Pulse::timeout(query.timeout.map_or(LONGEST, at_most))),
+        (_, Some(Heartbeat::Ms(every))) => Some(FeedClock::heartbeat(at_most(every))),
+        (_, Some(Heartbeat::Default)) => Some(FeedClock::heartbeat(LONGEST)),
+        (_, None) => Some(FeedClock::timeout(query.timeout.map_or(LONGEST, at_most))),
     }
 }

@@ -10,7 +10,7 @@ use crate::budget::Share;
 use crate::client::Answered;
 use crate::exchange::accept::{Kind, accepts};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::head::{etag, matches};
 use crate::exchange::parts::documents::{Asked, WithParts, boundary_of};
 use crate::exchange::rewrite::Subrequest;
@@ -26,7 +26,7 @@ pub(crate) const JSON: &str = "application/json";
 
 /// What a client says of the answer that it wants.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Preferences<'a> {
     pub(crate) if_none_match: Option<&'a str>,
     pub(crate) accept: Option<&'a str>,
     pub(crate) user_agent: Option<&'a str>,
@@ -37,11 +37,11 @@ const REPLICATOR: &str = "CouchDB-Replicator/";
 
 /// `GET` or `HEAD` of one document.
 pub(crate) async fn document(
-    asker: Asker,
+    context: Context,
     lens: Lens,
-    wanted: Wanted<'_>,
+    preferred: Preferences<'_>,
 ) -> Result<Answer, Refusal> {
-    let mut query = asker.permit.route().query.document()?;
+    let mut query = context.permit.route().query.document()?;
     let tagged = is_told_by_rev(&query);
     // A local sequence counts what the caller does not see.
     query.local_seq = false;
@@ -57,9 +57,9 @@ pub(crate) async fn document(
         body: None,
     };
     if query.open_revs.is_some() {
-        return match accepts(wanted.accept, Kind::Mixed.name()) {
+        return match accepts(preferred.accept, Kind::Mixed.name()) {
             true => {
-                let replicates = wanted
+                let replicates = preferred
                     .user_agent
                     .is_some_and(|name| name.starts_with(REPLICATOR));
                 let asked = match (named, replicates) {
@@ -67,30 +67,30 @@ pub(crate) async fn document(
                     (Some(named), false) => Asked::Named(named),
                     (Some(named), true) => Asked::Replicated(named),
                 };
-                open_revs_mixed(asker, lens, asked, part).await
+                open_revs_mixed(context, lens, asked, part).await
             }
-            false => open_revs(asker, lens, named, part).await,
+            false => open_revs(context, lens, named, part).await,
         };
     }
     let bytes = query.attachments || query.atts_since.is_some();
-    let accept = match bytes && accepts(wanted.accept, Kind::Related.name()) {
+    let accept = match bytes && accepts(preferred.accept, Kind::Related.name()) {
         true => Kind::Related.name(),
         false => JSON,
     };
-    let upstream = asker.first_as(accept, part).await.map_err(absent)?;
+    let upstream = context.first_as(accept, part).await.map_err(absent)?;
     let (answer, rev) = match boundary_of(&upstream) {
         Some(boundary) => {
             let upstream = boxed(upstream.into_body());
-            let related = WithParts::read(&asker, Some(&lens), upstream, &boundary).await?;
+            let related = WithParts::read(&context, Some(&lens), upstream, &boundary).await?;
             related.into_answer(&boundary)
         }
-        None => plain(&asker, &lens, upstream.into_body()).await?,
+        None => plain(&context, &lens, upstream.into_body()).await?,
     };
     let tag = match tagged {
         true => etag(&rev, &lens.fingerprint()),
         false => None,
     };
-    Ok(match (tag, wanted.if_none_match) {
+    Ok(match (tag, preferred.if_none_match) {
         (Some(tag), Some(listed)) if matches(listed, &tag) => Answer::not_modified(tag),
         (Some(tag), _) => answer.header(ETAG, tag),
         (None, _) => answer,
@@ -105,18 +105,18 @@ fn is_told_by_rev(query: &DocumentQuery) -> bool {
 
 /// One document as JSON, and its revision.
 async fn plain(
-    asker: &Asker,
+    context: &Context,
     lens: &Lens,
     upstream: Answered,
 ) -> Result<(Answer, String), Refusal> {
-    let mut share = asker.share();
-    let bytes = whole(upstream, asker.largest_row(), &mut share).await;
+    let mut share = context.share();
+    let bytes = whole(upstream, context.largest_row(), &mut share).await;
     let Some(bytes) = bytes.map_err(Cut::refusal)? else {
-        return Err(unread(asker, lens).await?);
+        return Err(unread(context, lens).await?);
     };
-    let document = judge_readable(asker, Some(lens), &bytes).await;
+    let document = judge_readable(context, Some(lens), &bytes).await;
     let Some(document) = document.map_err(Cut::refusal)? else {
-        return Err(unread(asker, lens).await?);
+        return Err(unread(context, lens).await?);
     };
     let mut json = document.json.ok_or(Refusal::Missing)?;
     json.push(b'\n');
@@ -124,13 +124,13 @@ async fn plain(
 }
 
 /// Why a document is not shown that is too long or too deep to be judged: he would learn that it is there.
-async fn unread(asker: &Asker, lens: &Lens) -> Result<Refusal, Refusal> {
-    let id = asker
+async fn unread(context: &Context, lens: &Lens) -> Result<Refusal, Refusal> {
+    let id = context
         .permit
         .route()
         .document()
         .ok_or(Refusal::Internal("a call without a document"))?;
-    let shown = shows_a_leaf(asker, lens, id.as_str()).await;
+    let shown = shows_a_leaf(context, lens, id.as_str()).await;
     Ok(match shown.map_err(Cut::refusal)? {
         true => Cut::Filter.refusal(),
         false => Refusal::Missing,

@@ -1,8 +1,8 @@
 //! `_find` under a lens: the verdict is on the full document, the projection is ours.
 
 use crate::exchange::read::find_pages::FindPages;
-use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::revisions::Known;
+use crate::exchange::redact::{Piece, RowOutcome, show};
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rows::answer::rows_answer;
 use crate::exchange::rows::filter::{RowFilter, member};
 use crate::json::{JsonError, Row};
@@ -15,7 +15,7 @@ use super::find_query;
 use super::find_query::Find;
 use super::project::Projection;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
 use crate::exchange::rows::stream::Recipe;
@@ -27,7 +27,7 @@ use crate::secret::Seal;
 
 /// Documents that match the client's selector and that he may see.
 pub(crate) async fn find(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     seal: Arc<Seal>,
     body: Bytes,
@@ -39,7 +39,7 @@ pub(crate) async fn find(
         bookmark,
         fields,
     } = Find::read(&lens, &json_body::value(&body)?)?;
-    let parameters = find_query::parameters(&asker.permit.route().query)?;
+    let parameters = find_query::parameters(&context.permit.route().query)?;
     let partition = parameters
         .value("partition")
         .map_or(Value::Null, Value::from);
@@ -47,7 +47,7 @@ pub(crate) async fn find(
     query.write(&mut text);
     partition.write(&mut text);
     let fingerprint = lens.fingerprint();
-    let bookmarks = Bookmarks::new(seal, asker.db.as_str(), &fingerprint.bytes(), &text);
+    let bookmarks = Bookmarks::new(seal, context.db.as_str(), &fingerprint.bytes(), &text);
     let cursor = match bookmark {
         Some(bookmark) => bookmarks.open(&bookmark).ok_or_else(|| {
             Refusal::BadFind("invalid_bookmark", "Invalid bookmark value.".to_owned())
@@ -83,7 +83,7 @@ pub(crate) async fn find(
         pulse: None,
         lease: None,
     };
-    rows_answer(Arc::new(asker), part, recipe).await
+    rows_answer(Arc::new(context), part, recipe).await
 }
 
 /// How the rows of `_find` are shown.
@@ -99,16 +99,16 @@ impl RowFilter for FindRows {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let Some(projection) = &self.fields else {
-            return show(&self.lens, Piece::Whole(row.bytes()), known, out);
+            return show(&self.lens, Piece::Whole(row.bytes()), cache, out);
         };
         let mut whole = Vec::with_capacity(row.bytes().len());
-        let seen = show(&self.lens, Piece::Whole(row.bytes()), known, &mut whole)?;
-        if seen == Seen::Shown {
-            projection.apply(&*known.parse(&whole)?).write(out);
+        let seen = show(&self.lens, Piece::Whole(row.bytes()), cache, &mut whole)?;
+        if seen == RowOutcome::Shown {
+            projection.apply(&*cache.parse(&whole)?).write(out);
         }
         Ok(seen)
     }
@@ -120,7 +120,7 @@ impl RowFilter for FindRows {
         self.lens.needs_document() == Needs::Document
     }
 
-    fn source(&self, row: Row<'_>, _known: &mut Known) -> Result<String, JsonError> {
+    fn source(&self, row: Row<'_>, _known: &mut RevisionCache) -> Result<String, JsonError> {
         member(row, "_id")
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::find_query::{Find, parameters};
 use super::index_query::{created, deleted, is_visible};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::write::answer::{object, whole};
 use crate::intake::json_body;
@@ -22,24 +22,24 @@ use crate::route::{Call, DatabaseCall, Method, Query};
 const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
 
 /// `_index` and what is below it.
-pub(crate) async fn index(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
-    let Call::Database { db: _, call } = asker.permit.route().call.clone() else {
+pub(crate) async fn index(context: Context, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
+    let Call::Database { db: _, call } = context.permit.route().call.clone() else {
         return Err(Refusal::Internal("a call that is none of indexes"));
     };
     if let DatabaseCall::IndexNamed { ddoc, kind, name } = call {
         let id = ddoc.id();
         let wanted = [id.as_str(), kind.as_str(), name.as_str()];
-        return delete(&asker, &lens, wanted).await;
+        return delete(&context, &lens, wanted).await;
     }
-    match (call, asker.permit.route().method) {
-        (DatabaseCall::IndexBulkDelete, _) => delete_many(&asker, &lens, &body).await,
-        (_, Method::Post) => create(&asker, &lens, &body).await,
-        (_, _) => list(&asker, &lens).await,
+    match (call, context.permit.route().method) {
+        (DatabaseCall::IndexBulkDelete, _) => delete_many(&context, &lens, &body).await,
+        (_, Method::Post) => create(&context, &lens, &body).await,
+        (_, _) => list(&context, &lens).await,
     }
 }
 
-async fn list(asker: &Asker, lens: &Lens) -> Result<Answer, Refusal> {
-    let query = &asker.permit.route().query;
+async fn list(context: &Context, lens: &Lens) -> Result<Answer, Refusal> {
+    let query = &context.permit.route().query;
     let number = |name: &str| match query.value(name) {
         None => Ok(None),
         Some(text) => text
@@ -61,7 +61,7 @@ async fn list(asker: &Asker, lens: &Lens) -> Result<Answer, Refusal> {
             "unknown query parameter `{name}`"
         )));
     }
-    let indexes = asker.couch.indexes(&asker.db).await?;
+    let indexes = context.couch.indexes(&context.db).await?;
     let seen: Vec<Value> = indexes
         .into_iter()
         .filter(|index| is_visible(lens, index))
@@ -79,10 +79,10 @@ async fn list(asker: &Asker, lens: &Lens) -> Result<Answer, Refusal> {
 
 /// Security: what is written into a design document replaces an index of the same name there, seen or not.
 /// (`nobody_replaces_an_index_that_he_does_not_see`)
-async fn create(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, Refusal> {
+async fn create(context: &Context, lens: &Lens, body: &[u8]) -> Result<Answer, Refusal> {
     let body = json_body::value(body)?;
     if let Some(ddoc) = created(lens, &body)? {
-        let indexes = asker.couch.indexes(&asker.db).await?;
+        let indexes = context.couch.indexes(&context.db).await?;
         let hidden = |index: &&Value| is_of(index, ddoc) && !is_visible(lens, index);
         if indexes.iter().any(|index| hidden(&index)) {
             return Err(Refusal::Forbidden(
@@ -90,29 +90,29 @@ async fn create(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, Refus
             ));
         }
     }
-    pass(asker, Method::Post, Some(body.to_bytes())).await
+    pass(context, Method::Post, Some(body.to_bytes())).await
 }
 
 async fn delete(
-    asker: &Asker,
+    context: &Context,
     lens: &Lens,
     [ddoc, kind, name]: [&str; 3],
 ) -> Result<Answer, Refusal> {
-    let indexes = asker.couch.indexes(&asker.db).await?;
+    let indexes = context.couch.indexes(&context.db).await?;
     let found = indexes.iter().find(|index| {
         is_of(index, ddoc) && text(index, "type") == Some(kind) && text(index, "name") == Some(name)
     });
     match found {
-        Some(index) if is_visible(lens, index) => pass(asker, Method::Delete, None).await,
+        Some(index) if is_visible(lens, index) => pass(context, Method::Delete, None).await,
         Some(_) | None => Err(Refusal::Missing),
     }
 }
 
 /// What is not there for him is answered as CouchDB answers what is not there.
-async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, Refusal> {
+async fn delete_many(context: &Context, lens: &Lens, body: &[u8]) -> Result<Answer, Refusal> {
     let body = json_body::value(body)?;
     let (named, mut rest) = deleted(&body)?;
-    let indexes = asker.couch.indexes(&asker.db).await?;
+    let indexes = context.couch.indexes(&context.db).await?;
     let open = |ddoc: &str| {
         let mut own = indexes.iter().filter(|index| is_of(index, ddoc)).peekable();
         own.peek().is_some() && own.all(|index| is_visible(lens, index))
@@ -127,8 +127,8 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
             query: Query::default(),
             body: Some(Value::Object(rest).to_bytes()),
         };
-        let mut share = asker.share();
-        let told = whole(asker.first(part).await?, &mut share).await?;
+        let mut share = context.share();
+        let told = whole(context.first(part).await?, &mut share).await?;
         let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
         let rows = |name| told.get(name).and_then(Value::as_array).ok_or(UNREADABLE);
         success.extend_from_slice(rows("success")?);
@@ -148,7 +148,7 @@ async fn delete_many(asker: &Asker, lens: &Lens, body: &[u8]) -> Result<Answer, 
 
 /// `_explain`: of the client's own selector, as if indexes over hidden fields were not there. Partial ones neither:
 /// their selectors hold values, of documents that he may not see.
-pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
+pub(crate) async fn explain(context: Context, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
     let body = json_body::value(&body)?;
     let find = Find::read(&lens, &body)?;
     let mut asked = body.as_object().cloned().unwrap_or_default();
@@ -161,11 +161,11 @@ pub(crate) async fn explain(asker: Asker, lens: Lens, body: Bytes) -> Result<Ans
     asked.remove("bookmark");
     let part = Subrequest {
         method: Method::Post,
-        query: parameters(&asker.permit.route().query)?,
+        query: parameters(&context.permit.route().query)?,
         body: Some(Value::Object(asked).to_bytes()),
     };
-    let mut share = asker.share();
-    let told = whole(asker.first(part).await?, &mut share).await?;
+    let mut share = context.share();
+    let told = whole(context.first(part).await?, &mut share).await?;
     let told = Value::parse(&told).map_err(|_| UNREADABLE)?;
     let shown = explained(&lens, &told).ok_or(UNREADABLE)?;
     Ok(answer(&Value::Object(shown)))
@@ -222,15 +222,15 @@ fn ranked_anew(mut candidates: Vec<Value>) -> Vec<Value> {
     candidates
 }
 
-async fn pass(asker: &Asker, method: Method, body: Option<Vec<u8>>) -> Result<Answer, Refusal> {
-    let query = asker.permit.route().query.clone();
+async fn pass(context: &Context, method: Method, body: Option<Vec<u8>>) -> Result<Answer, Refusal> {
+    let query = context.permit.route().query.clone();
     let part = Subrequest {
         method,
         query,
         body,
     };
-    let mut share = asker.share();
-    let told = whole(asker.first(part).await?, &mut share).await?;
+    let mut share = context.share();
+    let told = whole(context.first(part).await?, &mut share).await?;
     Ok(Answer::json(told))
 }
 

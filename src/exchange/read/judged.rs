@@ -6,9 +6,9 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::body::Cut;
 use crate::couch::Pace;
-use crate::exchange::context::Asker;
-use crate::exchange::redact::{Piece, Seen, Sight, see, show};
-use crate::exchange::revisions::Known;
+use crate::exchange::context::Context;
+use crate::exchange::redact::{Piece, Redaction, RowOutcome, see, show};
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::write::attachments::{of, put, with_bytes};
 use crate::json::{JsonError, Value, Visibility, members, string};
 use crate::policy::Lens;
@@ -44,21 +44,21 @@ pub(crate) struct Attachment {
 /// Judges a document, given as JSON; none where it nests too deep, or takes too much memory. Without a lens all of it
 /// may be seen.
 pub(crate) async fn judge_readable(
-    asker: &Asker,
+    context: &Context,
     lens: Option<&Lens>,
     bytes: &[u8],
 ) -> Result<Option<Document>, Cut> {
     let Some(lens) = lens else {
         let document = whole(bytes).map_err(|error| Cut::from(&error))?;
-        return bring_inside(asker, document).await.map(Some);
+        return bring_inside(context, document).await.map(Some);
     };
-    let (mut known, mut pace) = (asker.known(), Pace::default());
+    let (mut cache, mut pace) = (context.known(), Pace::default());
     loop {
-        match look(lens, bytes, &mut known) {
-            Ok(Some(document)) => return bring_inside(asker, document).await.map(Some),
+        match look(lens, bytes, &mut cache) {
+            Ok(Some(document)) => return bring_inside(context, document).await.map(Some),
             Err(JsonError::TooDeep | JsonError::TooLarge) => return Ok(None),
             Err(error) => return Err((&error).into()),
-            Ok(None) => asker.fill(&mut known, &mut pace).await?,
+            Ok(None) => context.fill(&mut cache, &mut pace).await?,
         }
     }
 }
@@ -80,17 +80,21 @@ fn whole(bytes: &[u8]) -> Result<Document, JsonError> {
 }
 
 /// None while something must be read first.
-fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>, JsonError> {
+fn look(
+    lens: &Lens,
+    bytes: &[u8],
+    cache: &mut RevisionCache,
+) -> Result<Option<Document>, JsonError> {
     let mut document = outline(bytes)?;
     let mut out = Vec::with_capacity(bytes.len());
-    match show(lens, Piece::Whole(bytes), known, &mut out)? {
-        Seen::Later => return Ok(None),
-        Seen::Hidden => return Ok(Some(document)),
-        Seen::Shown => {}
+    match show(lens, Piece::Whole(bytes), cache, &mut out)? {
+        RowOutcome::Pending => return Ok(None),
+        RowOutcome::Hidden => return Ok(Some(document)),
+        RowOutcome::Shown => {}
     }
-    if let (false, Sight::Visible(fields)) = (
+    if let (false, Redaction::Visible(fields)) = (
         document.attachments.is_empty(),
-        see(lens, &document.id, bytes, known)?,
+        see(lens, &document.id, bytes, cache)?,
     ) {
         let mut stubbed = false;
         for attachment in &mut document.attachments {
@@ -114,11 +118,11 @@ fn look(lens: &Lens, bytes: &[u8], known: &mut Known) -> Result<Option<Document>
 
 /// Reads the attachments that can't follow the document, and puts them into it, as JSON has them. One that is too long
 /// for that stays a stub.
-async fn bring_inside(asker: &Asker, mut document: Document) -> Result<Document, Cut> {
+async fn bring_inside(context: &Context, mut document: Document) -> Result<Document, Cut> {
     let (Some(json), false) = (&document.json, document.inside.is_empty()) else {
         return Ok(document);
     };
-    let stored = with_bytes(&asker.couch, &asker.db, &document.id, &document.rev).await;
+    let stored = with_bytes(&context.couch, &context.db, &document.id, &document.rev).await;
     let stored = stored.map_err(|_| Cut::Upstream)?;
     let mut seen = Value::parse(json).map_err(|_| Cut::Filter)?;
     for name in &document.inside {

@@ -1,8 +1,8 @@
 //! `_all_docs` and `_design_docs` under a lens, alone or as several `queries`, and what other lists have in common with
 //! them.
 
-use crate::exchange::redact::{Piece, Seen, Sight, judge_wanted, see, see_id, show};
-use crate::exchange::revisions::{Known, Wanted};
+use crate::exchange::redact::{Piece, Redaction, RowOutcome, judge_wanted, see, see_id, show};
+use crate::exchange::revisions::{RevisionCache, RevisionRef};
 use crate::exchange::rows::answer::rows_answer;
 use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::list_row::{ListRow, absent};
@@ -17,7 +17,7 @@ use super::pin;
 use super::query as query_of;
 use super::reduce::Reducer;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
 use crate::exchange::rows::multi_query;
@@ -31,26 +31,26 @@ use crate::route::query::ViewQuery;
 
 /// `_all_docs` and `_design_docs`: rows judged by their documents.
 pub(crate) async fn documents(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let query = asked(&asker, body)?;
-    one(Arc::new(asker), prepare_documents(&lens, query)?).await
+    let query = asked(&context, body)?;
+    one(Arc::new(context), prepare_documents(&lens, query)?).await
 }
 
 /// Several queries of a list.
 pub(crate) async fn documents_queries(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     body: &[u8],
 ) -> Result<Answer, Refusal> {
-    let queries = each(&asker, body)?;
+    let queries = each(&context, body)?;
     let prepared = queries
         .into_iter()
         .map(|query| prepare_documents(&lens, query));
     let prepared = prepared.collect::<Result<_, _>>()?;
-    Box::pin(multi_query::answer(asker, prepared)).await
+    Box::pin(multi_query::answer(context, prepared)).await
 }
 
 fn prepare_documents(lens: &Lens, mut query: ViewQuery) -> Result<Prepared, Refusal> {
@@ -89,14 +89,14 @@ pub(crate) fn agree(query: &ViewQuery, reducer: Option<Reducer>) -> Result<(), R
 }
 
 /// The one query of a request.
-pub(crate) fn asked(asker: &Asker, body: Option<Bytes>) -> Result<ViewQuery, Refusal> {
+pub(crate) fn asked(context: &Context, body: Option<Bytes>) -> Result<ViewQuery, Refusal> {
     let body = body.map(|body| json_body::value(&body)).transpose()?;
-    query_of::list(&asker.permit.route().query, body.as_ref())
+    query_of::list(&context.permit.route().query, body.as_ref())
 }
 
 /// The several queries of a request.
-pub(crate) fn each(asker: &Asker, body: &[u8]) -> Result<Vec<ViewQuery>, Refusal> {
-    query_of::lists(&asker.permit.route().query, &json_body::value(body)?)
+pub(crate) fn each(context: &Context, body: &[u8]) -> Result<Vec<ViewQuery>, Refusal> {
+    query_of::lists(&context.permit.route().query, &json_body::value(body)?)
 }
 
 /// `skip` and `limit` are counted on what is shown, so they stay here.
@@ -130,9 +130,9 @@ pub(crate) fn prepare(
 }
 
 /// The answer to one query.
-pub(crate) async fn one(asker: Arc<Asker>, prepared: Prepared) -> Result<Answer, Refusal> {
+pub(crate) async fn one(context: Arc<Context>, prepared: Prepared) -> Result<Answer, Refusal> {
     match prepared {
-        Some((part, recipe)) => rows_answer(asker, part, recipe).await,
+        Some((part, recipe)) => rows_answer(context, part, recipe).await,
         None => Ok(Answer::json(multi_query::NOTHING.to_vec())),
     }
 }
@@ -152,9 +152,9 @@ impl RowFilter for DocumentRows {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let parts = ListRow::read(row)?;
         let Some(key) = parts.key else {
             return Err(JsonError::Expected("a row of this endpoint"));
@@ -164,7 +164,7 @@ impl RowFilter for DocumentRows {
         let (false, true, Some(id), Some(value)) = (parts.error, is_id, parts.id, parts.value)
         else {
             absent(key, out);
-            return Ok(Seen::Shown);
+            return Ok(RowOutcome::Shown);
         };
         let name = string(id)?;
         let mark = out.len();
@@ -179,24 +179,24 @@ impl RowFilter for DocumentRows {
         let seen = match (&parts.doc, self.docs) {
             (Some(doc), true) => {
                 out.extend_from_slice(b",\"doc\":");
-                show(&self.lens, Piece::Member(row, doc), known, out)?
+                show(&self.lens, Piece::Member(row, doc), cache, out)?
             }
-            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc.value, known)?),
+            (Some(doc), false) => as_seen(&see(&self.lens, &name, doc.value, cache)?),
             (None, docs) => {
                 if docs {
                     out.extend_from_slice(b",\"doc\":null");
                 }
-                as_seen(&self.see(&name, value.value, known)?)
+                as_seen(&self.see(&name, value.value, cache)?)
             }
         };
         match seen {
-            Seen::Shown => out.push(b'}'),
-            Seen::Later => out.truncate(mark),
-            Seen::Hidden => {
+            RowOutcome::Shown => out.push(b'}'),
+            RowOutcome::Pending => out.truncate(mark),
+            RowOutcome::Hidden => {
                 out.truncate(mark);
                 if self.by_keys {
                     absent(key, out);
-                    return Ok(Seen::Shown);
+                    return Ok(RowOutcome::Shown);
                 }
             }
         }
@@ -217,24 +217,29 @@ impl DocumentRows {
     ///
     /// Security: by the revision that the row names; the winner may be another one by now.
     /// (`a_row_of_a_tombstone_is_judged_by_that_tombstone`)
-    fn see(&self, id: &str, value: &[u8], known: &mut Known) -> Result<Sight, JsonError> {
+    fn see(
+        &self,
+        id: &str,
+        value: &[u8],
+        cache: &mut RevisionCache,
+    ) -> Result<Redaction, JsonError> {
         match self.lens.needs_document() {
             Needs::Nothing | Needs::Id => Ok(see_id(&self.lens, id)),
             Needs::Document => {
                 let value = Value::parse(value)?;
                 let rev = value.get("rev").and_then(Value::as_str);
                 let rev = rev.ok_or(JsonError::Expected("the revision of a row"))?;
-                let wanted = Wanted::Revision(id.to_owned(), rev.to_owned());
-                Ok(judge_wanted(&self.lens, id, &wanted, known))
+                let wanted = RevisionRef::Exact(id.to_owned(), rev.to_owned());
+                Ok(judge_wanted(&self.lens, id, &wanted, cache))
             }
         }
     }
 }
 
-fn as_seen(sight: &Sight) -> Seen {
+fn as_seen(sight: &Redaction) -> RowOutcome {
     match sight {
-        Sight::Visible(_) => Seen::Shown,
-        Sight::Invisible => Seen::Hidden,
-        Sight::Later => Seen::Later,
+        Redaction::Visible(_) => RowOutcome::Shown,
+        Redaction::Hidden => RowOutcome::Hidden,
+        Redaction::Pending => RowOutcome::Pending,
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: CouchDB is asked for names of the caller's space only, and every name in an answer is the one that
 //! he knows.
 
-use crate::exchange::revisions::Known;
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::stream::Prepared;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::lists;
 use super::lists::{one, take_window};
 use super::local_names::{Locals, Space};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::errors;
-use crate::exchange::redact::Seen;
+use crate::exchange::redact::RowOutcome;
 use crate::exchange::rows::list_row::{ListRow, absent};
 use crate::exchange::rows::multi_query;
 use crate::exchange::write::answer::whole;
@@ -28,23 +28,25 @@ use crate::route::{Call, DatabaseCall, Method};
 
 /// `_local/ID`: read, written, copied or deleted under the caller's private names.
 pub(crate) async fn document(
-    asker: Asker,
+    context: Context,
     locals: &Locals,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
-    let permit = &asker.permit;
+    let permit = &context.permit;
     let space = locals.space(permit.caller())?;
     let body = match permit.route().method {
         Method::Put | Method::Post => Some(renamed(&space, &permit.route().call, &sent)?),
         Method::Get | Method::Head | Method::Delete | Method::Copy => None,
     };
-    let outbound = asker.rewrite.local(permit, |id| space.private(id), body)?;
-    let upstream = asker.upstream.send(outbound).await?;
+    let outbound = context
+        .rewrite
+        .local(permit, |id| space.private(id), body)?;
+    let upstream = context.upstream.send(outbound).await?;
     let status = upstream.status();
     if !status.is_success() {
         return Err(errors::refusal(upstream).await);
     }
-    let mut share = asker.share();
+    let mut share = context.share();
     let bytes = whole(upstream.into_body(), &mut share).await?;
     if bytes.is_empty() {
         return Ok(Answer::with(status, bytes));
@@ -87,21 +89,25 @@ fn publish(space: &Space, answer: &mut Value) -> Option<()> {
 
 /// `_local_docs`: those of the caller's own space.
 pub(crate) async fn list(
-    asker: Asker,
+    context: Context,
     locals: &Locals,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let space = locals.space(asker.permit.caller())?;
-    let query = lists::asked(&asker, body)?;
-    one(Arc::new(asker), prepare(&space, query)?).await
+    let space = locals.space(context.permit.caller())?;
+    let query = lists::asked(&context, body)?;
+    one(Arc::new(context), prepare(&space, query)?).await
 }
 
 /// `_local_docs/queries`
-pub(crate) async fn queries(asker: Asker, locals: &Locals, body: &[u8]) -> Result<Answer, Refusal> {
-    let space = locals.space(asker.permit.caller())?;
-    let queries = lists::each(&asker, body)?;
+pub(crate) async fn queries(
+    context: Context,
+    locals: &Locals,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    let space = locals.space(context.permit.caller())?;
+    let queries = lists::each(&context, body)?;
     let prepared = queries.into_iter().map(|query| prepare(&space, query));
-    multi_query::answer(asker, prepared.collect::<Result<_, _>>()?).await
+    multi_query::answer(context, prepared.collect::<Result<_, _>>()?).await
 }
 
 fn prepare(space: &Space, mut query: ViewQuery) -> Result<Prepared, Refusal> {
@@ -128,21 +134,21 @@ impl RowFilter for LocalRows {
     fn row(
         &mut self,
         row: Row<'_>,
-        _known: &mut Known,
+        _known: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let parts = ListRow::read(row)?;
         let key = parts
             .key
             .ok_or(JsonError::Expected("a row of this endpoint"))?;
         let Some(name) = self.space.public(&string(key)?) else {
-            return Ok(Seen::Hidden);
+            return Ok(RowOutcome::Hidden);
         };
         let mut public = Vec::new();
         quote(&name, &mut public);
         let (false, Some(value)) = (parts.error, &parts.value) else {
             absent(&public, out);
-            return Ok(Seen::Shown);
+            return Ok(RowOutcome::Shown);
         };
         for (label, bytes) in [
             (&b"{\"id\":"[..], public.as_slice()),
@@ -162,6 +168,6 @@ impl RowFilter for LocalRows {
             doc.write(out);
         }
         out.push(b'}');
-        Ok(Seen::Shown)
+        Ok(RowOutcome::Shown)
     }
 }

@@ -4,15 +4,15 @@
 //! as missing, behind all others, in the order of CouchDB.
 
 use crate::exchange::gaps::LeftOut;
-use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::revisions::Known;
+use crate::exchange::redact::{Piece, RowOutcome, show};
+use crate::exchange::revisions::RevisionCache;
 use crate::json::{JsonError, Row, quote};
 use crate::policy::Lens;
 
 use crate::body::{Cut, boxed};
 use crate::exchange::accept::Kind;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::parts::documents::{Asked, Mixed, boundary_of};
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::filter::RowFilter;
@@ -29,13 +29,13 @@ const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can'
 
 /// Leaves of one document: all, or those that are named.
 pub(crate) async fn open_revs(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     named: Option<Unanswered>,
     part: Subrequest,
 ) -> Result<Answer, Refusal> {
     let all = named.is_none();
-    let upstream = asker.first(part).await.map_err(absent)?;
+    let upstream = context.first(part).await.map_err(absent)?;
     let filter = OpenRevs {
         lens,
         named,
@@ -50,7 +50,7 @@ pub(crate) async fn open_revs(
         lease: None,
     };
     let reply = Reply::Begun(boxed(upstream));
-    let mut rows = Rows::new(Arc::new(asker), recipe, None, reply);
+    let mut rows = Rows::new(Arc::new(context), recipe, None, reply);
     if all && !rows.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }
@@ -60,19 +60,19 @@ pub(crate) async fn open_revs(
 
 /// Leaves of one document with their attachments, as CouchDB's replicator reads them.
 pub(crate) async fn open_revs_mixed(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     asked: Asked,
     part: Subrequest,
 ) -> Result<Answer, Refusal> {
     let all = matches!(asked, Asked::Leaves);
-    let upstream = asker
+    let upstream = context
         .first_as(Kind::Mixed.name(), part)
         .await
         .map_err(absent)?;
     let boundary = boundary_of(&upstream).ok_or(UNREADABLE)?;
     let upstream = (boxed(upstream.into_body()), boundary.as_slice());
-    let mut mixed = Mixed::new(asker, Some(lens), asked, upstream);
+    let mut mixed = Mixed::new(context, Some(lens), asked, upstream);
     if all && !mixed.shows_something().await.map_err(Cut::refusal)? {
         return Err(Refusal::Missing);
     }
@@ -102,10 +102,10 @@ impl RowFilter for OpenRevs {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
-        let mut seen = Seen::Hidden;
+    ) -> Result<RowOutcome, JsonError> {
+        let mut seen = RowOutcome::Hidden;
         for member in row.members() {
             let member = member?;
             let mark = out.len();
@@ -114,15 +114,15 @@ impl RowFilter for OpenRevs {
                 "ok" => {
                     out.extend_from_slice(b"{\"ok\":");
                     let start = out.len();
-                    seen = show(&self.lens, Piece::Whole(member.value), known, out)?;
+                    seen = show(&self.lens, Piece::Whole(member.value), cache, out)?;
                     match (seen, &mut self.named) {
-                        (Seen::Shown, Some(named)) => {
+                        (RowOutcome::Shown, Some(named)) => {
                             let mut shown = out.split_off(start);
                             named.answered_by(&mut shown)?;
                             out.append(&mut shown);
                         }
-                        (Seen::Shown, None) => {}
-                        (Seen::Hidden | Seen::Later, _) => {
+                        (RowOutcome::Shown, None) => {}
+                        (RowOutcome::Hidden | RowOutcome::Pending, _) => {
                             out.truncate(mark);
                             continue;
                         }
@@ -136,7 +136,7 @@ impl RowFilter for OpenRevs {
     }
 
     /// Behind the last leaf: what was named and is missing.
-    fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+    fn last(&mut self, out: &mut Vec<u8>) -> RowOutcome {
         let missing = self
             .named
             .as_mut()
@@ -152,10 +152,10 @@ impl RowFilter for OpenRevs {
             out.push(b'}');
         }
         if missing.is_empty() {
-            return Seen::Hidden;
+            return RowOutcome::Hidden;
         }
         self.left_out.something();
-        Seen::Shown
+        RowOutcome::Shown
     }
 
     fn documents(&self) -> Option<&Lens> {

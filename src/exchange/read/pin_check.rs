@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
 use crate::client::Answered;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::rows::list_row::ListRow;
 use crate::exchange::rows::pages::list_part;
 use crate::json::{Event, Frame, JsonError, Splitter, Value};
@@ -64,7 +64,7 @@ fn as_it_is(query: &mut ViewQuery) {
 ///
 /// [`Refusal::Forbidden`] where a row is not, [`Refusal::Unavailable`] where the index does not hold still.
 pub(crate) async fn groups(
-    asker: &Asker,
+    context: &Context,
     lens: &ViewLens,
     range: &ViewQuery,
 ) -> Result<Body, Refusal> {
@@ -73,14 +73,14 @@ pub(crate) async fn groups(
     let mut sums = range.clone();
     as_it_is(&mut sums);
     for _ in 0..ATTEMPTS {
-        let mut looked = Opened::ask(asker, &rows).await?;
+        let mut looked = Opened::ask(context, &rows).await?;
         let inside = looked.until(Some(lens), |opened| opened.state.is_some());
         if !inside.await? {
             return Err(OUTSIDE);
         }
         // Once it has been brought up to date it is new enough, and may stay as it is.
         as_it_is(&mut rows);
-        let mut summed = Opened::ask(asker, &sums).await?;
+        let mut summed = Opened::ask(context, &sums).await?;
         summed.keep();
         summed.until(None, |opened| opened.state.is_some()).await?;
         if looked.state.is_none() {
@@ -118,14 +118,14 @@ struct Opened {
 }
 
 impl Opened {
-    async fn ask(asker: &Asker, query: &ViewQuery) -> Result<Self, Refusal> {
+    async fn ask(context: &Context, query: &ViewQuery) -> Result<Self, Refusal> {
         Ok(Self {
-            upstream: asker.first(list_part(query)).await?,
-            splitter: Splitter::new(Frame::Rows("rows"), asker.largest_row()),
+            upstream: context.first(list_part(query)).await?,
+            splitter: Splitter::new(Frame::Rows("rows"), context.largest_row()),
             state: None,
             read: None,
             kept: 0,
-            share: asker.share(),
+            share: context.share(),
             ended: false,
         })
     }

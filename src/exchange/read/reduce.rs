@@ -4,9 +4,9 @@
 //! no such row.
 
 use crate::body::boxed;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::read::pin_check;
-use crate::exchange::revisions::Known;
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::filter::{PendingBody, RowFilter};
 use crate::json::Row;
@@ -14,7 +14,7 @@ use crate::route::query::ViewQuery;
 use std::mem;
 use std::sync::Arc;
 
-use crate::exchange::redact::Seen;
+use crate::exchange::redact::RowOutcome;
 use crate::json::{JsonError, Number, Object, Value};
 use crate::policy::{ViewLens, collate};
 
@@ -115,9 +115,9 @@ impl RowFilter for Groups {
     fn row(
         &mut self,
         row: Row<'_>,
-        _known: &mut Known,
+        _known: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let (mut key, mut value) = (None, None);
         for member in row.members() {
             let member = member?;
@@ -132,7 +132,7 @@ impl RowFilter for Groups {
             return Err(JsonError::Expected("a row of a reduced view"));
         };
         if !self.lens.key_is_inside(&key) {
-            return Ok(Seen::Hidden);
+            return Ok(RowOutcome::Hidden);
         }
         let group = self.group_of(key);
         // CouchDB has made its own groups: a key that was named twice comes twice.
@@ -140,28 +140,28 @@ impl RowFilter for Groups {
         match self.open.take() {
             Some((open, sum)) if !begins && collate(&open, &group).is_eq() => {
                 self.open = Some((open, self.reducer.with_row(&sum, value)?));
-                Ok(Seen::Hidden)
+                Ok(RowOutcome::Hidden)
             }
             Some((open, sum)) => {
                 write(&open, &sum, out);
                 self.open = Some((group, self.reducer.of_row(value)?));
-                Ok(Seen::Shown)
+                Ok(RowOutcome::Shown)
             }
             None => {
                 self.open = Some((group, self.reducer.of_row(value)?));
-                Ok(Seen::Hidden)
+                Ok(RowOutcome::Hidden)
             }
         }
     }
 
     /// Writes the last group.
-    fn last(&mut self, out: &mut Vec<u8>) -> Seen {
+    fn last(&mut self, out: &mut Vec<u8>) -> RowOutcome {
         match self.open.take() {
             Some((key, value)) => {
                 write(&key, &value, out);
-                Seen::Shown
+                RowOutcome::Shown
             }
-            None => Seen::Hidden,
+            None => RowOutcome::Hidden,
         }
     }
 
@@ -170,14 +170,19 @@ impl RowFilter for Groups {
     }
 
     /// Sums of CouchDB's, once their rows have been looked at.
-    fn ask(&self, asker: &Arc<Asker>, part: Subrequest, range: Option<&ViewQuery>) -> PendingBody {
-        let asker = Arc::clone(asker);
+    fn ask(
+        &self,
+        context: &Arc<Context>,
+        part: Subrequest,
+        range: Option<&ViewQuery>,
+    ) -> PendingBody {
+        let context = Arc::clone(context);
         match range.filter(|_| self.reducer == Reducer::Other) {
             Some(range) => {
                 let (lens, range) = (self.lens.clone(), range.clone());
-                Box::pin(async move { pin_check::groups(&asker, &lens, &range).await })
+                Box::pin(async move { pin_check::groups(&context, &lens, &range).await })
             }
-            None => Box::pin(async move { asker.first(part).await.map(boxed) }),
+            None => Box::pin(async move { context.first(part).await.map(boxed) }),
         }
     }
 }

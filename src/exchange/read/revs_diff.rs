@@ -9,9 +9,9 @@ use crate::body::Cut;
 use crate::budget::Counted;
 use crate::couch::{Pace, Revisions};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
-use crate::exchange::redact::{Sight, judge};
-use crate::exchange::revisions::Known;
+use crate::exchange::context::Context;
+use crate::exchange::redact::{Redaction, judge};
+use crate::exchange::revisions::RevisionCache;
 use crate::intake::json_body;
 use crate::json::{Object, Value};
 use crate::policy::{Lens, Needs};
@@ -36,7 +36,7 @@ const MOST_DOCUMENTS: usize = 10_000;
 /// Security: CouchDB's own answer would tell whether a guessed revision of a hidden leaf is stored.
 /// (`two_worlds_that_differ_in_hidden_things_answer_alike`)
 pub(crate) async fn missing(
-    asker: Asker,
+    context: Context,
     lens: Lens,
     kind: Diff,
     body: Bytes,
@@ -52,8 +52,8 @@ pub(crate) async fn missing(
         .map(|(id, revs)| Ok((id, named(revs)?)))
         .collect::<Result<Vec<_>, Refusal>>()?;
     let stored = match lens.needs_document() {
-        Needs::Document => stored(&asker, &lens, &asked).await?,
-        Needs::Nothing | Needs::Id => stored_by_id(&asker, &lens, &asked).await?,
+        Needs::Document => stored(&context, &lens, &asked).await?,
+        Needs::Nothing | Needs::Id => stored_by_id(&context, &lens, &asked).await?,
     };
     let mut answer = Object::new();
     for ((id, revs), stored) in asked.iter().zip(&stored) {
@@ -126,16 +126,18 @@ fn laid_out(kind: Diff, revs: Value) -> Value {
 /// For each document that was asked for, which of its revisions are those of leaves that may be seen, or of their
 /// ancestors. CouchDB is asked the same for what is hidden and for what is absent.
 async fn stored(
-    asker: &Asker,
+    context: &Context,
     lens: &Lens,
     asked: &[Asked<'_>],
 ) -> Result<Vec<HashSet<String>>, Refusal> {
     let (mut all, mut pace) = (Vec::with_capacity(asked.len()), Pace::default());
     while let Some(rest) = asked.get(all.len()..).filter(|rest| !rest.is_empty()) {
         let ids: Vec<(&str, Option<&str>)> = rest.iter().map(|(id, _)| (*id, None)).collect();
-        let found = asker.couch.read_some_revisions(&asker.db, &ids, &mut pace);
+        let found = context
+            .couch
+            .read_some_revisions(&context.db, &ids, &mut pace);
         let found = found.await?;
-        let here = here(asker, lens, rest, &found).await;
+        let here = here(context, lens, rest, &found).await;
         all.extend(here.map_err(Cut::refusal)?);
     }
     Ok(all)
@@ -143,30 +145,30 @@ async fn stored(
 
 /// Which revisions are here of those documents whose leaves have been read.
 async fn here(
-    asker: &Asker,
+    context: &Context,
     lens: &Lens,
     asked: &[Asked<'_>],
     found: &[Revisions],
 ) -> Result<Vec<HashSet<String>>, Cut> {
-    let (mut known, mut pace) = (asker.known(), Pace::default());
+    let (mut cache, mut pace) = (context.known(), Pace::default());
     let mut all = Vec::with_capacity(found.len());
     loop {
-        known.begin_again();
+        cache.begin_again();
         for (one, leaves) in asked.iter().zip(found).skip(all.len()) {
-            if known.has_noted_enough() {
+            if cache.has_noted_enough() {
                 break;
             }
-            let here = of_visible(lens, one, leaves.as_deref(), &mut known);
+            let here = of_visible(lens, one, leaves.as_deref(), &mut cache);
             // Behind one that waits, the others only note what they need.
-            if !known.is_waiting() {
+            if !cache.is_waiting() {
                 all.push(here);
             }
         }
-        if !known.is_waiting() {
+        if !cache.is_waiting() {
             return Ok(all);
         }
-        known.forget_unneeded();
-        asker.fill(&mut known, &mut pace).await?;
+        cache.forget_unneeded();
+        context.fill(&mut cache, &mut pace).await?;
     }
 }
 
@@ -175,12 +177,12 @@ fn of_visible(
     lens: &Lens,
     (id, revs): &Asked<'_>,
     leaves: Option<&[Counted<Value>]>,
-    known: &mut Known,
+    cache: &mut RevisionCache,
 ) -> HashSet<String> {
     let named: HashSet<&str> = readable(revs).collect();
     let mut here = HashSet::new();
     for leaf in leaves.unwrap_or_default() {
-        if let Sight::Visible(_) = judge(lens, id, leaf, known) {
+        if let Redaction::Visible(_) = judge(lens, id, leaf, cache) {
             let history = History::of(leaf);
             let revs = history.iter().flat_map(History::iter).map(Rev::as_str);
             here.extend(revs.filter(|rev| named.contains(rev)).map(str::to_owned));
@@ -197,7 +199,7 @@ fn readable<'r>(revs: &'r [NamedRev<'_>]) -> impl Iterator<Item = &'r str> {
 
 /// The same where ids alone tell what may be seen: no document is read.
 async fn stored_by_id(
-    asker: &Asker,
+    context: &Context,
     lens: &Lens,
     asked: &[Asked<'_>],
 ) -> Result<Vec<HashSet<String>>, Refusal> {
@@ -211,7 +213,7 @@ async fn stored_by_id(
     if visible.is_empty() {
         return Ok(asked.iter().map(|_| HashSet::new()).collect());
     }
-    let missing = asker.couch.missing(&asker.db, visible.clone()).await?;
+    let missing = context.couch.missing(&context.db, visible.clone()).await?;
     let texts = |revs: Option<&Value>| -> HashSet<String> {
         let revs = revs.and_then(Value::as_array).unwrap_or_default();
         let texts = revs.iter().filter_map(Value::as_str);

@@ -9,9 +9,9 @@ use super::reduce::{Grouping, Groups, Reducer};
 use crate::body::Cut;
 use crate::budget::Counted;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
-use crate::exchange::redact::{Piece, Seen, show};
-use crate::exchange::revisions::{Known, Lookup, Wanted};
+use crate::exchange::context::Context;
+use crate::exchange::redact::{Piece, RowOutcome, show};
+use crate::exchange::revisions::{Lookup, RevisionCache, RevisionRef};
 use crate::exchange::rows::answer::{rows, rows_answer, streamed};
 use crate::exchange::rows::filter::{RowFilter, member};
 use crate::exchange::rows::limit::Window;
@@ -38,20 +38,20 @@ pub(crate) struct Named<'a> {
 
 /// A view: narrowed to the caller's pin before CouchDB runs it, every row checked again.
 pub(crate) async fn view(
-    asker: Asker,
+    context: Context,
     lens: ViewLens,
     named: Named<'_>,
     body: Option<Bytes>,
 ) -> Result<Answer, Refusal> {
-    let query = asked(&asker, body)?;
-    let asker = Arc::new(asker);
-    let Some((part, recipe)) = prepare_view(&asker, &lens, named, query).await? else {
-        return one(asker, None).await;
+    let query = asked(&context, body)?;
+    let context = Arc::new(context);
+    let Some((part, recipe)) = prepare_view(&context, &lens, named, query).await? else {
+        return one(context, None).await;
     };
     if !recipe.filter.adds_up() {
-        return rows_answer(asker, part, recipe).await;
+        return rows_answer(context, part, recipe).await;
     }
-    let mut rows = rows(asker, part, recipe).await?;
+    let mut rows = rows(context, part, recipe).await?;
     // The head waits until what was looked at is what has been added up, and until it is known that it can be.
     let gathered = rows.gather_answer(MOST_HELD).await;
     gathered.map_err(Cut::refusal)?;
@@ -60,20 +60,20 @@ pub(crate) async fn view(
 
 /// Several queries of a view.
 pub(crate) async fn view_queries(
-    asker: Asker,
+    context: Context,
     lens: ViewLens,
     named: Named<'_>,
     body: &[u8],
 ) -> Result<Answer, Refusal> {
     let mut prepared = Vec::new();
-    for query in each(&asker, body)? {
-        prepared.push(prepare_view(&asker, &lens, named, query).await?);
+    for query in each(&context, body)? {
+        prepared.push(prepare_view(&context, &lens, named, query).await?);
     }
-    multi_query::answer(asker, prepared).await
+    multi_query::answer(context, prepared).await
 }
 
 async fn prepare_view(
-    asker: &Asker,
+    context: &Context,
     lens: &ViewLens,
     named: Named<'_>,
     mut query: ViewQuery,
@@ -96,14 +96,14 @@ async fn prepare_view(
                 designs,
             } = named;
             designs
-                .reducer(&asker.couch, &asker.db, (ddoc, view))
+                .reducer(&context.couch, &context.db, (ddoc, view))
                 .await?
         }
     };
     agree(&query, reducer)?;
     match reducer {
         Some(reducer) => {
-            let inside = query.partition.is_some() || is_of_partition(asker);
+            let inside = query.partition.is_some() || is_of_partition(context);
             match reduced(lens, query.clone(), window, reducer)? {
                 // It looks for the keys of a partition among groups that are told without it, and finds none
                 // (`fabric_view:reduce_take`).
@@ -195,9 +195,9 @@ fn grouping(query: &ViewQuery) -> Result<Grouping, Refusal> {
     })
 }
 
-fn is_of_partition(asker: &Asker) -> bool {
+fn is_of_partition(context: &Context) -> bool {
     matches!(
-        &asker.permit.route().call,
+        &context.permit.route().call,
         Call::Database {
             call: DatabaseCall::PartitionView { .. },
             ..
@@ -223,9 +223,9 @@ impl RowFilter for ViewRows {
     fn row(
         &mut self,
         row: json::Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let parts = ListRow::read(row)?;
         let (Some(id), Some(key), Some(value)) = (parts.id, parts.key, &parts.value) else {
             return Err(JsonError::Expected("a row of a view"));
@@ -234,9 +234,9 @@ impl RowFilter for ViewRows {
             return Err(JsonError::ErrorInside);
         }
         let name = string(id)?;
-        let key_read = known.parse(key)?;
+        let key_read = cache.parse(key)?;
         let value_read = if self.lens.needs_value() {
-            known.parse(value.value)?
+            cache.parse(value.value)?
         } else {
             Counted::free(Value::Null)
         };
@@ -251,9 +251,9 @@ impl RowFilter for ViewRows {
                 let source = self.lens.source(Some(&name), None);
                 self.lens.judge(&row_read, &source)
             }
-            Needs::Document => match known.look(Wanted::Winner(name.clone().into_owned())) {
-                Lookup::Later => return Ok(Seen::Later),
-                Lookup::Absent => return Ok(Seen::Hidden),
+            Needs::Document => match cache.look(RevisionRef::Winner(name.clone().into_owned())) {
+                Lookup::Pending => return Ok(RowOutcome::Pending),
+                Lookup::Absent => return Ok(RowOutcome::Hidden),
                 Lookup::Found(stored) => {
                     row_read.doc = Some(&stored.document);
                     let source = stored.source(|doc| self.lens.source(Some(&name), Some(doc)));
@@ -262,7 +262,7 @@ impl RowFilter for ViewRows {
             },
         };
         let Some(fields) = fields else {
-            return Ok(Seen::Hidden);
+            return Ok(RowOutcome::Hidden);
         };
         let mark = out.len();
         for (label, bytes) in [(&b"{\"id\":"[..], id), (b",\"key\":", key)] {
@@ -274,13 +274,13 @@ impl RowFilter for ViewRows {
         if self.docs {
             out.extend_from_slice(b",\"doc\":");
             let doc = parts.doc.as_ref().map(|doc| Piece::Member(row, doc));
-            if self.doc(doc, &fields, known, out)? == Seen::Later {
+            if self.doc(doc, &fields, cache, out)? == RowOutcome::Pending {
                 out.truncate(mark);
-                return Ok(Seen::Later);
+                return Ok(RowOutcome::Pending);
             }
         }
         out.push(b'}');
-        Ok(Seen::Shown)
+        Ok(RowOutcome::Shown)
     }
 
     fn documents(&self) -> Option<&Lens> {
@@ -299,9 +299,9 @@ impl RowFilter for ViewRows {
         true
     }
 
-    fn source(&self, row: json::Row<'_>, known: &mut Known) -> Result<String, JsonError> {
+    fn source(&self, row: json::Row<'_>, cache: &mut RevisionCache) -> Result<String, JsonError> {
         let id = member(row, "id")?;
-        known.look(Wanted::Winner(id.clone()));
+        cache.look(RevisionRef::Winner(id.clone()));
         Ok(id)
     }
 }
@@ -312,18 +312,18 @@ impl ViewRows {
         &self,
         doc: Option<Piece<'_>>,
         fields: &Fields,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError> {
+    ) -> Result<RowOutcome, JsonError> {
         let mut read = Vec::new();
         let seen = match doc {
-            Some(doc) => show(self.lens.documents(), doc, known, &mut read)?,
-            None => Seen::Hidden,
+            Some(doc) => show(self.lens.documents(), doc, cache, &mut read)?,
+            None => RowOutcome::Hidden,
         };
         match seen {
-            Seen::Shown => fields.cut(&read, Kind::Document, out)?,
-            Seen::Hidden => out.extend_from_slice(b"null"),
-            Seen::Later => {}
+            RowOutcome::Shown => fields.cut(&read, Kind::Document, out)?,
+            RowOutcome::Hidden => out.extend_from_slice(b"null"),
+            RowOutcome::Pending => {}
         }
         Ok(seen)
     }

@@ -17,8 +17,8 @@ use super::pages::{PageEnd, list_part};
 use crate::body::Cut;
 use crate::budget::Share;
 use crate::couch::Pace;
-use crate::exchange::context::Asker;
-use crate::exchange::revisions::{Known, Wanted};
+use crate::exchange::context::Context;
+use crate::exchange::revisions::{RevisionCache, RevisionRef};
 use crate::exchange::rewrite::Subrequest;
 use crate::json::{Event, Frame, JsonError, Row, Splitter, string};
 use crate::policy::Lens;
@@ -44,7 +44,7 @@ pub(crate) struct RowPlace {
 /// Who is asked, and through what lens the documents in rows are seen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Means<'a> {
-    pub(crate) asker: &'a Asker,
+    pub(crate) context: &'a Context,
     pub(crate) lens: &'a Lens,
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn places(
     query: &ViewQuery,
     places: &[RowPlace],
     meanwhile: &mut Meanwhile,
-    known: &mut Known,
+    cache: &mut RevisionCache,
 ) -> Result<Vec<Option<RowsAgain>>, Cut> {
     let mut found: Vec<Option<RowsAgain>> = places.iter().map(|_| None).collect();
     for _ in 0..ATTEMPTS {
@@ -81,20 +81,20 @@ pub(crate) async fn places(
             rows.extend(try_join_all(some).await?);
         }
         let ids: BTreeSet<&str> = open.iter().map(|(_, place)| place.id.as_str()).collect();
-        let wanted = ids.iter().map(|id| Wanted::Winner((*id).to_owned()));
-        let wanted: Vec<Wanted> = wanted.collect();
+        let wanted = ids.iter().map(|id| RevisionRef::Winner((*id).to_owned()));
+        let wanted: Vec<RevisionRef> = wanted.collect();
         let (mut documents, mut pace) = (Vec::with_capacity(wanted.len()), Pace::default());
         while let Some(rest) = wanted
             .get(documents.len()..)
             .filter(|rest| !rest.is_empty())
         {
-            documents.extend(means.asker.read(rest, &mut pace).await?);
+            documents.extend(means.context.read(rest, &mut pace).await?);
         }
-        catch_up(means.asker, meanwhile).await?;
+        catch_up(means.context, meanwhile).await?;
         for (wanted, document) in wanted.into_iter().zip(documents) {
             let still = |id| !meanwhile.has_changed(id, asked);
             if wanted.winner().is_some_and(still) {
-                known.keep(wanted, document);
+                cache.keep(wanted, document);
             }
         }
         for ((at, place), rows) in open.into_iter().zip(rows) {
@@ -109,8 +109,8 @@ pub(crate) async fn places(
 }
 
 /// Reads what has changed up to now.
-pub(crate) async fn catch_up(asker: &Asker, meanwhile: &mut Meanwhile) -> Result<(), Cut> {
-    let caught_up = meanwhile.catch_up(&asker.couch, &asker.db).await;
+pub(crate) async fn catch_up(context: &Context, meanwhile: &mut Meanwhile) -> Result<(), Cut> {
+    let caught_up = meanwhile.catch_up(&context.couch, &context.db).await;
     caught_up.map_err(|error| {
         tracing::warn!(%error, "what has changed meanwhile can't be read");
         Cut::Upstream
@@ -125,7 +125,7 @@ async fn at(means: Means<'_>, query: &ViewQuery, place: &RowPlace) -> Result<Row
     (query.startkey_docid, query.endkey_docid) = (id.clone(), id);
     query.inclusive_end = true;
     (query.skip, query.limit) = (place.before, Some(place.count));
-    let (mut rows, mut share) = (Vec::new(), means.asker.share());
+    let (mut rows, mut share) = (Vec::new(), means.context.share());
     let mut end = PageEnd::default();
     let take = |next: Content<'_>| {
         let row = match next {
@@ -196,14 +196,14 @@ async fn read(
     frame: Frame,
     mut take: impl FnMut(Content<'_>) -> Result<(), JsonError>,
 ) -> Result<(), Cut> {
-    let asker = means.asker;
-    let answer = asker.ask(part).await.map_err(|_| Cut::Upstream)?;
+    let context = means.context;
+    let answer = context.ask(part).await.map_err(|_| Cut::Upstream)?;
     if answer.status() != StatusCode::OK {
         return Err(Cut::Upstream);
     }
     let mut upstream = answer.into_body();
-    let mut splitter = Splitter::new(frame, asker.largest_row()).passing_over();
-    let (mut unread, mut share) = (Vec::new(), asker.share());
+    let mut splitter = Splitter::new(frame, context.largest_row()).passing_over();
+    let (mut unread, mut share) = (Vec::new(), context.share());
     loop {
         let frame = upstream.frame().await.transpose()?;
         let ended = frame.is_none();
@@ -212,7 +212,7 @@ async fn read(
             None => splitter.finish().map_err(|_| Cut::Filter)?,
         }
         share.set(splitter.buffered()).map_err(|_| Cut::NoRoom)?;
-        let read = absorb(&mut splitter, asker, &mut take, &mut unread);
+        let read = absorb(&mut splitter, context, &mut take, &mut unread);
         read.map_err(|error| match error == JsonError::NoRoom {
             true => Cut::NoRoom,
             false => Cut::Filter,
@@ -222,7 +222,7 @@ async fn read(
         }
     }
     for id in unread {
-        if shows_a_leaf(asker, means.lens, &id).await? {
+        if shows_a_leaf(context, means.lens, &id).await? {
             return Err(Cut::Filter);
         }
     }
@@ -231,7 +231,7 @@ async fn read(
 
 fn absorb(
     splitter: &mut Splitter,
-    asker: &Asker,
+    context: &Context,
     take: &mut impl FnMut(Content<'_>) -> Result<(), JsonError>,
     unread: &mut Vec<String>,
 ) -> Result<(), JsonError> {
@@ -239,7 +239,7 @@ fn absorb(
         match event {
             Event::Row(row) => take(Content::Row(row))?,
             Event::Unread(head) => {
-                let Unread { row, id } = Unread::of(head, asker)?;
+                let Unread { row, id } = Unread::of(head, context)?;
                 take(Content::Unread(&row))?;
                 unread.push(id);
             }

@@ -10,19 +10,19 @@ use super::meanwhile::Meanwhile;
 use super::reply::Reply;
 use super::stream::{Recipe, Rows};
 use crate::exchange::answer::{Answer, EVENTS, JSON};
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::head;
 use crate::exchange::rewrite::Subrequest;
 use crate::refusal::Refusal;
 
 /// Asks for the first part; the rows follow as they come.
 pub(crate) async fn rows_answer(
-    asker: Arc<Asker>,
+    context: Arc<Context>,
     part: Subrequest,
     recipe: Recipe,
 ) -> Result<Answer, Refusal> {
     let events = recipe.layout == Layout::Events;
-    let rows = Box::pin(rows(asker, part, recipe)).await?;
+    let rows = Box::pin(rows(context, part, recipe)).await?;
     let answer = streamed(rows);
     Ok(match events {
         true => answer.header(CONTENT_TYPE, EVENTS),
@@ -39,18 +39,18 @@ pub(crate) fn streamed(rows: Rows) -> Answer {
 
 /// Asks for the first part of rows, and before it, where it matters, of what moment they are.
 pub(crate) async fn rows(
-    asker: Arc<Asker>,
+    context: Arc<Context>,
     part: Subrequest,
     recipe: Recipe,
 ) -> Result<Rows, Refusal> {
     let meanwhile = match recipe.filter.is_of_two_moments() {
-        true => Some(Meanwhile::begin(&asker.couch, &asker.db).await?),
+        true => Some(Meanwhile::begin(&context.couch, &context.db).await?),
         false => None,
     };
     let body = recipe
         .filter
-        .ask(&asker, part, recipe.pages.range())
+        .ask(&context, part, recipe.pages.range())
         .await?;
     let reply = Reply::Begun(body);
-    Ok(Rows::new(asker, recipe, meanwhile, reply))
+    Ok(Rows::new(context, recipe, meanwhile, reply))
 }

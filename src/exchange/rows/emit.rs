@@ -7,18 +7,18 @@ use super::held::{Held, Watch};
 use super::limit::Window;
 use super::oversized::Unread;
 use super::pages::{PageEnd, Pages};
-use crate::exchange::context::Asker;
-use crate::exchange::redact::Seen;
-use crate::exchange::revisions::Known;
+use crate::exchange::context::Context;
+use crate::exchange::redact::RowOutcome;
+use crate::exchange::revisions::RevisionCache;
 use crate::json::{JsonError, Row};
 
 /// Where a row is written, and how many have been.
-pub(crate) struct Place<'a> {
+pub(crate) struct Output<'a> {
     pub(crate) layout: Layout,
     pub(crate) shown: &'a mut u64,
     /// Whose documents could not be read in their rows.
     pub(crate) unread: &'a mut Vec<String>,
-    pub(crate) asker: &'a Asker,
+    pub(crate) context: &'a Context,
     /// What was shown of these rows by pages before.
     pub(crate) pages: &'a mut dyn Pages,
 }
@@ -27,28 +27,28 @@ pub(crate) struct Place<'a> {
 pub(crate) fn emit(
     filter: &mut dyn RowFilter,
     row: Row<'_>,
-    known: &mut Known,
-    place: &mut Place<'_>,
+    cache: &mut RevisionCache,
+    output: &mut Output<'_>,
     window: &mut Window,
     out: &mut Vec<u8>,
-) -> Result<Seen, JsonError> {
+) -> Result<RowOutcome, JsonError> {
     let mark = out.len();
-    place.layout.before(*place.shown == 0, out);
-    let seen = match filter.row(row, known, out) {
+    output.layout.before(*output.shown == 0, out);
+    let seen = match filter.row(row, cache, out) {
         Err(JsonError::TooLarge) => {
             out.truncate(mark);
-            place.layout.before(*place.shown == 0, out);
-            aside(filter, row, known, place, out)?
+            output.layout.before(*output.shown == 0, out);
+            aside(filter, row, cache, output, out)?
         }
         judged => judged?,
     };
     let seen = match seen {
-        Seen::Shown if place.pages.shows_once() => once(filter, row, known, place.pages)?,
-        Seen::Shown | Seen::Hidden | Seen::Later => seen,
+        RowOutcome::Shown if output.pages.shows_once() => once(filter, row, cache, output.pages)?,
+        RowOutcome::Shown | RowOutcome::Hidden | RowOutcome::Pending => seen,
     };
     if window.take(seen) {
-        *place.shown += 1;
-        place.layout.after(filter.event_id(), out);
+        *output.shown += 1;
+        output.layout.after(filter.event_id(), out);
     } else {
         out.truncate(mark);
     }
@@ -59,13 +59,13 @@ pub(crate) fn emit(
 fn once(
     filter: &dyn RowFilter,
     row: Row<'_>,
-    known: &mut Known,
+    cache: &mut RevisionCache,
     pages: &mut dyn Pages,
-) -> Result<Seen, JsonError> {
-    let id = filter.source(row, known)?;
+) -> Result<RowOutcome, JsonError> {
+    let id = filter.source(row, cache)?;
     Ok(match pages.is_new(&id, row)? {
-        true => Seen::Shown,
-        false => Seen::Hidden,
+        true => RowOutcome::Shown,
+        false => RowOutcome::Hidden,
     })
 }
 
@@ -73,25 +73,25 @@ fn once(
 fn aside(
     filter: &mut dyn RowFilter,
     row: Row<'_>,
-    known: &mut Known,
-    place: &mut Place<'_>,
+    cache: &mut RevisionCache,
+    output: &mut Output<'_>,
     out: &mut Vec<u8>,
-) -> Result<Seen, JsonError> {
-    let Unread { row, id } = Unread::of(row.bytes(), place.asker)?;
-    place.unread.push(id);
+) -> Result<RowOutcome, JsonError> {
+    let Unread { row, id } = Unread::of(row.bytes(), output.context)?;
+    output.unread.push(id);
     match filter.is_more_than_a_document() {
-        true => filter.row(Row::aside(&row), known, out),
-        false => Ok(Seen::Hidden),
+        true => filter.row(Row::aside(&row), cache, out),
+        false => Ok(RowOutcome::Hidden),
     }
 }
 
 /// What a row needs that has just come.
-pub(crate) struct Desk<'r> {
+pub(crate) struct Arrivals<'r> {
     pub(crate) remembers_rows: bool,
     pub(crate) pages: &'r mut dyn Pages,
     pub(crate) layout: Layout,
     pub(crate) filter: &'r mut dyn RowFilter,
-    pub(crate) known: &'r mut Known,
+    pub(crate) cache: &'r mut RevisionCache,
     pub(crate) end: &'r mut PageEnd,
     pub(crate) held: &'r mut Vec<Held>,
     pub(crate) watch: Option<&'r mut Watch>,
@@ -100,10 +100,10 @@ pub(crate) struct Desk<'r> {
     pub(crate) shown: &'r mut u64,
     pub(crate) out: &'r mut Vec<u8>,
     pub(crate) unread: &'r mut Vec<String>,
-    pub(crate) asker: &'r Asker,
+    pub(crate) context: &'r Context,
 }
 
-impl Desk<'_> {
+impl Arrivals<'_> {
     /// Writes it, leaves it out, or lets it wait.
     pub(crate) fn row(&mut self, row: Row<'_>) -> Result<(), JsonError> {
         if self.pages.has_come(row)? {
@@ -117,26 +117,26 @@ impl Desk<'_> {
             return Ok(());
         }
         if let Some(watch) = &mut self.watch {
-            self.held.push(watch.hold(row, self.filter, self.known)?);
+            self.held.push(watch.hold(row, self.filter, self.cache)?);
             return Ok(());
         }
         if !self.held.is_empty() {
             self.held.push(Held::row(row));
             // Noted now, so that one round of reading serves the whole chunk.
-            note(self.filter, row, self.known, self.out)?;
+            note(self.filter, row, self.cache, self.out)?;
             return Ok(());
         }
-        let mut place = Place {
+        let mut output = Output {
             layout: self.layout,
             shown: self.shown,
             unread: self.unread,
-            asker: self.asker,
+            context: self.context,
             pages: &mut *self.pages,
         };
-        let (filter, known, window) = (&mut *self.filter, &mut *self.known, &mut *self.window);
-        match emit(filter, row, known, &mut place, window, self.out)? {
-            Seen::Later => self.held.push(Held::row(row)),
-            Seen::Shown | Seen::Hidden => *self.passed += 1,
+        let (filter, cache, window) = (&mut *self.filter, &mut *self.cache, &mut *self.window);
+        match emit(filter, row, cache, &mut output, window, self.out)? {
+            RowOutcome::Pending => self.held.push(Held::row(row)),
+            RowOutcome::Shown | RowOutcome::Hidden => *self.passed += 1,
         }
         Ok(())
     }
@@ -157,11 +157,11 @@ impl Desk<'_> {
 pub(crate) fn note(
     filter: &mut dyn RowFilter,
     row: Row<'_>,
-    known: &mut Known,
+    cache: &mut RevisionCache,
     out: &mut Vec<u8>,
 ) -> Result<(), JsonError> {
     let mark = out.len();
-    let judged = filter.row(row, known, out);
+    let judged = filter.row(row, cache, out);
     out.truncate(mark);
     match judged {
         Ok(_) | Err(JsonError::TooLarge) => Ok(()),

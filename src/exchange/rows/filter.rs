@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::pages::PageEnd;
 use crate::body::{Body, Cut, boxed};
-use crate::exchange::context::Asker;
-use crate::exchange::redact::Seen;
-use crate::exchange::revisions::Known;
+use crate::exchange::context::Context;
+use crate::exchange::redact::RowOutcome;
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;
 use crate::json::{JsonError, Row, string};
 use crate::policy::{Fingerprint, Lens};
@@ -27,9 +27,9 @@ pub(crate) trait RowFilter: fmt::Debug + Send {
     fn row(
         &mut self,
         row: Row<'_>,
-        known: &mut Known,
+        cache: &mut RevisionCache,
         out: &mut Vec<u8>,
-    ) -> Result<Seen, JsonError>;
+    ) -> Result<RowOutcome, JsonError>;
 
     /// The lens on the documents of its rows; none where rows hold none.
     fn documents(&self) -> Option<&Lens> {
@@ -57,22 +57,27 @@ pub(crate) trait RowFilter: fmt::Debug + Send {
     }
 
     /// The id of the document that such a row is judged by, which is noted as wanted where the row does not hold it.
-    fn source(&self, row: Row<'_>, _known: &mut Known) -> Result<String, JsonError> {
+    fn source(&self, row: Row<'_>, _known: &mut RevisionCache) -> Result<String, JsonError> {
         member(row, "id")
     }
 
     /// Asks CouchDB for a part of the answer; `range` is the range of a view that it is for.
-    fn ask(&self, asker: &Arc<Asker>, part: Subrequest, _range: Option<&ViewQuery>) -> PendingBody {
-        let asker = Arc::clone(asker);
-        Box::pin(async move { asker.first(part).await.map(boxed) })
+    fn ask(
+        &self,
+        context: &Arc<Context>,
+        part: Subrequest,
+        _range: Option<&ViewQuery>,
+    ) -> PendingBody {
+        let context = Arc::clone(context);
+        Box::pin(async move { context.first(part).await.map(boxed) })
     }
 
     /// A page of CouchDB's begins.
     fn begin(&mut self) {}
 
     /// Writes the row that was kept back until the rows ended, if there is one.
-    fn last(&mut self, _out: &mut Vec<u8>) -> Seen {
-        Seen::Hidden
+    fn last(&mut self, _out: &mut Vec<u8>) -> RowOutcome {
+        RowOutcome::Hidden
     }
 
     /// The sequence to go on from, as CouchDB wrote it: of the row that was last looked at, or where the feed

@@ -16,9 +16,9 @@ use super::meanwhile::{Meanwhile, Moment};
 use super::pages::{PageEnd, Pages};
 use super::reply::{Arrived, Reply};
 use crate::body::Cut;
-use crate::exchange::context::Asker;
-use crate::exchange::redact::Seen;
-use crate::exchange::revisions::Known;
+use crate::exchange::context::Context;
+use crate::exchange::redact::RowOutcome;
+use crate::exchange::revisions::RevisionCache;
 use crate::json::{JsonError, Row, Splitter, members, string};
 use crate::route::query::ViewQuery;
 
@@ -82,9 +82,9 @@ impl Watch {
         &mut self,
         row: Row<'_>,
         filter: &dyn RowFilter,
-        known: &mut Known,
+        cache: &mut RevisionCache,
     ) -> Result<Held, JsonError> {
-        let id = filter.source(row, known)?;
+        let id = filter.source(row, cache)?;
         if filter.is_more_than_a_document() {
             self.tail = Tail::with(self.tail.take(), row)?;
         }
@@ -105,9 +105,9 @@ impl Watch {
 
 /// The rows that wait, with all that they are judged by.
 pub(crate) struct Waiting<'a> {
-    pub(crate) asker: &'a Asker,
+    pub(crate) context: &'a Context,
     pub(crate) filter: &'a mut dyn RowFilter,
-    pub(crate) known: &'a mut Known,
+    pub(crate) cache: &'a mut RevisionCache,
     pub(crate) held: &'a mut Vec<Held>,
     pub(crate) pages: &'a dyn Pages,
     /// Whether they are all rows of their page.
@@ -150,27 +150,27 @@ impl Watch {
     /// Takes new rows for those whose documents have changed since the page was asked for, or leaves them out.
     pub(crate) async fn renew(&mut self, waiting: Waiting<'_>) -> Result<(), Cut> {
         let Waiting {
-            asker,
+            context,
             filter,
-            known,
+            cache,
             held,
             pages,
             are_whole_page,
             end,
         } = waiting;
         let meanwhile = &mut self.meanwhile;
-        again::catch_up(asker, meanwhile).await?;
+        again::catch_up(context, meanwhile).await?;
         let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
-        let any = leave_out_hidden(held, changed, &mut *filter, known);
+        let any = leave_out_hidden(held, changed, &mut *filter, cache);
         if !any.map_err(|error| broken(&error))? {
             return Ok(());
         }
         let Some(lens) = filter.documents() else {
             return Err(broken(&JsonError::Expected("rows with documents")));
         };
-        let means = Means { asker, lens };
+        let means = Means { context, lens };
         if let Some(range) = pages.range() {
-            return rows_again(means, range, held, meanwhile, known).await;
+            return rows_again(means, range, held, meanwhile, cache).await;
         }
         // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
         // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
@@ -180,7 +180,7 @@ impl Watch {
                 let Some(page) = again::page(means, part.clone(), PAGE).await? else {
                     break;
                 };
-                again::catch_up(asker, meanwhile).await?;
+                again::catch_up(context, meanwhile).await?;
                 *held = found_again(page.documents, asked).map_err(|error| broken(&error))?;
                 *end = page.end;
                 if !leave_out(held, meanwhile) {
@@ -199,12 +199,12 @@ async fn rows_again(
     query: &ViewQuery,
     held: &mut [Held],
     meanwhile: &mut Meanwhile,
-    known: &mut Known,
+    cache: &mut RevisionCache,
 ) -> Result<(), Cut> {
     let changed = |held: &Held| meanwhile.has_changed(&held.id, held.asked);
     let places = take_places(held, changed).map_err(|error| broken(&error))?;
     let (ranges, places): (Vec<_>, Vec<_>) = places.into_iter().unzip();
-    let found = again::places(means, query, &places, meanwhile, known).await?;
+    let found = again::places(means, query, &places, meanwhile, cache).await?;
     for (first, rows) in ranges.into_iter().zip(found) {
         let rows = rows.into_iter().flat_map(|rows| rows.rows);
         for (held, row) in held.iter_mut().skip(first).zip(rows) {
@@ -221,15 +221,15 @@ fn leave_out_hidden(
     held: &mut [Held],
     changed: impl Fn(&Held) -> bool,
     filter: &mut dyn RowFilter,
-    known: &mut Known,
+    cache: &mut RevisionCache,
 ) -> Result<bool, JsonError> {
     let (mut more, mut scratch) = (false, Vec::new());
     for held in held.iter_mut().filter(|held| changed(held)) {
         let Some(row) = &held.row else { continue };
         scratch.clear();
-        match filter.row(Row::aside(row), known, &mut scratch)? {
-            Seen::Hidden => held.row = None,
-            Seen::Shown | Seen::Later => more = true,
+        match filter.row(Row::aside(row), cache, &mut scratch)? {
+            RowOutcome::Hidden => held.row = None,
+            RowOutcome::Shown | RowOutcome::Pending => more = true,
         }
     }
     Ok(more)

@@ -1,6 +1,6 @@
 //! `skip` and `limit`, counted on what is shown.
 
-use crate::exchange::redact::Seen;
+use crate::exchange::redact::RowOutcome;
 
 /// Which of the visible rows the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +19,15 @@ impl Window {
     };
 
     /// Counts a visible row; `false` when it is not to be shown.
-    pub(crate) fn take(&mut self, seen: Seen) -> bool {
+    pub(crate) fn take(&mut self, seen: RowOutcome) -> bool {
         match seen {
-            Seen::Hidden | Seen::Later => false,
-            Seen::Shown if self.skip > 0 => {
+            RowOutcome::Hidden | RowOutcome::Pending => false,
+            RowOutcome::Shown if self.skip > 0 => {
                 self.skip -= 1;
                 false
             }
-            Seen::Shown if self.is_full() => false,
-            Seen::Shown => {
+            RowOutcome::Shown if self.is_full() => false,
+            RowOutcome::Shown => {
                 self.left = self.left.map(|left| left.saturating_sub(1));
                 true
             }

@@ -18,7 +18,7 @@ use super::stream::{MOST_HELD, Prepared, Rows};
 use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::refusal::Refusal;
 
 /// What an inner query that can match nothing answers.
@@ -28,8 +28,8 @@ pub(crate) const NOTHING: &[u8] = b"{\"rows\":[\r\n\r\n]}\n";
 const RANGE: usize = 1024;
 
 /// Answers each; a refusal of the first one is the answer to all.
-pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answer, Refusal> {
-    let mut share = asker.share();
+pub(crate) async fn answer(context: Context, queries: Vec<Prepared>) -> Result<Answer, Refusal> {
+    let mut share = context.share();
     let ranges = |prepared: &Prepared| {
         prepared
             .as_ref()
@@ -43,7 +43,7 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
     share.add(waiting)?;
     let mut several = Several {
         share,
-        asker: Arc::new(asker),
+        context: Arc::new(context),
         waiting: queries.into(),
         current: None,
         out: b"{\"results\":[".to_vec(),
@@ -78,7 +78,7 @@ pub(crate) async fn answer(asker: Asker, queries: Vec<Prepared>) -> Result<Answe
 
 struct Several {
     share: Share,
-    asker: Arc<Asker>,
+    context: Arc<Context>,
     waiting: VecDeque<Prepared>,
     current: Option<Rows>,
     out: Vec<u8>,
@@ -121,7 +121,7 @@ impl Several {
     async fn begin(&mut self, prepared: Prepared) -> Result<(), Refusal> {
         let next = match prepared {
             Some((part, recipe)) => {
-                Some(Box::pin(rows(Arc::clone(&self.asker), part, recipe)).await?)
+                Some(Box::pin(rows(Arc::clone(&self.context), part, recipe)).await?)
             }
             None => None,
         };

@@ -5,8 +5,8 @@
 
 use crate::body::Cut;
 use crate::couch::Pace;
-use crate::exchange::context::Asker;
-use crate::exchange::redact::{Sight, judge};
+use crate::exchange::context::Context;
+use crate::exchange::redact::{Redaction, judge};
 use crate::json::{JsonError, Value, members, quote, string};
 use crate::policy::Lens;
 
@@ -21,9 +21,9 @@ pub(crate) struct Unread {
 
 impl Unread {
     /// CouchDB writes the document behind all other members of a row.
-    pub(crate) fn of(head: &[u8], asker: &Asker) -> Result<Self, JsonError> {
+    pub(crate) fn of(head: &[u8], context: &Context) -> Result<Self, JsonError> {
         let mut row = b"{".to_vec();
-        let named = asker.permit.route().document();
+        let named = context.permit.route().document();
         let mut id = named.map(|id| id.as_str().to_owned());
         // The last member that has begun is not complete.
         for member in members(head).map_while(Result::ok) {
@@ -49,7 +49,7 @@ impl Unread {
             row.push(b',');
         }
         row.extend_from_slice(b"\"doc\":null,\"docs\":[]}");
-        let id = id.ok_or(JsonError::TooLong(asker.largest_row()))?;
+        let id = id.ok_or(JsonError::TooLong(context.largest_row()))?;
         Ok(Self { row, id })
     }
 }
@@ -59,30 +59,30 @@ impl Unread {
 /// # Errors
 ///
 /// A cut where the caller may see a leaf of it.
-pub(crate) async fn pass_over(asker: &Asker, lens: &Lens, head: &[u8]) -> Result<(), Cut> {
-    let unread = Unread::of(head, asker).map_err(|_| Cut::Filter)?;
-    match shows_a_leaf(asker, lens, &unread.id).await? {
+pub(crate) async fn pass_over(context: &Context, lens: &Lens, head: &[u8]) -> Result<(), Cut> {
+    let unread = Unread::of(head, context).map_err(|_| Cut::Filter)?;
+    match shows_a_leaf(context, lens, &unread.id).await? {
         true => Err(Cut::Filter),
         false => Ok(()),
     }
 }
 
 /// Whether the caller may see a leaf of the document. One that can't be read can't be judged.
-pub(crate) async fn shows_a_leaf(asker: &Asker, lens: &Lens, id: &str) -> Result<bool, Cut> {
-    let (mut known, mut pace) = (asker.known(), Pace::default());
+pub(crate) async fn shows_a_leaf(context: &Context, lens: &Lens, id: &str) -> Result<bool, Cut> {
+    let (mut cache, mut pace) = (context.known(), Pace::default());
     let wanted = [(id, None)];
-    let leaves = asker
+    let leaves = context
         .couch
-        .read_some_revisions(&asker.db, &wanted, &mut pace);
+        .read_some_revisions(&context.db, &wanted, &mut pace);
     let leaves = leaves.await?;
     loop {
         let mut leaves = leaves.iter().flatten().flatten();
-        if leaves.any(|leaf| matches!(judge(lens, id, leaf, &mut known), Sight::Visible(_))) {
+        if leaves.any(|leaf| matches!(judge(lens, id, leaf, &mut cache), Redaction::Visible(_))) {
             return Ok(true);
         }
-        if !known.is_waiting() {
+        if !cache.is_waiting() {
             return Ok(false);
         }
-        asker.fill(&mut known, &mut pace).await?;
+        context.fill(&mut cache, &mut pace).await?;
     }
 }

@@ -15,10 +15,10 @@ use futures_util::stream;
 use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
-use super::emit::{Desk, Place, emit, note};
+use super::emit::{Arrivals, Output, emit, note};
+use super::feed_clock::FeedClock;
 use super::filter::{RowFilter, broken};
 use super::frame::Layout;
-use super::heartbeat::Pulse;
 use super::held::{Held, Waiting, Watch, gather};
 use super::limit::Window;
 use super::meanwhile::Meanwhile;
@@ -28,16 +28,16 @@ use super::reply::{Arrived, Reply};
 use crate::body::{Body, Cut, boxed};
 use crate::budget::Share;
 use crate::couch::Pace;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::reauthorize::Lease;
-use crate::exchange::redact::Seen;
-use crate::exchange::revisions::Known;
+use crate::exchange::redact::RowOutcome;
+use crate::exchange::revisions::RevisionCache;
 use crate::json::{Event, JsonError, Row, Splitter};
 
 /// The rows of one answer on their way.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    asker: Arc<Asker>,
+    context: Arc<Context>,
     pages: Box<dyn Pages>,
     filter: Box<dyn RowFilter>,
     layout: Layout,
@@ -45,7 +45,7 @@ pub(crate) struct Rows {
     splitter: Splitter,
     reply: Reply,
     end: PageEnd,
-    known: Known,
+    cache: RevisionCache,
     pace: Pace,
     /// What the row takes that has begun, and those that are held.
     share: Share,
@@ -58,7 +58,7 @@ pub(crate) struct Rows {
     /// Whose documents could not be read in their rows.
     unread: Vec<String>,
     /// What a feed does while there is nothing to show.
-    pulse: Option<Pulse>,
+    pulse: Option<FeedClock>,
     lease: Option<Lease>,
     out: Vec<u8>,
     shown: u64,
@@ -104,7 +104,7 @@ pub(crate) struct Recipe {
     pub(crate) layout: Layout,
     pub(crate) window: Window,
     /// For a feed that waits.
-    pub(crate) pulse: Option<Pulse>,
+    pub(crate) pulse: Option<FeedClock>,
     /// For a feed: how long it may go on.
     pub(crate) lease: Option<Lease>,
 }
@@ -118,7 +118,7 @@ pub(crate) const MOST_HELD: usize = 256 * 1024;
 impl Rows {
     /// `first` is the answer to the first part; `meanwhile` has begun before it was asked for.
     pub(crate) fn new(
-        asker: Arc<Asker>,
+        context: Arc<Context>,
         recipe: Recipe,
         meanwhile: Option<Meanwhile>,
         first: Reply,
@@ -132,11 +132,11 @@ impl Rows {
             lease,
         } = recipe;
         let frame = pages.frame(layout);
-        let splitter = Splitter::new(frame, asker.largest_row()).passing_over();
+        let splitter = Splitter::new(frame, context.largest_row()).passing_over();
         let sent = Sent::nothing(filter.place());
-        let (known, share) = (asker.known(), asker.share());
+        let (cache, share) = (context.known(), context.share());
         let mut rows = Self {
-            asker,
+            context,
             pages,
             filter,
             layout,
@@ -144,7 +144,7 @@ impl Rows {
             splitter,
             reply: first,
             end: PageEnd::default(),
-            known,
+            cache,
             pace: Pace::default(),
             share,
             held: Vec::new(),
@@ -210,7 +210,7 @@ impl Rows {
             return Ok(None);
         }
         if let Some(rights) = self.filter.gap() {
-            self.asker.note_gap(rights).await?;
+            self.context.note_gap(rights).await?;
         }
         Ok(Some(Bytes::from(mem::take(&mut self.out))))
     }
@@ -271,9 +271,9 @@ impl Rows {
             return Ok(());
         };
         let waiting = Waiting {
-            asker: &self.asker,
+            context: &self.context,
             filter: &mut *self.filter,
-            known: &mut self.known,
+            cache: &mut self.cache,
             held: &mut self.held,
             pages: &*self.pages,
             are_whole_page: self.passed == 0 && self.reply.has_ended(),
@@ -310,16 +310,16 @@ impl Rows {
         self.absorb().map_err(|error| broken(&error))?;
         self.look_at_unread().await?;
         let mut watched = self.watch.is_some() && !self.held.is_empty();
-        if self.known.is_waiting() && self.watch.is_none() {
+        if self.cache.is_waiting() && self.watch.is_none() {
             // One round of reading serves the rows that come next as well.
             self.gather(0).await?;
             self.count_held()?;
             self.absorb().map_err(|error| broken(&error))?;
             self.look_at_unread().await?;
         }
-        while watched || self.known.is_waiting() {
-            if self.known.is_waiting() {
-                self.asker.fill(&mut self.known, &mut self.pace).await?;
+        while watched || self.cache.is_waiting() {
+            if self.cache.is_waiting() {
+                self.context.fill(&mut self.cache, &mut self.pace).await?;
             }
             // Security: after each reading, and before anything is judged by what was read.
             // (`no_row_is_shown_that_a_hidden_version_has_emitted`)
@@ -332,8 +332,8 @@ impl Rows {
             self.look_at_unread().await?;
         }
         match self.filter.rows_share_documents() {
-            true => self.known.forget_others(),
-            false => self.known.forget(),
+            true => self.cache.forget_others(),
+            false => self.cache.forget(),
         }
         if let Some(pulse) = self.pulse.as_mut().filter(|_| self.shown > before) {
             pulse.shown();
@@ -346,8 +346,8 @@ impl Rows {
         for id in mem::take(&mut self.unread) {
             let lens = self.filter.documents().cloned();
             let lens = lens.ok_or(Cut::Filter)?;
-            if shows_a_leaf(&self.asker, &lens, &id).await? {
-                return Err(broken(&JsonError::TooLong(self.asker.largest_row())));
+            if shows_a_leaf(&self.context, &lens, &id).await? {
+                return Err(broken(&JsonError::TooLong(self.context.largest_row())));
             }
         }
         Ok(())
@@ -358,17 +358,17 @@ impl Rows {
         let Self {
             splitter,
             unread,
-            asker,
+            context,
             layout,
             started,
             ..
         } = self;
-        let mut desk = Desk {
+        let mut arrivals = Arrivals {
             remembers_rows: self.pages.remembers_rows(),
             pages: &mut *self.pages,
             layout: *layout,
             filter: &mut *self.filter,
-            known: &mut self.known,
+            cache: &mut self.cache,
             end: &mut self.end,
             held: &mut self.held,
             watch: self.watch.as_mut(),
@@ -377,29 +377,29 @@ impl Rows {
             shown: &mut self.shown,
             out: &mut self.out,
             unread,
-            asker,
+            context,
         };
         while let Some(event) = splitter.next()? {
             if !*started {
                 *started = true;
-                layout.open(desk.out);
+                layout.open(arrivals.out);
             }
             match event {
-                Event::Row(_) => desk.row(splitter.row())?,
+                Event::Row(_) => arrivals.row(splitter.row())?,
                 Event::Unread(head) => {
-                    let Unread { row, id } = Unread::of(head, asker)?;
-                    if !desk.window.is_full() {
-                        desk.unread.push(id);
+                    let Unread { row, id } = Unread::of(head, context)?;
+                    if !arrivals.window.is_full() {
+                        arrivals.unread.push(id);
                     }
-                    match desk.filter.is_more_than_a_document() {
-                        true => desk.row(Row::aside(&row))?,
-                        false => desk.pass_over(),
+                    match arrivals.filter.is_more_than_a_document() {
+                        true => arrivals.row(Row::aside(&row))?,
+                        false => arrivals.pass_over(),
                     }
                 }
                 Event::Member { key, value } => {
-                    desk.end.note(key, value)?;
+                    arrivals.end.note(key, value)?;
                 }
-                Event::Start => desk.filter.begin(),
+                Event::Start => arrivals.filter.begin(),
                 // Heartbeats are our own.
                 Event::Heartbeat
                 | Event::RowsStart
@@ -416,12 +416,12 @@ impl Rows {
 
     /// Judges again the rows that waited, in their order.
     fn settle(&mut self) -> Result<(), JsonError> {
-        self.known.begin_again();
+        self.cache.begin_again();
         for held in mem::take(&mut self.held) {
             if !self.held.is_empty() {
-                if let (Some(row), false) = (&held.row, self.known.has_noted_enough()) {
+                if let (Some(row), false) = (&held.row, self.cache.has_noted_enough()) {
                     let row = Row::aside(row);
-                    note(&mut *self.filter, row, &mut self.known, &mut self.out)?;
+                    note(&mut *self.filter, row, &mut self.cache, &mut self.out)?;
                 }
                 self.held.push(held);
                 continue;
@@ -433,23 +433,23 @@ impl Rows {
                 self.passed += held.stands_for;
                 continue;
             };
-            let mut place = Place {
+            let mut output = Output {
                 layout: self.layout,
                 shown: &mut self.shown,
                 unread: &mut self.unread,
-                asker: &self.asker,
+                context: &self.context,
                 pages: &mut *self.pages,
             };
-            let (known, out) = (&mut self.known, &mut self.out);
+            let (cache, out) = (&mut self.cache, &mut self.out);
             let aside = Row::aside(row);
             let window = &mut self.window;
-            match emit(&mut *self.filter, aside, known, &mut place, window, out)? {
-                Seen::Later => self.held.push(held),
-                Seen::Shown | Seen::Hidden => self.passed += held.stands_for,
+            match emit(&mut *self.filter, aside, cache, &mut output, window, out)? {
+                RowOutcome::Pending => self.held.push(held),
+                RowOutcome::Shown | RowOutcome::Hidden => self.passed += held.stands_for,
             }
         }
         if !self.held.is_empty() {
-            self.known.forget_unneeded();
+            self.cache.forget_unneeded();
         }
         if self.window.is_full() && self.held.is_empty() && !self.pages.read_to_their_ends() {
             self.finish();
@@ -539,7 +539,7 @@ impl Rows {
 
     /// A page has ended: the next one, or the end of the answer.
     fn turn(&mut self) -> Result<(), Cut> {
-        self.known.forget();
+        self.cache.forget();
         let end = mem::take(&mut self.end);
         let next = match self.window.is_full() {
             true => Ok(None),
@@ -561,8 +561,8 @@ impl Rows {
         }
         self.set_clock();
         let frame = self.pages.frame(self.layout);
-        self.splitter = Splitter::new(frame, self.asker.largest_row()).passing_over();
-        let begun = self.filter.ask(&self.asker, part, self.pages.range());
+        self.splitter = Splitter::new(frame, self.context.largest_row()).passing_over();
+        let begun = self.filter.ask(&self.context, part, self.pages.range());
         self.reply = Reply::awaited(begun);
         Ok(())
     }

@@ -14,17 +14,17 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::body::{Body, Cut};
-use crate::exchange::write::doc_locks::Turn;
+use crate::exchange::write::doc_locks::DocGuard;
 
 /// Where the turn is kept once it is taken: the sender holds it until CouchDB has answered.
-pub(super) type Held = Arc<Mutex<Option<Turn>>>;
+pub(super) type Held = Arc<Mutex<Option<DocGuard>>>;
 
 /// See the module.
 pub(super) struct Late {
     body: Body,
     tail: u64,
     /// The turn, while it is not taken.
-    turn: Option<Pin<Box<dyn Future<Output = Turn> + Send>>>,
+    turn: Option<Pin<Box<dyn Future<Output = DocGuard> + Send>>>,
     /// What waits for it: the frame that completes the body, or the end.
     last: Option<Option<Frame<Bytes>>>,
     held: Held,
@@ -35,7 +35,7 @@ impl Late {
     pub(super) fn new(
         body: Body,
         tail: u64,
-        turn: impl Future<Output = Turn> + Send + 'static,
+        turn: impl Future<Output = DocGuard> + Send + 'static,
         held: Held,
     ) -> Self {
         Self {

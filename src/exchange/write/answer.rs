@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use super::attachments::{following, in_order, tells_a_digest};
 use super::batch::SentBatch;
 use super::bulk::{Batch, Judged, body};
-use super::doc_locks::{Pass, Turn, Turns};
+use super::doc_locks::{DocGuard, DocLocks, Mode};
 use super::judge::settle;
 use super::refused::{LONG_ID, Refused};
 use super::related::Related;
@@ -21,7 +21,7 @@ use crate::budget::Share;
 use crate::caller::UserName;
 use crate::client::Answered;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::errors;
 use crate::exchange::head::tag;
 use crate::exchange::read::local_names::Locals;
@@ -38,16 +38,16 @@ const LONGEST: usize = 64 * 1024 * 1024;
 
 /// `PUT`, `POST` or `DELETE` of one document. `is_free` says whether an account may be opened by a name.
 pub(crate) async fn document<F>(
-    asker: Asker,
+    context: Context,
     rules: &WriteRules,
-    (turns, is_free): (&Turns, impl FnOnce(UserName) -> F),
+    (turns, is_free): (&DocLocks, impl FnOnce(UserName) -> F),
     if_match: Option<&str>,
     sent: Bytes,
 ) -> Result<Answer, Refusal>
 where
     F: Future<Output = Result<bool, Refusal>>,
 {
-    let route = asker.permit.route();
+    let route = context.permit.route();
     let mut query = route.query.document()?;
     // As in CouchDB: nothing but a `PUT` can go without the check.
     if route.method != Method::Put {
@@ -58,9 +58,9 @@ where
         Some(id) if route.method == Method::Delete => Written::tombstone(id, &query, if_match)?,
         _ => sent_as(&query, read(id, &query, if_match, &sent))?,
     };
-    let opened = asker.permit.signs_up(&written.id);
+    let opened = context.permit.signs_up(&written.id);
     drop(sent);
-    let (document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
+    let (document, turn) = judged(&context, rules, turns, written, query.new_edits).await?;
     // Security: whoever signs up under a name that was another's would be taken for him.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
     if let Some(name) = opened
@@ -68,8 +68,8 @@ where
     {
         return Err(Refusal::Conflict);
     }
-    let upstream = put(&asker, turn, &query, &document).await?;
-    sent_as(&query, answer(&asker, rules, upstream).await)
+    let upstream = put(&context, turn, &query, &document).await?;
+    sent_as(&query, answer(&context, rules, upstream).await)
 }
 
 fn read(
@@ -91,16 +91,16 @@ fn sent_as<T>(query: &DocumentQuery, made: Result<T, Refusal>) -> Result<T, Refu
 
 /// `PUT` of one document with its attachments behind it. Where CouchDB will not check it, all of it must be here.
 pub(crate) async fn related(
-    asker: Asker,
+    context: Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     if_match: Option<&str>,
     (sent, parts): (Bytes, Related),
 ) -> Result<Answer, Refusal> {
     // Security: an account is opened by a plain document only, after its name was looked up.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
-    let route = asker.permit.route();
-    let opens = |id: &DocId| asker.permit.signs_up(id.as_str()).is_some();
+    let route = context.permit.route();
+    let opens = |id: &DocId| context.permit.signs_up(id.as_str()).is_some();
     if route.document().is_some_and(opens) {
         return Err(Refusal::UnsupportedMedia("an account is plain JSON"));
     }
@@ -110,7 +110,7 @@ pub(crate) async fn related(
     let mut written = sent_as(&query, read)?;
     written.follows = true;
     let announced = following(&written.document);
-    let (mut document, turn) = judged(&asker, rules, turns, written, query.new_edits).await?;
+    let (mut document, turn) = judged(&context, rules, turns, written, query.new_edits).await?;
     in_order(&mut document, &announced);
     let (claims, outgoing) = (
         tells_a_digest(&document),
@@ -118,7 +118,7 @@ pub(crate) async fn related(
     );
     // What CouchDB checks gives its turn back while the parts are still to come.
     let turn = (query.new_edits == Some(false)).then_some(turn);
-    let again = turns.later(&asker.db, id_of(&document));
+    let again = turns.later(&context.db, id_of(&document));
     if !outgoing.has_parts() {
         // CouchDB would wait for parts that do not come.
         outgoing.drain().await?;
@@ -126,17 +126,17 @@ pub(crate) async fn related(
             Some(turn) => turn,
             None => again.await,
         };
-        let upstream = put(&asker, turn, &query, &document).await?;
-        return sent_as(&query, answer(&asker, rules, upstream).await);
+        let upstream = put(&context, turn, &query, &document).await?;
+        return sent_as(&query, answer(&context, rules, upstream).await);
     }
     let (pairs, tail) = (sent_query(&query).pairs(), outgoing.tail());
-    let outbound = asker.rewrite.related(&asker.permit, pairs, outgoing)?;
+    let outbound = context.rewrite.related(&context.permit, pairs, outgoing)?;
     let upstream = match turn {
-        Some(turn) => asker.upstream.send_in(turn, outbound).await?,
-        None => asker.upstream.send_late(again, tail, outbound).await?,
+        Some(turn) => context.upstream.send_in(turn, outbound).await?,
+        None => context.upstream.send_late(again, tail, outbound).await?,
     };
     let upstream = errors::of_parts(upstream, claims).await?;
-    sent_as(&query, answer(&asker, rules, upstream).await)
+    sent_as(&query, answer(&context, rules, upstream).await)
 }
 
 fn id_of(document: &Value) -> &str {
@@ -147,26 +147,26 @@ fn id_of(document: &Value) -> &str {
 /// What policy makes of one write, and its turn: until the write is stored, none that is not checked by CouchDB
 /// passes.
 pub(crate) async fn judged(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     written: Written,
     new_edits: Option<bool>,
-) -> Result<(Value, Turn), Refusal> {
+) -> Result<(Value, DocGuard), Refusal> {
     if !written.can_be_asked_for() {
         return Err(Refusal::Forbidden(LONG_ID));
     }
     let forced = new_edits == Some(false);
     let pass = match forced {
-        true => Pass::Alone,
-        false => Pass::SideBySide,
+        true => Mode::Exclusive,
+        false => Mode::Shared,
     };
     let id = [written.id.as_str()];
-    let turn = turns.take(asker.db.as_str(), id.into_iter(), pass).await;
-    let mut stored = stored(&asker.couch, &asker.db, rules, &written, forced).await?;
+    let turn = turns.take(context.db.as_str(), id.into_iter(), pass).await;
+    let mut stored = stored(&context.couch, &context.db, rules, &written, forced).await?;
     let document = settle(
-        &asker.couch,
-        &asker.db,
+        &context.couch,
+        &context.db,
         rules,
         written,
         &mut stored,
@@ -178,20 +178,20 @@ pub(crate) async fn judged(
 
 /// Sends one judged document, in its turn.
 pub(crate) async fn put(
-    asker: &Asker,
-    turn: Turn,
+    context: &Context,
+    turn: DocGuard,
     query: &DocumentQuery,
     document: &Value,
 ) -> Result<Response<Answered>, Refusal> {
     let unnamed = matches!(
-        asker.permit.route().call,
+        context.permit.route().call,
         Call::Database {
             call: DatabaseCall::Itself,
             ..
         }
     );
     let method = if unnamed { Method::Post } else { Method::Put };
-    asker
+    context
         .write(turn, method, sent_query(query).pairs(), document.to_bytes())
         .await
 }
@@ -208,7 +208,7 @@ fn sent_query(query: &DocumentQuery) -> DocumentQuery {
 /// CouchDB's answer to one write, with those headers that CouchDB gives to a write of this kind (`chttpd_db`). The
 /// tag is the one that the caller gets when he reads the document, so that he can name it in `If-Match`.
 pub(crate) async fn answer(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
     upstream: Response<Answered>,
 ) -> Result<Answer, Refusal> {
@@ -217,14 +217,14 @@ pub(crate) async fn answer(
         return Err(errors::refusal(upstream).await);
     }
     let place = upstream.headers().get(LOCATION).cloned();
-    let mut share = asker.share();
+    let mut share = context.share();
     let body = whole(upstream.into_body(), &mut share).await?;
     let written = Value::parse(&body).ok();
     let text = |name: &str| written.as_ref()?.get(name)?.as_str();
     let tag = text("id")
         .zip(text("rev"))
         .and_then(|(id, rev)| tag(id, rev, rules.reads()));
-    let route = asker.permit.route();
+    let route = context.permit.route();
     let posted = route.is_of_a_database();
     let placed = match route.method {
         Method::Put | Method::Copy => true,
@@ -244,19 +244,19 @@ pub(crate) async fn answer(
 
 /// `_bulk_docs`: denied rows in their place, the rest passed on, part by part.
 pub(crate) async fn bulk(
-    asker: Asker,
+    context: Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     locals: &Locals,
     mut sent: SentBatch,
 ) -> Result<Answer, Refusal> {
-    let caller = asker.permit.caller();
-    sent.check(asker.share(), locals, caller)?;
+    let caller = context.permit.caller();
+    sent.check(context.share(), locals, caller)?;
     let (mut status, mut rows) = (StatusCode::CREATED, Vec::new());
-    while let Some((batch, _share)) = sent.next(asker.share(), locals, caller)? {
+    while let Some((batch, _share)) = sent.next(context.share(), locals, caller)? {
         let (stored, told) = match batch.new_edits {
-            true => checked(&asker, rules, turns, batch).await?,
-            false => forced(&asker, rules, turns, batch).await?,
+            true => checked(&context, rules, turns, batch).await?,
+            false => forced(&context, rules, turns, batch).await?,
         };
         status = status.max(stored);
         rows.extend(told);
@@ -274,35 +274,35 @@ pub(crate) async fn bulk(
 
 /// A batch whose revisions travel with it. Only what passed waits for its turn, and no longer than CouchDB takes.
 async fn checked(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     batch: Batch,
 ) -> Result<(StatusCode, Vec<Value>), Refusal> {
-    let judged = batch.judge(&asker.couch, &asker.db, rules).await?;
+    let judged = batch.judge(&context.couch, &context.db, rules).await?;
     let passed = judged.rows.iter().filter_map(|judged| match judged {
         Judged::Sent { id, .. } => Some(id.as_str()),
         Judged::Answered(_) => None,
     });
-    let db = asker.db.as_str();
-    let turn = turns.take(db, passed, Pass::SideBySide).await;
-    store(asker, turn, judged.rows, true).await
+    let db = context.db.as_str();
+    let turn = turns.take(db, passed, Mode::Shared).await;
+    store(context, turn, judged.rows, true).await
 }
 
 /// A batch that CouchDB does not check: what passes is judged again and stored in its turn, part by part.
 async fn forced(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     batch: Batch,
 ) -> Result<(StatusCode, Vec<Value>), Refusal> {
-    let (couch, db) = (&asker.couch, &asker.db);
+    let (couch, db) = (&context.couch, &context.db);
     let (parts, refused) = batch.screen(couch, db, rules).await?;
     let (mut status, mut all) = (StatusCode::CREATED, Vec::new());
     for part in parts {
-        let turn = turns.take(db.as_str(), part.ids(), Pass::Alone).await;
+        let turn = turns.take(db.as_str(), part.ids(), Mode::Exclusive).await;
         let judged = part.judge(couch, db, rules).await?;
-        let (stored, rows) = store(asker, turn, judged.rows, false).await?;
+        let (stored, rows) = store(context, turn, judged.rows, false).await?;
         status = status.max(stored);
         all.extend(rows);
     }
@@ -313,8 +313,8 @@ async fn forced(
 /// Sends on what passed, if anything did, and gives the rows that answer all. Where CouchDB refuses a batch for one of
 /// its documents, each half is sent by itself, down to that one.
 async fn store(
-    asker: &Asker,
-    turn: Turn,
+    context: &Context,
+    turn: DocGuard,
     judged: Vec<Judged>,
     new_edits: bool,
 ) -> Result<(StatusCode, Vec<Value>), Refusal> {
@@ -324,7 +324,7 @@ async fn store(
     while let Some(mut part) = parts.pop() {
         let mut rows = Vec::new();
         if let Some(body) = body(&part, new_edits) {
-            let upstream = asker.write_batch(Arc::clone(&turn), body).await?;
+            let upstream = context.write_batch(Arc::clone(&turn), body).await?;
             if is_for_a_document(upstream.status(), new_edits) {
                 let sent = part.iter().filter(|judged| judged.is_sent()).count();
                 if sent > 1 {
@@ -337,7 +337,7 @@ async fn store(
                 return Err(errors::refusal(upstream).await);
             } else {
                 status = status.max(upstream.status());
-                rows = answered(asker, upstream).await?;
+                rows = answered(context, upstream).await?;
             }
         }
         all.extend(match new_edits {
@@ -360,8 +360,8 @@ fn is_for_a_document(status: StatusCode, new_edits: bool) -> bool {
 }
 
 /// CouchDB's rows.
-async fn answered(asker: &Asker, upstream: Response<Answered>) -> Result<Vec<Value>, Refusal> {
-    let mut share = asker.share();
+async fn answered(context: &Context, upstream: Response<Answered>) -> Result<Vec<Value>, Refusal> {
+    let mut share = context.share();
     match Value::parse(&whole(upstream.into_body(), &mut share).await?) {
         Ok(Value::Array(rows)) => Ok(rows),
         Ok(_) | Err(_) => Err(Refusal::BadGateway(

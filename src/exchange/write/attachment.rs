@@ -10,7 +10,7 @@ use super::refused::{Refused, refused};
 use super::stored::{Stored, stored};
 use super::written::Written;
 use crate::budget::Counted;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::json::{Object, Value};
 use crate::policy::WriteRules;
 use crate::refusal::Refusal;
@@ -21,16 +21,16 @@ const UNTYPED: &str = "application/octet-stream";
 
 /// Judges the document as it will be. Gives the revision that must be replaced, if any.
 pub(crate) async fn judge_attachment(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
     if_match: Option<&str>,
     content_type: Option<&str>,
 ) -> Result<Option<String>, Refusal> {
-    let route = asker.permit.route();
+    let route = context.permit.route();
     let (id, name) = named(&route.call).ok_or(Refusal::Internal("a call without an attachment"))?;
     let query = route.query.document()?;
     let mut written = Written::read(Some(id), &query, if_match, Value::Object(Object::new()))?;
-    let replaced = match stored(&asker.couch, &asker.db, rules, &written, false).await? {
+    let replaced = match stored(&context.couch, &context.db, rules, &written, false).await? {
         Stored::Replaced(replaced) => replaced,
         Stored::Leaves(_) | Stored::Unreadable { .. } => return Err(Refusal::Missing),
     };

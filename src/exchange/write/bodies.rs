@@ -12,7 +12,7 @@ use super::attachment::judge_attachment;
 use super::attachments::{check_name, check_unread};
 use super::bulk::ids;
 use super::copy::copy;
-use super::doc_locks::Pass;
+use super::doc_locks::Mode;
 use super::form::form;
 use super::form::is_from_here;
 use super::related::Related;
@@ -50,9 +50,9 @@ impl Exchange {
         }
         let budget = Arc::clone(&intake.budget);
         let (body, share) = intake.body.collect_apart(self.limits.body).await?;
-        let asker = self.asker(permit, &budget, share.map(Arc::new))?;
+        let context = self.context(permit, &budget, share.map(Arc::new))?;
         let with = (&self.turns, is_free);
-        answer::document(asker, &rules, with, if_match.as_deref(), body).await
+        answer::document(context, &rules, with, if_match.as_deref(), body).await
     }
 
     /// `COPY` of a document.
@@ -60,8 +60,8 @@ impl Exchange {
         let Permitted { permit, intake, .. } = request;
         let rules = permit.writes()?.clone();
         let if_match = if_match(&intake, &rules)?;
-        let asker = self.asker(permit, &intake.budget, None)?;
-        copy(asker, &rules, &self.turns, if_match.as_deref()).await
+        let context = self.context(permit, &intake.budget, None)?;
+        copy(context, &rules, &self.turns, if_match.as_deref()).await
     }
 
     /// An attachment: judged by its document, then its bytes pass as they come.
@@ -70,14 +70,15 @@ impl Exchange {
             permit, mut intake, ..
         } = request;
         let rules = permit.writes()?.clone();
-        let asker = self.asker(permit, &intake.budget, None)?;
-        storable(asker.permit.route())?;
+        let context = self.context(permit, &intake.budget, None)?;
+        storable(context.permit.route())?;
         let (if_match, kind) = (if_match(&intake, &rules)?, text(&intake, &CONTENT_TYPE));
-        let judged = judge_attachment(&asker, &rules, if_match.as_deref(), kind.as_deref()).await?;
+        let judged =
+            judge_attachment(&context, &rules, if_match.as_deref(), kind.as_deref()).await?;
         // The revision that was judged says the same.
         intake.headers.remove(IF_MATCH);
         self.pass(Permitted {
-            permit: asker.permit,
+            permit: context.permit,
             judged,
             lease: None,
             intake,
@@ -92,15 +93,15 @@ impl Exchange {
         rules: &WriteRules,
         intake: Intake,
     ) -> Result<Answer, Refusal> {
-        let asker = self.asker(permit, &intake.budget, None)?;
+        let context = self.context(permit, &intake.budget, None)?;
         let (if_match, kind) = (if_match(&intake, rules)?, text(&intake, &CONTENT_TYPE));
         // What CouchDB does not check keeps its turn while it is sent, so it must all be here.
-        let body = match asker.permit.route().query.document()?.new_edits {
+        let body = match context.permit.route().query.document()?.new_edits {
             Some(false) => (full(intake.body.collect(self.limits.body).await?), None),
             Some(true) | None => intake.body.stream_with_share(),
         };
         let sent = Related::read(body, &kind.unwrap_or_default(), self.limits.body).await?;
-        answer::related(asker, rules, &self.turns, if_match.as_deref(), sent).await
+        answer::related(context, rules, &self.turns, if_match.as_deref(), sent).await
     }
 
     /// A form that uploads attachments.
@@ -112,9 +113,9 @@ impl Exchange {
     ) -> Result<Answer, Refusal> {
         is_from_here(intake.header(&REFERER), &intake.host)?;
         let kind = text(&intake, &CONTENT_TYPE).unwrap_or_default();
-        let asker = self.asker(permit, &intake.budget, None)?;
+        let context = self.context(permit, &intake.budget, None)?;
         let body = intake.body.collect(self.limits.body).await?;
-        form(asker, rules, &self.turns, &kind, body).await
+        form(context, rules, &self.turns, &kind, body).await
     }
 
     /// The deletes of an administrator, where tombstones keep something.
@@ -132,9 +133,9 @@ impl Exchange {
         let body = Inbound::empty();
         let intake = Intake { body, ..intake };
         check_unread(&bytes)?;
-        let asker = self.asker(permit, &intake.budget, None)?;
+        let context = self.context(permit, &intake.budget, None)?;
         let sent = (intake, bytes, share);
-        tombstones(&asker, fields, &self.turns, sent, &self.limits).await
+        tombstones(&context, fields, &self.turns, sent, &self.limits).await
     }
 
     /// The request without its body, and the body.
@@ -175,7 +176,7 @@ impl Exchange {
                 let ids = named.iter().map(String::as_str);
                 let ids = ids.chain(id.map(DocId::as_str));
                 let db = database(permit)?;
-                let pass = Pass::SideBySide;
+                let pass = Mode::Shared;
                 let turn = self.turns.take(db.as_str(), ids, pass).await;
                 let intake = intake.with_body(body, &self.limits);
                 let outbound = rewrite.verbatim(permit, rev, intake)?;

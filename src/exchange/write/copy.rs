@@ -5,10 +5,10 @@
 
 use super::answer::{answer, judged, put};
 use super::attachments::{names, of, put as attach, remove, with_bytes};
-use super::doc_locks::Turns;
+use super::doc_locks::DocLocks;
 use super::written::Written;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::json::{Kind, Value};
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};
@@ -28,12 +28,12 @@ const OWN: [&str; 7] = [
 
 /// `COPY /db/from` to the document of the header `Destination`.
 pub(crate) async fn copy(
-    asker: Asker,
+    context: Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     if_match: Option<&str>,
 ) -> Result<Answer, Refusal> {
-    let route = asker.permit.route();
+    let route = context.permit.route();
     let Call::Database {
         call: DatabaseCall::CopyDocument { from, to, to_rev },
         ..
@@ -42,20 +42,20 @@ pub(crate) async fn copy(
         return Err(Refusal::Internal("a call that is no copy"));
     };
     let query = route.query.document()?;
-    let source = source(&asker, rules, from, &query, if_match).await?;
+    let source = source(&context, rules, from, &query, if_match).await?;
     let target = DocumentQuery {
         rev: to_rev.clone(),
         ..Default::default()
     };
     let written = Written::read(Some(to), &target, None, source)?;
-    let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    let upstream = put(&asker, turn, &DocumentQuery::default(), &document).await?;
-    answer(&asker, rules, upstream).await
+    let (document, turn) = judged(&context, rules, turns, written, None).await?;
+    let upstream = put(&context, turn, &DocumentQuery::default(), &document).await?;
+    answer(&context, rules, upstream).await
 }
 
 /// The document to be copied, as far as the caller sees it, its attachments inside.
 async fn source(
-    asker: &Asker,
+    context: &Context,
     rules: &WriteRules,
     from: &DocId,
     query: &DocumentQuery,
@@ -64,10 +64,10 @@ async fn source(
     let empty = Value::Object(crate::json::Object::new());
     let rev = Written::read(Some(from), query, if_match, empty)?.rev;
     let stored = match &rev {
-        None => asker.couch.read_one(&asker.db, from).await?,
+        None => context.couch.read_one(&context.db, from).await?,
         Some(rev) => {
             let wanted = [(from.as_str(), Some(rev.as_str()))];
-            let found = asker.couch.read_revisions(&asker.db, &wanted).await?;
+            let found = context.couch.read_revisions(&context.db, &wanted).await?;
             found.into_iter().flatten().next()
         }
     };
@@ -81,7 +81,7 @@ async fn source(
             .get("_rev")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let whole = with_bytes(&asker.couch, &asker.db, from.as_str(), rev).await?;
+        let whole = with_bytes(&context.couch, &context.db, from.as_str(), rev).await?;
         let whole = whole.ok_or(Refusal::TooLarge(Limit::Body))?;
         for name in attached {
             let whole = of(Some(&whole), &name);

@@ -20,20 +20,20 @@ type Locks = Mutex<HashMap<u64, Arc<RwLock<()>>>>;
 
 /// The turns of all documents.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Turns(Arc<Locks>);
+pub(crate) struct DocLocks(Arc<Locks>);
 
 /// Who may pass at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum Mode {
     /// Nobody else: a write without `new_edits`.
-    Alone,
+    Exclusive,
     /// Those whose revision travels with them, and those that are not judged.
-    SideBySide,
+    Shared,
 }
 
 /// The turn of some documents, held until dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct DocGuard {
     /// Those that are still waited for are in the list too, lest they stay when nobody waits any more.
     held: Vec<(u64, Option<Held>)>,
     locks: Arc<Locks>,
@@ -41,20 +41,20 @@ pub(crate) struct Turn {
 
 #[derive(Debug)]
 enum Held {
-    Alone { _guard: OwnedRwLockWriteGuard<()> },
-    SideBySide { _guard: OwnedRwLockReadGuard<()> },
+    Exclusive { _guard: OwnedRwLockWriteGuard<()> },
+    Shared { _guard: OwnedRwLockReadGuard<()> },
 }
 
-impl Turns {
+impl DocLocks {
     /// Waits until nobody writes one of these documents of this database who would be in the way.
     pub(crate) async fn take<'a>(
         &self,
         db: &str,
         ids: impl Iterator<Item = &'a str>,
-        pass: Pass,
-    ) -> Turn {
+        pass: Mode,
+    ) -> DocGuard {
         let places: BTreeSet<u64> = ids.map(|id| place(db, id)).collect();
-        let mut turn = Turn {
+        let mut turn = DocGuard {
             held: Vec::with_capacity(places.len()),
             locks: Arc::clone(&self.0),
         };
@@ -65,10 +65,10 @@ impl Turns {
             };
             turn.held.push((place, None));
             let held = match pass {
-                Pass::Alone => Held::Alone {
+                Mode::Exclusive => Held::Exclusive {
                     _guard: lock.write_owned().await,
                 },
-                Pass::SideBySide => Held::SideBySide {
+                Mode::Shared => Held::Shared {
                     _guard: lock.read_owned().await,
                 },
             };
@@ -84,16 +84,16 @@ impl Turns {
         &self,
         db: &DbName,
         id: &str,
-    ) -> impl Future<Output = Turn> + Send + 'static + use<> {
+    ) -> impl Future<Output = DocGuard> + Send + 'static + use<> {
         let (turns, db, id) = (self.clone(), db.clone(), id.to_owned());
         async move {
             let ids = [id.as_str()].into_iter();
-            turns.take(db.as_str(), ids, Pass::SideBySide).await
+            turns.take(db.as_str(), ids, Mode::Shared).await
         }
     }
 }
 
-impl Drop for Turn {
+impl Drop for DocGuard {
     /// Locks that nobody holds or waits for are forgotten.
     fn drop(&mut self) {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);

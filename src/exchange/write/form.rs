@@ -13,13 +13,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::answer::{answer, judged, put};
 use super::attachments::put as attach;
-use super::doc_locks::Turns;
+use super::doc_locks::DocLocks;
 use super::stored::{Stored, stored};
 use super::written::Written;
 use crate::body::{Cut, full};
 use crate::budget::Share;
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::exchange::parts::multipart::{Parts, Token, field, parameter};
 use crate::intake::json_body;
 use crate::json::{Object, Value};
@@ -30,27 +30,27 @@ const BROKEN: Refusal = Refusal::BadRequest("the form can't be read");
 
 /// `POST /db/doc` as `multipart/form-data`.
 pub(crate) async fn form(
-    asker: Asker,
+    context: Context,
     rules: &WriteRules,
-    turns: &Turns,
+    turns: &DocLocks,
     content_type: &str,
     sent: Bytes,
 ) -> Result<Answer, Refusal> {
-    let mut form = Form::read(sent, content_type, asker.share()).await?;
-    let mut written = written(&asker, rules, &form).await?;
+    let mut form = Form::read(sent, content_type, context.share()).await?;
+    let mut written = written(&context, rules, &form).await?;
     for (name, file) in mem::take(&mut form.files) {
         attach(&mut written.document, &name, file);
     }
-    let mut query = asker.permit.route().query.document()?;
+    let mut query = context.permit.route().query.document()?;
     query.new_edits = None;
-    let (document, turn) = judged(&asker, rules, turns, written, None).await?;
-    let upstream = put(&asker, turn, &query, &document).await?;
-    answer(&asker, rules, upstream).await
+    let (document, turn) = judged(&context, rules, turns, written, None).await?;
+    let upstream = put(&context, turn, &query, &document).await?;
+    answer(&context, rules, upstream).await
 }
 
 /// The document of the form, or the stored one as its writer sees it.
-async fn written(asker: &Asker, rules: &WriteRules, form: &Form) -> Result<Written, Refusal> {
-    let route = asker.permit.route();
+async fn written(context: &Context, rules: &WriteRules, form: &Form) -> Result<Written, Refusal> {
+    let route = context.permit.route();
     let mut query = route.query.document()?;
     query.new_edits = None;
     if let Some(document) = &form.document {
@@ -62,7 +62,7 @@ async fn written(asker: &Asker, rules: &WriteRules, form: &Form) -> Result<Writt
     ))?;
     named.insert("_rev", rev);
     let mut written = Written::read(route.document(), &query, None, Value::Object(named))?;
-    let stored = match stored(&asker.couch, &asker.db, rules, &written, false).await? {
+    let stored = match stored(&context.couch, &context.db, rules, &written, false).await? {
         Stored::Replaced(replaced) => replaced.document,
         Stored::Leaves(_) | Stored::Unreadable { .. } => None,
     };

@@ -189,8 +189,8 @@ impl Leaves {
         for findings in self.findings() {
             findings.against.remove(rank);
         }
-        let known = self.ancestry.is_some();
-        removed.filter(|_| known).map(|leaf| leaf.place)
+        let cache = self.ancestry.is_some();
+        removed.filter(|_| cache).map(|leaf| leaf.place)
     }
 
     fn findings(&mut self) -> [&mut Findings; 3] {
@@ -203,8 +203,8 @@ impl Leaves {
 
     /// Whether a living one is not there for the writer.
     pub(crate) fn is_hidden(&mut self, rules: &WriteRules) -> bool {
-        let known = |leaf: &Value| rules.knows(leaf).then_some(()).ok_or(Denied::Missing);
-        self.hidden.ask(&self.all, known).is_some()
+        let cache = |leaf: &Value| rules.knows(leaf).then_some(()).ok_or(Denied::Missing);
+        self.hidden.ask(&self.all, cache).is_some()
     }
 
     /// Whether each living one may be updated, or deleted.

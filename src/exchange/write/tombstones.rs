@@ -10,14 +10,14 @@ use std::mem;
 use bytes::Bytes;
 use http::header::IF_MATCH;
 
-use super::doc_locks::{Pass, Turns};
+use super::doc_locks::{DocLocks, Mode};
 use super::leaves::Leaves;
 use super::written::{Written, named_rev};
 use crate::budget::{Counted, Share};
 use crate::config::Limits;
 use crate::couch::{CouchError, Pace};
 use crate::exchange::answer::Answer;
-use crate::exchange::context::Asker;
+use crate::exchange::context::Context;
 use crate::intake::Intake;
 use crate::json::{FieldPath, Value};
 use crate::policy::keep_fields;
@@ -35,32 +35,32 @@ struct Sent {
 
 /// Passes a write on, which comes with the whole of its body, and what that has of the budget.
 pub(crate) async fn tombstones(
-    asker: &Asker,
+    context: &Context,
     fields: &[FieldPath],
-    turns: &Turns,
+    turns: &DocLocks,
     (intake, body, mut share): (Intake, Bytes, Option<Share>),
     limits: &Limits,
 ) -> Result<Answer, Refusal> {
-    let route = asker.permit.route();
-    let permit = &asker.permit;
+    let route = context.permit.route();
+    let permit = &context.permit;
     let deletes = route.method == Method::Delete;
     let if_match = intake.header(&IF_MATCH).map(str::to_owned);
     let mut sent = Sent::read(route, if_match.as_deref(), &body);
     let pass = match sent.as_ref().is_some_and(|sent| sent.forced) {
-        true => Pass::Alone,
-        false => Pass::SideBySide,
+        true => Mode::Exclusive,
+        false => Mode::Shared,
     };
     // Security: what ends nothing takes its turn too. (`no_way_to_write_lets_a_forged_history_roll_it_back`)
     let named = route.document().map(DocId::as_str);
     let ids = sent.iter().flat_map(Sent::ids).chain(named);
-    let turn = turns.take(asker.db.as_str(), ids, pass).await;
+    let turn = turns.take(context.db.as_str(), ids, pass).await;
     let kept = match &mut sent {
         Some(sent) if sent.ends_something() => {
             // A body that is written anew is beside the one that was sent.
             if let Some(share) = &mut share {
                 share.add(body.len())?;
             }
-            sent.keep(asker, fields).await?
+            sent.keep(context, fields).await?
         }
         Some(_) | None => false,
     };
@@ -70,8 +70,8 @@ pub(crate) async fn tombstones(
     };
     let intake = intake.with_body(body, limits);
     if !(kept && deletes) {
-        let outbound = asker.rewrite.verbatim(permit, None, intake)?;
-        let upstream = asker.upstream.send_in(turn, outbound).await?;
+        let outbound = context.rewrite.verbatim(permit, None, intake)?;
+        let upstream = context.upstream.send_in(turn, outbound).await?;
         return Ok(Answer::verbatim(upstream, true, None));
     }
     let query = route.query.document()?;
@@ -80,20 +80,20 @@ pub(crate) async fn tombstones(
         w: query.w,
         ..Default::default()
     };
-    let outbound = asker.rewrite.as_put(permit, query.pairs(), intake)?;
-    let upstream = asker.upstream.send_in(turn, outbound).await?;
+    let outbound = context.rewrite.as_put(permit, query.pairs(), intake)?;
+    let upstream = context.upstream.send_in(turn, outbound).await?;
     Ok(Answer::verbatim(upstream, true, None).without_place())
 }
 
 /// One document that may be a tombstone, with what rules decide by.
 pub(crate) async fn keep(
-    asker: &Asker,
+    context: &Context,
     fields: &[FieldPath],
     document: Value,
     forced: bool,
 ) -> Result<Value, CouchError> {
     let mut sent = Sent::one(document, forced);
-    sent.keep(asker, fields).await?;
+    sent.keep(context, fields).await?;
     Ok(sent.documents.pop().unwrap_or(Value::Null))
 }
 
@@ -148,8 +148,8 @@ impl Sent {
     }
 
     /// Puts into each tombstone what rules decide by. Was anything put in?
-    async fn keep(&mut self, asker: &Asker, fields: &[FieldPath]) -> Result<bool, CouchError> {
-        let deletes = asker.permit.route().method == Method::Delete;
+    async fn keep(&mut self, context: &Context, fields: &[FieldPath]) -> Result<bool, CouchError> {
+        let deletes = context.permit.route().method == Method::Delete;
         let mut kept = false;
         // Those that end one revision, or without `new_edits` one document, are laid beside the same leaves.
         let mut ends: BTreeMap<(String, Option<String>), Vec<&mut Value>> = BTreeMap::new();
@@ -177,9 +177,9 @@ impl Sent {
                 .iter()
                 .map(|((id, rev), _)| (id.as_str(), rev.as_deref()));
             let wanted: Vec<_> = wanted.collect();
-            let found = asker
+            let found = context
                 .couch
-                .read_some_revisions(&asker.db, &wanted, &mut pace);
+                .read_some_revisions(&context.db, &wanted, &mut pace);
             let found = found.await?;
             done += found.len();
             for (((id, _), documents), found) in rest.iter_mut().zip(found) {
@@ -187,7 +187,7 @@ impl Sent {
                 let mut leaves = leaves.ok_or(CouchError::Unreadable("leaves"))?;
                 for at in 0..documents.len() {
                     let stored = match self.forced {
-                        true => Box::pin(ended(asker, id, &mut leaves, documents, at)).await?,
+                        true => Box::pin(ended(context, id, &mut leaves, documents, at)).await?,
                         // CouchDB answers the delete of what is deleted with 404.
                         false => {
                             let leaf = leaves.last().filter(|leaf| leaf.is_alive() || !deletes);
@@ -224,7 +224,7 @@ impl Sent {
 
 /// What one of these tombstones of a document ends, which come without `new_edits`.
 async fn ended(
-    asker: &Asker,
+    context: &Context,
     id: &str,
     leaves: &mut Leaves,
     documents: &[&mut Value],
@@ -234,7 +234,7 @@ async fn ended(
     let Some(document) = documents.next() else {
         return Ok(None);
     };
-    let fork = leaves.read_fork(&asker.couch, (&asker.db, id), document, documents);
+    let fork = leaves.read_fork(&context.couch, (&context.db, id), document, documents);
     if let Some((Some(body), _)) = fork.await? {
         return Ok(Some(body));
     }

@@ -16,7 +16,7 @@ use super::{Recipe, Rows};
 use crate::body::boxed;
 use crate::caller::{Caller, User, UserName};
 use crate::config::Config;
-use crate::exchange::parts::offline::asker;
+use crate::exchange::parts::offline::context;
 use crate::exchange::read::change_pages::ChangesPages;
 use crate::exchange::read::change_rows::{ChangeRows, Sequences};
 use crate::exchange::read::changes::pulse;
@@ -113,8 +113,8 @@ fn feed(parameters: &str, script: Script) -> Rows {
         lease: None,
     };
     let config = Config::parse(CONFIG, Path::new("/test.toml")).unwrap();
-    let asker = asker(permit, &config).unwrap();
-    Rows::new(Arc::new(asker), recipe, None, Reply::Begun(body))
+    let context = context(permit, &config).unwrap();
+    Rows::new(Arc::new(context), recipe, None, Reply::Begun(body))
 }
 
 /// What a client gets, and when: sealed sequences by their length.

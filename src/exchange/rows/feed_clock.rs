@@ -9,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 /// The clock of one feed.
 #[derive(Debug)]
-pub(crate) enum Pulse {
+pub(crate) enum FeedClock {
     /// It beats at these times, whatever is shown.
     Heart(Interval),
     /// It ends when nothing has been shown for so long.
@@ -20,7 +20,7 @@ pub(crate) enum Pulse {
     },
 }
 
-impl Pulse {
+impl FeedClock {
     /// A heartbeat, again and again.
     pub(crate) fn heartbeat(every: Duration) -> Self {
         let every = every.max(Duration::from_millis(1));
