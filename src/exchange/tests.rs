@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::read::project::Projection;
+use super::read::find::Projection;
 use super::redact::RowOutcome;
 use super::revisions::{Lookup, RevisionCache, RevisionRef};
 use super::rows::limit::Window;
