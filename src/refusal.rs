@@ -25,7 +25,7 @@ pub enum Refusal {
     IllegalDocument,
     /// 400 `illegal_partition`.
     IllegalPartition,
-    /// 401: an anonymous caller and anything that is not open to him, existing or not.
+    /// 401: an anonymous caller and anything that is not open to them, existing or not.
     Unauthorized,
     /// 401: an attempt to log in that failed.
     WrongCredentials,

@@ -1,7 +1,7 @@
 //! Users: whether a password is theirs, and what their documents say; and the feeds that tell when one
 //! has changed.
 //!
-//! Invariant: a password or token is sent as the user himself, and the answer counts only if CouchDB names that
+//! Invariant: a password or token is sent as that user, and the answer counts only if CouchDB names that
 //! very user.
 
 use std::net::IpAddr;
@@ -26,9 +26,9 @@ const CHANGES: usize = 1000;
 /// Whom CouchDB takes someone for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UserCtx {
-    /// His name.
+    /// Their name.
     pub(crate) name: String,
-    /// His roles, as CouchDB names them.
+    /// Their roles, as CouchDB names them.
     pub(crate) roles: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct ChangedDocuments {
 }
 
 impl Couch {
-    /// Asks CouchDB, as the user himself, who he is; `None` if the password is wrong.
+    /// Asks CouchDB, as that user, who they are; `None` if the password is wrong.
     ///
     /// CouchDB counts failures by the address it sees, which is ours for everybody. Where it stands on
     /// a private network it believes `X-Forwarded-For` (mochiweb_request:get(peer)), so it is told the
@@ -100,8 +100,8 @@ impl Couch {
         Ok(context(&session).filter(|_| by_token))
     }
 
-    /// Whether CouchDB takes whoever names himself for that user: its `proxy_use_secret` is off then, and whoever
-    /// reaches its port is whoever he likes.
+    /// Whether CouchDB believes a name without a secret: its `proxy_use_secret` is off then, and whoever
+    /// reaches its port is whoever they like.
     pub(crate) async fn believes_anybody(&self) -> Result<bool, CouchError> {
         let header = HeaderName::from_static("x-auth-couchdb-username");
         let name = HeaderValue::from_static(IMPOSTOR);

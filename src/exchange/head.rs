@@ -123,7 +123,7 @@ fn path(location: &HeaderValue) -> Option<&str> {
         .filter(|path| path.starts_with('/'))
 }
 
-/// Says where something is as its client reaches it: `here` is where he has come from, without a path.
+/// Says where something is as its client reaches it: `here` is where they have come from, without a path.
 pub(crate) fn place(headers: &mut HeaderMap, here: &str) {
     let place = headers.get(LOCATION).and_then(path);
     let place = place.map(|path| HeaderValue::from_str(&format!("{here}{path}")));

@@ -47,7 +47,7 @@ fn a_projection_keeps_the_nesting_of_what_it_names() {
     }
 }
 
-/// What `walt` sees of the view `v/w`: rows of his own documents.
+/// What `walt` sees of the view `v/w`: rows of their own documents.
 fn own_rows() -> ViewLens {
     let text = "[[rule]]\nname = 'own'\ndatabases = ['db']\ncallers = { names = ['walt'] }\npermit = ['view:v/w']\ndocuments = { owner = 'walt' }";
     let files = [("db.toml".to_owned(), text.to_owned())];
@@ -55,7 +55,7 @@ fn own_rows() -> ViewLens {
     let user = User::new(UserName::parse("walt").unwrap(), Vec::new());
     let route = Route::parse("GET", "/db/_design/v/_view/w", None).unwrap();
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
-        panic!("he may see the view");
+        panic!("walt may see the view");
     };
     let Plan::Read(Reads::View(lens)) = permit.plan().clone() else {
         panic!("under a rule")

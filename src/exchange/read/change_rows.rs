@@ -25,7 +25,7 @@ pub(crate) struct ChangeRows {
     pub(crate) with_docs: bool,
     /// Whether the client asked for the conflicts of documents.
     pub(crate) with_conflicts: bool,
-    /// Whether he asked for all leaves, or for the winner only.
+    /// Whether they asked for all leaves, or for the winner only.
     pub(crate) all_leaves: bool,
     /// What the leaves of a row have been chosen by.
     pub(crate) chosen: Chosen,
@@ -328,7 +328,7 @@ impl ChangeRows {
                 Redaction::Pending => later = true,
             }
         }
-        // Where the winner is hidden, who asks for winners learns of the end of what he had, and of nothing else.
+        // Where the winner is hidden, who asks for winners learns of the end of what they had, and of nothing else.
         if !self.all_leaves && seen.iter().any(|leaf| !leaf.winner && !leaf.dead) {
             seen.clear();
         }

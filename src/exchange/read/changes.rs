@@ -28,7 +28,7 @@ use crate::secret::Seal;
 /// CouchDB's own default for `timeout` and `heartbeat`, which neither exceeds (`[chttpd] changes_timeout`).
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a caller may learn of changes, and what he may read of their documents.
+/// What a caller may learn of changes, and what they may read of their documents.
 #[derive(Debug)]
 pub(crate) struct ChangesLens {
     pub(crate) rows: Lens,

@@ -123,7 +123,7 @@ async fn plain(
     Ok((Answer::json(json), document.rev))
 }
 
-/// Why a document is not shown that is too long or too deep to be judged: he would learn that it is there.
+/// Why a document is not shown that is too long or too deep to be judged: they would learn that it is there.
 async fn unread(context: &Context, lens: &Lens) -> Result<Refusal, Refusal> {
     let id = context
         .permit

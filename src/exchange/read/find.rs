@@ -24,7 +24,7 @@ use crate::secret::Seal;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Documents that match the client's selector and that he may see.
+/// Documents that match the client's selector and that they may see.
 pub(crate) async fn find(
     context: Context,
     lens: Lens,

@@ -107,7 +107,7 @@ async fn delete(
     }
 }
 
-/// What is not there for him is answered as CouchDB answers what is not there.
+/// What is not there for them is answered as CouchDB answers what is not there.
 async fn delete_many(context: &Context, lens: &Lens, body: &[u8]) -> Result<Answer, Refusal> {
     let body = json_body::value(body)?;
     let (named, mut rest) = deleted(&body)?;
@@ -146,7 +146,7 @@ async fn delete_many(context: &Context, lens: &Lens, body: &[u8]) -> Result<Answ
 }
 
 /// `_explain`: of the client's own selector, as if indexes over hidden fields were not there. Partial ones neither:
-/// their selectors hold values, of documents that he may not see.
+/// their selectors hold values, of documents that they may not see.
 pub(crate) async fn explain(context: Context, lens: Lens, body: Bytes) -> Result<Answer, Refusal> {
     let body = json_body::value(&body)?;
     let find = Find::read(&lens, &body)?;
@@ -170,7 +170,7 @@ pub(crate) async fn explain(context: Context, lens: Lens, body: Bytes) -> Result
     Ok(answer(&Value::Object(shown)))
 }
 
-/// What follows from the query alone, and from indexes that he sees.
+/// What follows from the query alone, and from indexes that they see.
 fn explained(lens: &Lens, told: &Value) -> Option<Object> {
     let mut shown = Object::new();
     // Security: whoever may find need not know by what values indexes were cut.

@@ -19,11 +19,11 @@ pub(crate) struct Document {
     pub(crate) id: String,
     /// Its revision.
     pub(crate) rev: String,
-    /// Its text; none where he may not see it.
+    /// Its text; none where they may not see it.
     pub(crate) json: Option<Vec<u8>>,
     /// The attachments that follow it in parts of their own.
     pub(crate) attachments: VecDeque<Attachment>,
-    /// The names of those that he may see and that can't follow it.
+    /// The names of those that they may see and that can't follow it.
     inside: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Attachment {
     pub(crate) length: u64,
     /// Whether its head can be read in one way only.
     sound: bool,
-    /// Whether he may see it.
+    /// Whether they may see it.
     pub(crate) shown: bool,
 }
 

@@ -1,7 +1,7 @@
-//! `_local` documents and their lists, each caller's under names of his own.
+//! `_local` documents and their lists, each caller's under names of their own.
 //!
 //! Invariant: CouchDB is asked for names of the caller's space only, and every name in an answer is the one that
-//! he knows.
+//! they know.
 
 use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rows::filter::RowFilter;

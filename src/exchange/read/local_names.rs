@@ -1,4 +1,4 @@
-//! `_local` documents: each caller's checkpoints live under names of his own, so that nobody reads or
+//! `_local` documents: each caller's checkpoints live under names of their own, so that nobody reads or
 //! disturbs another's.
 //!
 //! Invariant: a private name is the prefix of one caller and the whole of the client's own id, so two callers
@@ -76,7 +76,7 @@ impl Space {
             .map_err(|_| Refusal::Internal("a private name is no name"))
     }
 
-    /// The id that the caller knows, for one of his private ids; both begin with `_local/`.
+    /// The id that the caller knows, for one of their private ids; both begin with `_local/`.
     pub(crate) fn public(&self, id: &str) -> Option<String> {
         let own = id.strip_prefix(LOCAL)?.strip_prefix(&*self.prefix)?;
         Some(format!("{LOCAL}{own}"))

@@ -180,7 +180,7 @@ impl Range {
         {
             return None;
         }
-        // An end that the client named keeps what he said about it.
+        // An end that the client named keeps what they said about it.
         let low_same = low_is_asked || same(&asked.low, &self.low);
         let high_same = high_is_asked || same(&asked.high, &self.high);
         let (start_same, end_same) = if query.descending {

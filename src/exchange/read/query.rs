@@ -100,7 +100,7 @@ fn has_one_spelling(step: &str) -> bool {
     !number || step == "0" || step.starts_with(|first: char| ('1'..='9').contains(&first))
 }
 
-/// A client's selector: its operators are known, its fields are open to him.
+/// A client's selector: its operators are known, its fields are open to them.
 pub(crate) fn selector(lens: &Lens, selector: &Value) -> Result<(), Refusal> {
     may_choose(lens, &client(selector).map_err(|error| malformed(&error))?)
 }

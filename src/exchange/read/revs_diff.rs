@@ -30,8 +30,8 @@ pub(crate) enum Diff {
 /// The most documents of one request: each is read before the answer begins. Replicators ask for 100 to 500.
 const MOST_DOCUMENTS: usize = 10_000;
 
-/// Which of the revisions that a client has are not here, as far as he may know: those are here that a leaf which
-/// he may see descends from.
+/// Which of the revisions that a client has are not here, as far as they may know: those are here that a leaf which
+/// they may see descends from.
 ///
 /// Security: CouchDB's own answer would tell whether a guessed revision of a hidden leaf is stored.
 /// (`two_worlds_that_differ_in_hidden_things_answer_alike`)

@@ -1,7 +1,7 @@
 //! Rows that are too long or too deep to be judged as they are.
 //!
 //! Invariant: the document of such a row counts as hidden, as everything does that can't be judged. Where the caller
-//! may see a leaf of it, the answer is cut: he would take it for whole.
+//! may see a leaf of it, the answer is cut: they would take it for whole.
 
 use crate::body::Cut;
 use crate::couch::Pace;

@@ -61,7 +61,7 @@ where
     let opened = context.permit.signs_up(&written.id);
     drop(sent);
     let (document, turn) = judged(&context, rules, turns, written, query.new_edits).await?;
-    // Security: whoever signs up under a name that was another's would be taken for him.
+    // Security: whoever signs up under a name that was another's would be taken for them.
     // (`nobody_signs_up_under_a_name_that_is_or_was_anothers`)
     if let Some(name) = opened
         && !is_free(name).await?
@@ -206,7 +206,7 @@ fn sent_query(query: &DocumentQuery) -> DocumentQuery {
 }
 
 /// CouchDB's answer to one write, with those headers that CouchDB gives to a write of this kind (`chttpd_db`). The
-/// tag is the one that the caller gets when he reads the document, so that he can name it in `If-Match`.
+/// tag is the one that the caller gets when they read the document, so that they can name it in `If-Match`.
 pub(crate) async fn answer(
     context: &Context,
     rules: &WriteRules,

@@ -139,7 +139,7 @@ impl Batch {
     /// Judges a batch without `new_edits` by what is stored now: the rows that pass, in parts, and the answers of
     /// the others. Each part is judged again in its turn. All rows of one document are in one part.
     ///
-    /// Security: nobody holds the turn of a document that he may not write.
+    /// Security: nobody holds the turn of a document that they may not write.
     /// (`a_forged_batch_holds_no_turn_of_documents_that_are_not_its_senders`)
     pub(crate) async fn screen(
         self,

@@ -1,4 +1,4 @@
-//! `COPY`: what the caller sees of one document is written to another, like any write of his.
+//! `COPY`: what the caller sees of one document is written to another, like any write of theirs.
 //!
 //! Invariant: nothing that is hidden in the source reaches the target, and nothing that is hidden in the target
 //! is lost.

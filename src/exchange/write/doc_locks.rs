@@ -5,7 +5,7 @@
 //! policy has not judged (an administrator's) may come in between as well.
 //!
 //! Invariant: turns are taken in one order, so that two batches never wait for each other; nobody holds one while
-//! he waits for a client (`upstream::late`); and a batch holds those of documents that its sender may write.
+//! they wait for a client (`upstream::late`); and a batch holds those of documents that its sender may write.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -39,7 +39,7 @@ pub(crate) fn judge(
             Some(winner) if rules.knows(winner) => Err(conflict()),
             Some(_) | None => Err(absent(written.deletes())),
         },
-        // Taken, and he knows it.
+        // Taken, and they know it.
         (None, Some(_)) if alive.is_some() => Err(conflict()),
         // It has ended already.
         (Some(_), Some(_)) if deletes && alive.is_none() => Err(absent(written.deletes())),
@@ -71,7 +71,7 @@ pub(crate) fn hidden(rules: &WriteRules, written: Written) -> Refused {
 /// Whether what replaces a revision that does not win may win over the one that does, or what does not win now may
 /// win once the one that does is deleted.
 ///
-/// Security: nobody takes over a document whose winner is not his to write, or brings back what a losing leaf has of
+/// Security: nobody takes over a document whose winner is not theirs to write, or brings back what a losing leaf has of
 /// fields that are not. (`no_losing_leaf_is_made_to_win_over_what_is_not_its_writers`,
 /// `no_losing_leaf_brings_back_what_its_writer_may_not_change`)
 pub(crate) fn if_may_win(
@@ -84,7 +84,7 @@ pub(crate) fn if_may_win(
         (Some(winner), _) if !deletes => {
             let covered = rules.covers(winner, false);
             covered.map_err(|denied| refused(denied, false))?;
-            // To him it is as if someone had just written it.
+            // To them it is as if someone had just written it.
             match rules.leaves_free(winner) {
                 true => Ok(()),
                 false => Err(conflict()),

@@ -18,7 +18,7 @@ use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
 use crate::route::query::DocumentQuery;
 use crate::route::{DocId, Route};
 
-/// What `walt` may write in `db`, by these conditions of his one rule.
+/// What `walt` may write in `db`, by these conditions of their one rule.
 fn rules(conditions: &str) -> WriteRules {
     let text = format!(
         "[[rule]]\nname = 'own'\ndatabases = ['db']\ncallers = {{ names = ['walt'] }}\npermit = ['replicate']\n{conditions}"
@@ -28,7 +28,7 @@ fn rules(conditions: &str) -> WriteRules {
     let user = User::new(UserName::parse("walt").unwrap(), Vec::new());
     let route = Route::parse("PUT", "/db/a", None).unwrap();
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
-        panic!("he may write");
+        panic!("walt may write");
     };
     let Plan::Write(rules) = permit.plan().clone() else {
         panic!("under rules: {conditions}")
@@ -164,7 +164,7 @@ proptest! {
         stored in document(), sent in document(), lens in prop::sample::select(LENSES.to_vec()),
     ) {
         let rules = rules(lens);
-        // Stubs stand for what is there; of the others he sends the bytes.
+        // Stubs stand for what is there; of the others they send the bytes.
         let mut sent = sent;
         if let Some(attachments) = sent.as_object_mut().and_then(|sent| sent.get_mut("_attachments")?.as_object_mut()) {
             for (name, one) in attachments.iter_mut() {
@@ -181,7 +181,7 @@ proptest! {
         }
     }
 
-    /// His ids are pinned: whatever he sends under another one is answered the same, whether it exists or not.
+    /// Their ids are pinned: whatever they send under another one is answered the same, whether it exists or not.
     #[test]
     fn nothing_hidden_is_learnt_by_writing(
         hidden in document(), sent in document(),
@@ -219,7 +219,7 @@ enum Done {
     Set(i64),
     /// The writer updates or deletes a leaf.
     Checked { leaf: usize, deletes: bool },
-    /// The same without `new_edits`, this many generations above the leaf, which he names or not.
+    /// The same without `new_edits`, this many generations above the leaf, which they name or not.
     Forced {
         leaf: usize,
         deletes: bool,
@@ -273,7 +273,7 @@ fn kept(leaf: Option<&Leaf>) -> Option<(Option<Value>, Option<Value>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// What a document has that its writer may not change is changed by others only, whatever leaves he makes and ends.
+    /// What a document has that its writer may not change is changed by others only, whatever leaves they make and end.
     #[test]
     fn no_leaf_brings_back_what_its_writer_may_not_change(all in prop::collection::vec(done(), 1..14)) {
         let rules = rules("hide = ['secret']\nchange = ['a']");

@@ -1,6 +1,6 @@
 //! From what a route needs and which rules apply to a verdict.
 //!
-//! 401: an anonymous caller and anything that is not open to him. 404: a database in which the caller may do
+//! 401: an anonymous caller and anything that is not open to them. 404: a database in which the caller may do
 //! nothing at all. 403: a known thing that may not be done.
 //!
 //! Invariant: a plan without a lens is given only where the rules leave nothing to filter.
@@ -90,7 +90,7 @@ fn deny(caller: &Caller, refusal: Refusal, rule: Option<Arc<str>>) -> Verdict {
     Verdict::Deny(Denial { refusal, rule })
 }
 
-/// A caller sees which databases there are for him as soon as any rule may permit him something in some.
+/// A caller sees which databases there are for them as soon as any rule may permit them something in some.
 fn sees_databases(policy: &Policy, caller: &Caller) -> bool {
     *caller != Caller::Anonymous || policy.opens_databases
 }
@@ -167,7 +167,7 @@ fn in_database(
     }
 }
 
-/// An administrator whom no rule binds is served by CouchDB alone; his tombstones keep what rules decide by.
+/// An administrator whom no rule binds is served by CouchDB alone; their tombstones keep what rules decide by.
 fn unbound(policy: &Policy, db: &str, need: DatabaseNeed<'_>) -> Plan {
     let fields = policy.decision_fields(db);
     match matches!(need, DatabaseNeed::Write(_) | DatabaseNeed::BulkWrite) && !fields.is_empty() {

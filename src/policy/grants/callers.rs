@@ -1,4 +1,4 @@
-//! Whether a rule is about a caller, and what it captures from him.
+//! Whether a rule is about a caller, and what it captures from them.
 //!
 //! Invariant: each role or name that matches makes a binding of its own; nothing is captured from two of them.
 
@@ -19,7 +19,7 @@ pub(in crate::policy) enum Care {
     Any,
 }
 
-/// `None`: the rule is not about this caller. `Some(None)`: it is, but his captures can't be told.
+/// `None`: the rule is not about this caller. `Some(None)`: it is, but their captures can't be told.
 #[expect(
     clippy::option_option,
     reason = "the two ways of having no captures are opposites"

@@ -35,7 +35,7 @@ pub(in crate::policy) struct Grants {
     pub(in crate::policy) permits: Vec<Applied>,
     pub(in crate::policy) forbids: Vec<Applied>,
     pub(in crate::policy) hides: Vec<Applied>,
-    /// An administrator may do everything that no rule forbids him.
+    /// An administrator may do everything that no rule forbids them.
     pub(in crate::policy) administrator: bool,
 }
 

@@ -60,7 +60,7 @@ impl Policy {
         policy
     }
 
-    /// May the caller do anything at all in this database? If not, it does not exist for him.
+    /// May the caller do anything at all in this database? If not, it does not exist for them.
     pub fn may_do_something(&self, caller: &Caller, db: &str) -> bool {
         self.grants(caller, db, &Interest::ANYTHING).anything()
     }

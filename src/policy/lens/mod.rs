@@ -44,7 +44,7 @@ pub struct Lens {
     pub(in crate::policy) permits: Vec<Clause>,
     pub(in crate::policy) forbids: Vec<Clause>,
     pub(in crate::policy) hides: Vec<Applied>,
-    /// An administrator sees everything that no rule takes from him.
+    /// An administrator sees everything that no rule takes from them.
     pub(in crate::policy) everything: bool,
     /// Of the documents that these rules show, only the fields that they show.
     pub(in crate::policy) cuts: Vec<Clause>,

@@ -1,6 +1,6 @@
 //! The fields that a selector fixes: what a document must have to match it.
 //!
-//! Who creates a document under a rule with `change` may set these as well: he has no choice about them.
+//! Who creates a document under a rule with `change` may set these as well: they have no choice about them.
 //!
 //! Invariant: only what must be there for the document to match at all is fixed: by equality, `$in` or `$pattern`.
 
@@ -28,7 +28,7 @@ fn collect(node: &Node, document: &Value, binding: &Binding, found: &mut Vec<Fie
         Node::And(nodes) => nodes
             .iter()
             .for_each(|node| collect(node, document, binding, found)),
-        // The branch that holds is the one that he chose.
+        // The branch that holds is the one that they chose.
         Node::Or(nodes) => {
             let holds = |node: &&Node| node.truth(Target::Value(document), binding).is_yes();
             nodes

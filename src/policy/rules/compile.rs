@@ -81,7 +81,7 @@ pub(in crate::policy) fn rule<'t>(
     (file.mistakes.len() == before).then_some(rule)
 }
 
-/// A tombstone has no attachments: whose documents a feed shows because of one, he would not learn of their end.
+/// A tombstone has no attachments: whose documents a feed shows because of one, they would not learn of their end.
 fn decides_by_what_stays<'t>(
     file: &mut File<'t>,
     entry: Option<&Entry<'t>>,

@@ -20,7 +20,7 @@ pub(in crate::policy) struct Rule {
     pub(in crate::policy) names: Names,
     /// Those that something depends on, callers aside.
     pub(in crate::policy) used: Vec<usize>,
-    /// Those of them that come from the caller himself and not from a match: `{user}`, `{node:…}`, `{claim:…}`.
+    /// Those of them that come from the caller themselves and not from a match: `{user}`, `{node:…}`, `{claim:…}`.
     pub(in crate::policy) own: Vec<(usize, Variable)>,
     pub(in crate::policy) databases: Vec<Template>,
     pub(in crate::policy) callers: Callers,

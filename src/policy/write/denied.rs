@@ -9,7 +9,7 @@ pub enum Denied {
     /// A write over what is not there for the caller: as if someone had just written it.
     #[error("Document update conflict.")]
     Conflict,
-    /// The caller may not do this to a document that he knows.
+    /// The caller may not do this to a document that they know.
     #[error("{0}")]
     Forbidden(String),
 }

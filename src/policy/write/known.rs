@@ -1,6 +1,6 @@
-//! What a writer sees of the documents that he writes.
+//! What a writer sees of the documents that they write.
 //!
-//! Invariant: whoever may write without reading sees what his rules for writing show, and no more.
+//! Invariant: whoever may write without reading sees what their rules for writing show, and no more.
 
 use crate::json::Fields;
 use crate::json::Kind;
@@ -20,7 +20,7 @@ impl WriteRules {
         self.seen(stored).is_some()
     }
 
-    /// The stored document as the caller would send it back unchanged; `None`: for him it is not there.
+    /// The stored document as the caller would send it back unchanged; `None`: for them it is not there.
     pub fn view(&self, stored: &Value) -> Option<Value> {
         let fields = self.seen(stored)?;
         Some(fields.cut_value(stored, Kind::Document))
@@ -55,7 +55,7 @@ impl WriteRules {
             || self.permits.iter().any(partly)
     }
 
-    /// May he write something else over all that is in this document?
+    /// May they write something else over all that is in this document?
     pub fn leaves_free(&self, stored: &Value) -> bool {
         let step = self.step(stored, false);
         let unchanging = self.permit(&step, stored, |applied, _| match &applied.rule.change {
@@ -69,8 +69,8 @@ impl WriteRules {
         !self.accounts && unchanging.is_ok() && whole()
     }
 
-    /// May this leaf be ended where `next` wins then? Not where that brings back what he may not change. Whether it
-    /// would makes no difference where there is something that he may not see: he would learn that.
+    /// May this leaf be ended where `next` wins then? Not where that brings back what they may not change. Whether it
+    /// would makes no difference where there is something that they may not see: they would learn that.
     pub fn may_uncover(&self, ended: &Value, next: &Value) -> Result<(), Denied> {
         const STALE: &str = "the losing revisions of this document must be deleted first";
         let step = self.step(ended, true);
@@ -152,8 +152,8 @@ impl WriteRules {
         shown.hiding(hides.flat_map(|applied| applied.rule.hides.iter().cloned()))
     }
 
-    /// Would he see more of the new document than of the stored one, of which he sees `before`? Whether there is
-    /// anything more in it makes no difference: he would learn that.
+    /// Would they see more of the new document than of the stored one, of which they see `before`? Whether there is
+    /// anything more in it makes no difference: they would learn that.
     pub(super) fn widens(&self, before: &Fields, stored: &Value, new: &Value) -> bool {
         let id = new.get("_id").and_then(Value::as_str).unwrap_or_default();
         [&self.reads, &self.finds].into_iter().any(|lens| {
@@ -165,7 +165,7 @@ impl WriteRules {
         })
     }
 
-    /// What the caller sees of a document that he writes; `None`: for him it is not there.
+    /// What the caller sees of a document that they write; `None`: for them it is not there.
     pub(super) fn fields(&self, step: &Step<'_>, document: &Value) -> Option<Fields> {
         let id = document
             .get("_id")
@@ -174,7 +174,7 @@ impl WriteRules {
         if let Some(fields) = self.reads.judge(id, Some(document)) {
             return Some(fields.into_owned());
         }
-        // Who may write without reading sees what his rules for writing show.
+        // Who may write without reading sees what their rules for writing show.
         let target = Target::Value(document);
         let holds = |applied: &&Applied| {
             applied

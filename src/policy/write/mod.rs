@@ -2,10 +2,10 @@
 //! keeps what the rules decide by.
 //!
 //! One rule must permit the whole step under one set of captures: the document that is there and the document
-//! that will be, so that nobody takes a document or pushes one out of his scope. A document that the caller
+//! that will be, so that nobody takes a document or pushes one out of their scope. A document that the caller
 //! neither sees nor may write is answered as an absent one.
 //!
-//! Invariant: a field that the caller does not see is neither destroyed nor set by him.
+//! Invariant: a field that the caller does not see is neither destroyed nor set by them.
 
 pub(in crate::policy) mod change;
 pub(in crate::policy) mod denied;
@@ -114,7 +114,7 @@ impl WriteRules {
         self.permits.is_empty() && !self.everything
     }
 
-    /// What the caller sees of the documents that he writes.
+    /// What the caller sees of the documents that they write.
     pub fn reads(&self) -> &Lens {
         &self.reads
     }
@@ -287,7 +287,7 @@ impl WriteRules {
         if self.widens(&fields, stored, &whole) {
             return Err(forbidden("this would show you more of the document"));
         }
-        // Security: nor does he set what the new document's rules hide from him.
+        // Security: nor do they set what the new document's rules hide from them.
         // (`nobody_sets_a_field_by_the_write_that_hides_it`)
         if let Some(after) = self.fields(step, &whole) {
             let altered = after.refuse_altered(stored, &whole);
@@ -314,7 +314,7 @@ impl WriteRules {
     /// The tombstone, with what rules decide by as it was in this revision, of which the writer sees these fields.
     fn keep(&self, fields: &Fields, stored: &Value, mut tombstone: Value) -> Result<Value, Denied> {
         keep_fields(&self.decision_fields, stored, &mut tombstone);
-        // Security: what was kept is shown by the tombstone's rules. The rest of it he has sent.
+        // Security: what was kept is shown by the tombstone's rules. The rest of it they have sent.
         // (`nobody_uncovers_what_a_tombstone_keeps`)
         let is_hidden = |path: &FieldPath| {
             let place = path.names().unwrap_or_default();

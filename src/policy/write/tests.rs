@@ -69,7 +69,7 @@ fn nobody_takes_a_document_or_pushes_one_away() {
         Some(r#"{"_id":"x","n":"1"}"#),
         r#"{"_id":"x","n":"3"}"#,
     );
-    // Not even from one of his scopes to another: captures of one binding stay together.
+    // Not even from one of their scopes to another: captures of one binding stay together.
     forbidden(
         &rules,
         Some(r#"{"_id":"x","n":"1"}"#),
@@ -97,7 +97,7 @@ fn a_document_that_is_not_seen_is_as_absent() {
         judge(&rules, None, r#"{"_id":"x","_rev":"1-a","_deleted":true}"#),
         Err(Denied::Missing)
     );
-    // What he could not create either is forbidden both times.
+    // What they could not create either is forbidden both times.
     assert_eq!(
         judge(&rules, Some(hidden), r#"{"_id":"x","n":"4"}"#),
         judge(&rules, None, r#"{"_id":"x","n":"4"}"#)
@@ -129,7 +129,7 @@ fn nobody_uncovers_what_a_tombstone_keeps() {
     // Whether there is anything to uncover is nothing to learn either.
     let bare = r#"{"_id":"x","n":"1","_attachments":{"seal":{}}}"#;
     forbidden(&rules(&[OWN, sealed, by_pin]), Some(bare), tombstone);
-    // What is kept he knows, and nothing else is left of the document.
+    // What is kept they know, and nothing else is left of the document.
     let kept = r#"{"_id":"x","_deleted":true,"n":"1"}"#;
     passes(&rules(&[OWN, sealed]), Some(stored), tombstone, kept);
     let open = r#"{"_id":"x","n":"1","pin":"4711"}"#;

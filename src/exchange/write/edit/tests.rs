@@ -31,7 +31,7 @@ fn rules() -> WriteRules {
     let user = User::new(UserName::parse("walt").unwrap(), Vec::new());
     let route = Route::parse("PUT", "/db/a", None).unwrap();
     let Verdict::Permit(permit) = policy.decide(&Caller::User(Arc::new(user)), route) else {
-        panic!("he may write");
+        panic!("walt may write");
     };
     let Plan::Write(rules) = permit.plan().clone() else {
         panic!("under rules")
@@ -179,7 +179,7 @@ fn a_losing_leaf_wins_only_over_what_its_writer_may_write() {
     let own = r#"{"_id":"a","_rev":"1-f","owner":"walt"}"#;
     assert_eq!(check(update, others), Err("conflict"));
     assert_eq!(check(delete, others), Ok(()));
-    // It has fields that he does not see, or may not change: as if someone had just written it.
+    // It has fields that they do not see, or may not change: as if someone had just written it.
     assert_eq!(check(update, own), Err("conflict"));
     assert_eq!(check(delete, own), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! What a writer does not see, he makes nobody show him.
+//! What a writer does not see, they make nobody show them.
 
 use proptest::prelude::*;
 use proptest::sample;
