@@ -23,16 +23,14 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 /// fn twin(_: couchwarden::exchange::Answer) {}
 /// ```
 /// ```compile_fail,E0451
-/// let forged = couchwarden::exchange::Answer { response: todo!() };
+/// let forged = couchwarden::exchange::Answer { response: todo!(), denied: Vec::new() };
 /// ```
 #[derive(Debug)]
 pub struct Answer {
     response: Response<Body>,
+    /// The ids of documents that policy has not let in.
+    denied: Vec<String>,
 }
-
-/// Documents that policy has not let in.
-#[derive(Debug, Clone)]
-struct Denied(Vec<String>);
 
 impl Answer {
     /// The response, for the frame around the road: CORS, cookies, the log.
@@ -54,7 +52,10 @@ impl Answer {
         });
         *response.status_mut() = parts.status;
         *response.headers_mut() = head::verbatim(&parts.headers, administrator);
-        Self { response }
+        Self {
+            response,
+            denied: Vec::new(),
+        }
     }
 
     /// The answer to a `PUT` that stands for a `DELETE` or a form, which have no `Location`.
@@ -82,7 +83,10 @@ impl Answer {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        Self { response }
+        Self {
+            response,
+            denied: Vec::new(),
+        }
     }
 
     /// The answer with one more header.
@@ -111,14 +115,13 @@ impl Answer {
 
     /// The answer with the ids of documents that policy has not let in, for those who tell of it.
     pub(crate) fn denying(mut self, ids: Vec<String>) -> Self {
-        self.response.extensions_mut().insert(Denied(ids));
+        self.denied = ids;
         self
     }
 
     /// Those ids.
     pub(crate) fn denied(&self) -> &[String] {
-        let denied = self.response.extensions().get::<Denied>();
-        denied.map_or(&[], |denied| &denied.0)
+        &self.denied
     }
 
     /// The answer, marked as one that may stay open without end.
