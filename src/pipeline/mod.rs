@@ -17,7 +17,7 @@ use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, HeaderName, HeaderValue, ORIGIN, SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
 };
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use crate::body::{Arriving, Body, Sound, empty, keeping};
@@ -107,12 +107,15 @@ impl Pipeline {
         let method = raw.method().as_str().to_owned();
         let version = raw.version();
         let address = peer.address.ip();
+        let origin = origin_of(raw.headers());
         let intake = match Intake::accept(raw, peer, &self.door) {
             Ok(intake) => intake,
             Err(refusal) => {
                 let mut record = Record::begin(&method, address, version, "");
                 record.verdict("refuse");
-                return record.attach(Answer::refusal(&refusal).into_response());
+                let mut response = Answer::refusal(&refusal).into_response();
+                self.cors.dress(origin.as_deref(), response.headers_mut());
+                return record.attach(response);
             }
         };
         let mut record = Record::begin(intake.method, intake.address, version, &intake.request_id);
@@ -124,7 +127,6 @@ impl Pipeline {
         }
         // Until policy has spoken.
         record.verdict("refuse");
-        let origin = intake.header(&ORIGIN).map(str::to_owned);
         let scheme = if intake.tls { "https" } else { "http" };
         let here = format!("{scheme}://{}", intake.host);
         let hsts = self.listen.hsts_of(&intake.host).filter(|_| intake.tls);
@@ -405,6 +407,13 @@ fn puts_a_replicated_document(intake: &Intake) -> bool {
     let query = intake.target.split_once('?').map(|(_, query)| query);
     let mut pairs = query.unwrap_or_default().split(['&', ';']);
     intake.method == "PUT" && pairs.any(|pair| pair == "new_edits=false")
+}
+
+/// The origin of the page that asks; none where that has two meanings.
+fn origin_of(headers: &HeaderMap) -> Option<String> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let origin = origins.next()?.to_str().ok()?;
+    origins.next().is_none().then(|| origin.to_owned())
 }
 
 /// An answer to HEAD: hyper leaves its body out over HTTP/1 only.

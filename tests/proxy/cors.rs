@@ -207,3 +207,27 @@ async fn a_foreign_page_logs_nobody_in_or_out() {
     let session = browser.get("/_session").await.yes();
     assert_eq!(session["userCtx"]["name"], json!(name));
 }
+
+/// A page sees nothing of an answer without these fields, and PouchDB then tries again for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_before_it_is_read_says_so_to_a_known_origin() {
+    let world = filled().await;
+    let walt = world.as_("walt");
+    let long = format!("/@notes/{}", "a".repeat(20_000));
+    for (method, path, field, status) in [
+        ("TRACE", "/@notes/a", ("accept", "*/*"), 405),
+        ("GET", long.as_str(), ("accept", "*/*"), 414),
+        ("PUT", "/@notes/b", ("content-encoding", "br"), 415),
+        ("GET", "/@notes/a%zz", ("accept", "*/*"), 400),
+        ("GET", "/@notes/a", 200),
+    ] {
+        for (origin, told) in [(HOME, Some(HOME)), ("https://evil.example", None)] {
+            let answer = walt
+                .ask(method, path, &[("origin", origin), field], "{}")
+                .await;
+            assert_eq!(answer.status, status, "{method} {path} {answer:?}");
+            let allowed = answer.header("access-control-allow-origin");
+            assert_eq!(allowed, told, "{method} {status}");
+        }
+    }
+}
