@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 
+use super::doc_locks::DocGuard;
 use super::errors;
 use super::gaps::CallerGaps;
 use super::redact::is_bare;
 use super::revisions::{RevisionCache, RevisionRef};
-use super::write::doc_locks::DocGuard;
 use crate::body::Cut;
 use crate::budget::{Budget, Counted, Share};
 use crate::client::Answered;

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::read::local_names::Locals;
-use super::write::doc_locks::{DocLocks, Mode};
+use super::doc_locks::{DocLocks, Mode};
+use super::local_names::Locals;
 use crate::body::Cut;
 use crate::caller::Caller;
 use crate::couch::{Couch, CouchError};

@@ -8,10 +8,12 @@
 pub(crate) mod accept;
 pub(crate) mod answer;
 pub(crate) mod context;
+pub(crate) mod doc_locks;
 pub(crate) mod errors;
 pub(crate) mod gaps;
 pub(crate) mod generations;
 pub(crate) mod head;
+pub(crate) mod local_names;
 pub(crate) mod reauthorize;
 pub(crate) mod redact;
 pub(crate) mod revisions;
@@ -26,7 +28,7 @@ pub(crate) mod rows;
 pub(crate) mod write;
 
 pub use answer::Answer;
-pub use parts::offline::in_parts;
+pub use read::offline::in_parts;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -40,12 +42,13 @@ use crate::config::Limits;
 use crate::couch::Couch;
 
 use crate::exchange::context::Context;
+use crate::exchange::doc_locks::DocLocks;
 use crate::exchange::gaps::Gaps;
+use crate::exchange::local_names::Locals;
 use crate::exchange::read::changes;
 use crate::exchange::read::changes::ChangesLens;
 use crate::exchange::read::design::Designs;
 use crate::exchange::read::document::Preferences;
-use crate::exchange::read::local_names::Locals;
 use crate::exchange::read::revs_diff::{Diff, missing};
 use crate::exchange::read::views::Named;
 use crate::exchange::read::{bulk_get, document, find, index, info, lists, local, views};
@@ -54,7 +57,6 @@ use crate::exchange::rewrite::Rewrite;
 use crate::exchange::upstream::Upstream;
 use crate::exchange::write::answer as batches;
 use crate::exchange::write::batch::SentBatch;
-use crate::exchange::write::doc_locks::DocLocks;
 use crate::intake::Intake;
 use crate::policy::{Permit, Plan};
 use crate::refusal::Refusal;

@@ -15,10 +15,10 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
+use super::parts::related::Outgoing;
 use crate::body::{Body, Cut, boxed, empty, full};
 use crate::client::{Carries, Kind, Manner, Reuse, is_json};
 use crate::exchange::parts::multipart::is_multipart;
-use crate::exchange::write::related::Outgoing;
 use crate::identity::present::{Account, Presenter};
 use crate::intake::Intake;
 use crate::policy::Permit;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use http::Response;
 
+use super::doc_locks::DocGuard;
 use crate::body::{Cut, boxed};
 use crate::client::{Answered, Client};
 use crate::exchange::rewrite::Outbound;
-use crate::exchange::write::doc_locks::DocGuard;
 use crate::refusal::Refusal;
 
 use late::{Held, Late};

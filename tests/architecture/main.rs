@@ -391,7 +391,6 @@ const DEFINED_TWICE: &[&str] = &[
     "Changes",
     "Clause",
     "Client",
-    "Denied",
     "Document",
     "Draft",
     "Ending",

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::document::JSON;
 
+use super::documents_in_parts::{Asked, Mixed, boundary_of};
 use crate::body::boxed;
 use crate::exchange::accept::{Kind, accepts};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
 use crate::exchange::gaps::{LeftOut, NamedInBatch};
 use crate::exchange::generations::names_long_one;
-use crate::exchange::parts::documents::{Asked, Mixed, boundary_of};
 use crate::exchange::redact::{Piece, RowOutcome, show};
 use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;

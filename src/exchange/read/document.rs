@@ -3,6 +3,7 @@
 use http::header::ETAG;
 use http_body_util::BodyExt as _;
 
+use super::documents_in_parts::{Asked, WithParts, boundary_of};
 use super::judged::judge_readable;
 use super::open_revs::{absent, open_revs, open_revs_mixed};
 use crate::body::{Cut, boxed};
@@ -12,7 +13,6 @@ use crate::exchange::accept::{Kind, accepts};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
 use crate::exchange::head::{etag, matches};
-use crate::exchange::parts::documents::{Asked, WithParts, boundary_of};
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::oversized::shows_a_leaf;
 use crate::exchange::unanswered::Unanswered;

@@ -12,10 +12,10 @@ use bytes::Bytes;
 
 use super::lists;
 use super::lists::{one, take_window};
-use super::local_names::{Locals, Space};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
 use crate::exchange::errors;
+use crate::exchange::local_names::{Locals, Space};
 use crate::exchange::redact::RowOutcome;
 use crate::exchange::rows::list_row::{ListRow, absent};
 use crate::exchange::rows::multi_query;

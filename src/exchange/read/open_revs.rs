@@ -9,11 +9,11 @@ use crate::exchange::revisions::RevisionCache;
 use crate::json::{JsonError, Row, quote};
 use crate::policy::Lens;
 
+use super::documents_in_parts::{Asked, Mixed, boundary_of};
 use crate::body::{Cut, boxed};
 use crate::exchange::accept::Kind;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
-use crate::exchange::parts::documents::{Asked, Mixed, boundary_of};
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::frame::Layout;

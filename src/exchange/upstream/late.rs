@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::body::{Body, Cut};
-use crate::exchange::write::doc_locks::DocGuard;
+use crate::exchange::doc_locks::DocGuard;
 
 /// Where the turn is kept once it is taken: the sender holds it until CouchDB has answered.
 pub(super) type Held = Arc<Mutex<Option<DocGuard>>>;

@@ -18,7 +18,7 @@ use super::written::new_id;
 use crate::body::{Body, Cut};
 use crate::budget::{NoRoom, Share, weight};
 use crate::caller::Caller;
-use crate::exchange::read::local_names::Locals;
+use crate::exchange::local_names::Locals;
 use crate::intake::json_body::{DEPTH, aside, bad_json};
 use crate::json::{Event, JsonError, Splitter, Value, members, string};
 use crate::refusal::Refusal;

@@ -12,7 +12,7 @@ use super::written::{Written, named_rev, new_id};
 use crate::budget::Share;
 use crate::caller::Caller;
 use crate::couch::{Couch, Pace};
-use crate::exchange::read::local_names::Locals;
+use crate::exchange::local_names::Locals;
 use crate::json::Value;
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};

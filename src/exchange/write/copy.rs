@@ -5,10 +5,10 @@
 
 use super::answer::{answer, judged, put};
 use super::attachments::{names, of, put as attach, remove, with_bytes};
-use super::doc_locks::DocLocks;
 use super::written::Written;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
+use crate::exchange::doc_locks::DocLocks;
 use crate::json::{Kind, Value};
 use crate::policy::WriteRules;
 use crate::refusal::{Limit, Refusal};

@@ -13,13 +13,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::answer::{answer, judged, put};
 use super::attachments::put as attach;
-use super::doc_locks::DocLocks;
 use super::stored::{Stored, stored};
 use super::written::Written;
 use crate::body::{Cut, full};
 use crate::budget::Share;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
+use crate::exchange::doc_locks::DocLocks;
 use crate::exchange::parts::multipart::{Parts, Token, field, parameter};
 use crate::intake::json_body;
 use crate::json::{Object, Value};

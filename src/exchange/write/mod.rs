@@ -7,14 +7,12 @@ pub(crate) mod batch;
 pub(crate) mod bodies;
 pub(crate) mod bulk;
 pub(crate) mod copy;
-pub(crate) mod doc_locks;
 pub(crate) mod edit;
 pub(crate) mod forced;
 pub(crate) mod form;
 pub(crate) mod judge;
 pub(crate) mod leaves;
 pub(crate) mod refused;
-pub(crate) mod related;
 pub(crate) mod stored;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,6 @@ use std::mem;
 use bytes::Bytes;
 use http::header::IF_MATCH;
 
-use super::doc_locks::{DocLocks, Mode};
 use super::leaves::Leaves;
 use super::written::{Written, named_rev};
 use crate::budget::{Counted, Share};
@@ -18,6 +17,7 @@ use crate::config::Limits;
 use crate::couch::{CouchError, Pace};
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
+use crate::exchange::doc_locks::{DocLocks, Mode};
 use crate::intake::Intake;
 use crate::json::{FieldPath, Value};
 use crate::policy::keep_fields;

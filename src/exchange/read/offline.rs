@@ -7,7 +7,7 @@ use http::Response;
 
 use std::sync::Arc;
 
-use super::documents::{Asked, Mixed, WithParts};
+use super::documents_in_parts::{Asked, Mixed, WithParts};
 use crate::body::Body;
 use crate::budget::Budget;
 use crate::client::Client;

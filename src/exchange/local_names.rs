@@ -4,7 +4,7 @@
 //! Invariant: a private name is the prefix of one caller and the whole of the client's own id, so two callers
 //! never share a name, and the names of one caller stand together.
 
-use super::pin::json;
+use super::read::pin::json;
 use crate::caller::Caller;
 use crate::json::Value;
 use crate::refusal::Refusal;

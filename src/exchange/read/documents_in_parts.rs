@@ -18,7 +18,6 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame as BodyFrame;
 use http_body_util::StreamBody;
 
-use super::answers::{Head, Parts, boundary};
 use crate::body::{Body, Cut, boxed, full};
 use crate::client::Answered;
 use crate::exchange::accept::Kind;
@@ -26,6 +25,7 @@ use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
 use crate::exchange::gaps::{LeftOut, NamedInBatch};
 use crate::exchange::head::verbatim;
+use crate::exchange::parts::answers::{Head, Parts, boundary};
 use crate::exchange::read::judged::{Attachment, Document, is_sound, judge_readable};
 use crate::exchange::rows::oversized::pass_over;
 use crate::exchange::unanswered::Unanswered;

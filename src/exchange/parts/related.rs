@@ -15,11 +15,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::attachments::following;
-use super::written::new_id;
 use crate::body::{Body, Cut};
 use crate::budget::Share;
 use crate::exchange::parts::multipart::{Parts, Token, field};
+use crate::exchange::write::attachments::following;
+use crate::exchange::write::written::new_id;
 use crate::json::Value;
 use crate::refusal::{Limit, Refusal};
 
