@@ -354,10 +354,6 @@ const CIRCLES: &[&str] = &[
     "json/value.rs",
     "services/node/store.rs",
     "services/node/store/follow.rs",
-    "services/provision/entry.rs",
-    "services/provision/events.rs",
-    "services/provision/mod.rs",
-    "services/provision/register.rs",
 ];
 
 #[test]

@@ -6,105 +6,15 @@
 //!
 //! Invariant: a role is named in one `_security`, for one replication, and no longer than its document lives.
 
-use std::sync::Arc;
-
-use http::HeaderValue;
-
-use super::replication::{Direction, Mark, Own};
-use super::{Provisioning, now, plan};
-use crate::config;
-use crate::couch::jwt_signer::{JwtSigner, Subject};
-use crate::couch::{Couch, CouchError, REPLICATION};
-use crate::exchange::write::written::new_id;
+use super::clock::now;
+use super::replication::{Direction, Mark};
+use super::{Provisioning, plan};
+use crate::couch::CouchError;
 use crate::refusal::Refusal;
 use crate::route::DbName;
-use crate::secret::Secret;
 
 /// How long a role may be named before the document is there that has it, in seconds.
 const BEGINNING: u64 = 60;
-
-/// How a replication gets in.
-#[derive(Debug)]
-pub(super) enum OwnWay {
-    /// By a token, under this name.
-    Token(String, Arc<JwtSigner>),
-    /// As the service account.
-    Password(String, Secret),
-}
-
-impl OwnWay {
-    pub(super) fn new(settings: &config::CouchDb, couch: &Couch) -> Self {
-        let name = settings.user.clone();
-        let password = match &settings.present {
-            config::Present::Jwt { .. } => None,
-            config::Present::Proxy { password, .. } | config::Present::Service { password } => {
-                Some(password)
-            }
-        };
-        match (couch.account().signer(), password) {
-            (Some(signer), _) => Self::Token(name, Arc::clone(signer)),
-            (None, password) => {
-                let password = password.cloned().unwrap_or_else(|| Secret::new(""));
-                Self::Password(name, password)
-            }
-        }
-    }
-
-    /// What is the same in everything that is shown by it.
-    pub(super) fn key(&self) -> Option<String> {
-        match self {
-            Self::Token(_, signer) => Some(signer.beginning()),
-            Self::Password(..) => None,
-        }
-    }
-
-    /// What stands for it in a document that is only compared.
-    pub(super) fn sample(&self) -> Own {
-        match self {
-            Self::Token(_, signer) => Own::Token(Secret::new(signer.beginning())),
-            Self::Password(user, password) => Own::Password(user.clone(), password.clone()),
-        }
-    }
-
-    /// Has a replication with this mark what it needs?
-    pub(super) fn fits(&self, mark: &Mark) -> bool {
-        match self {
-            Self::Token(..) => mark.role.is_some(),
-            Self::Password(..) => mark.role.is_none(),
-        }
-    }
-
-    /// A role for a replication that begins now; none, where none is needed.
-    pub(super) fn new_role(&self, now: u64) -> Result<Option<String>, Refusal> {
-        match self {
-            Self::Password(..) => Ok(None),
-            Self::Token(..) => {
-                let id = new_id().ok_or(Refusal::Internal("no random bytes"))?;
-                Ok(Some(format!("{REPLICATION}{now}:{id}")))
-            }
-        }
-    }
-
-    /// What the replication with this mark shows.
-    pub(super) fn shown(&self, mark: &Mark) -> Result<Own, Refusal> {
-        let Self::Token(name, signer) = self else {
-            return Ok(self.sample());
-        };
-        let role = mark
-            .role
-            .as_deref()
-            .ok_or(Refusal::Internal("a database without a role"))?;
-        let subject = Subject {
-            name,
-            roles: &[role],
-        };
-        let shown = signer.authorization_until(subject, mark.expires);
-        let shown = shown.as_ref().map(HeaderValue::as_bytes);
-        Ok(Own::Token(Secret::new(
-            shown.ok_or(Refusal::Internal("no token could be signed"))?,
-        )))
-    }
-}
 
 impl Provisioning {
     /// Lets replications with these roles into a user's database, beside those that are in.
@@ -146,16 +56,16 @@ impl Provisioning {
 
     /// Looks at each database of which a replication has begun, changed or ended since the last look.
     pub(super) async fn settle_all(&self) -> Result<(), Refusal> {
-        let unsettled = std::mem::take(&mut self.register.lock().await.unsettled);
+        let unsettled = self.replications.take_unsettled().await;
         for db in unsettled {
             match self.settle(&db).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.register.lock().await.unsettled.insert(db);
+                    self.replications.unsettle(db).await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, %db, "who may replicate could not be looked at");
-                    self.register.lock().await.unsettled.insert(db);
+                    self.replications.unsettle(db).await;
                 }
             }
         }

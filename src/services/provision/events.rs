@@ -17,12 +17,15 @@ use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::StreamBody;
 
-use super::plan::object;
+use super::clock::micros;
+use super::plan::{self, object};
 use super::replication::Direction;
 use super::{Provisioning, replication};
 use crate::body::{Body, boxed};
+use crate::caller::Caller;
 use crate::couch::CouchError;
 use crate::json::Value;
+use crate::refusal::Refusal;
 use crate::route::{DbName, LocalId};
 
 /// How often the state is looked at.
@@ -91,7 +94,7 @@ impl Provisioning {
         let mut last = kept.last().map_or(0, |(number, _)| *number);
         for id in ids {
             // It grows, and is the time in microseconds where that grows too.
-            last = super::micros().max(last.saturating_add(1));
+            last = micros().max(last.saturating_add(1));
             kept.push((last, Value::from(id.as_str())));
         }
         let late = kept.split_off(kept.len().saturating_sub(KEPT));
@@ -116,6 +119,28 @@ impl Provisioning {
         });
         Ok(numbered.collect())
     }
+
+    /// `GET /_warden/provisioning/events`, for whoever has a database.
+    pub(crate) fn events(
+        self: &Arc<Self>,
+        caller: &Caller,
+        last: Option<&str>,
+    ) -> Result<Body, Refusal> {
+        let user = caller.user().ok_or(Refusal::Unauthorized)?;
+        let db = plan::provisioned(user).ok_or(Refusal::NoDatabase)?;
+        Ok(listen(Arc::clone(self), db, last))
+    }
+
+    /// Policy has not let these documents into this database; its listeners hear of it.
+    pub(crate) async fn denied(&self, caller: &Caller, db: &DbName, ids: &[String]) {
+        let own = caller.user().and_then(plan::provisioned);
+        let concerned = *db == self.ends.shared && !ids.is_empty();
+        if let Some(own) = own.filter(|_| concerned)
+            && let Err(error) = self.note(&own, ids).await
+        {
+            tracing::warn!(%error, db = %own, "a denial could not be noted");
+        }
+    }
 }
 
 /// Somebody who listens.
@@ -139,7 +164,7 @@ pub(super) fn listen(provisioning: Arc<Provisioning>, db: DbName, last: Option<&
         db,
         told: [None; 2],
         seen: [const { None }; 2],
-        number: number.unwrap_or_else(super::micros),
+        number: number.unwrap_or_else(micros),
         quiet: None,
     };
     let events = unfold(listener, |mut listener| async move {

@@ -16,9 +16,10 @@ use crate::refusal::Refusal;
 use crate::route::DbName;
 use crate::secret::Secret;
 
+use super::clock::now;
 use super::register::{Entry, State};
 use super::replication::{self, Direction, Mark, Shown};
-use super::{Provisioning, now, plan};
+use super::{Provisioning, plan};
 
 /// How long a token lasts that nobody ends. It is replaced, and the replication begins anew, at half of that.
 const TOKEN: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -298,7 +299,7 @@ impl Provisioning {
 
     /// Looks at each replication of ours once. One that can't be looked after keeps none of the others from it.
     async fn sweep(&self) -> Result<(), Refusal> {
-        for entry in self.entries(true).await? {
+        for entry in self.replications.entries(true).await? {
             let db = entry.mark.database.clone();
             match self.look_after(entry).await {
                 // Somebody else looks after it too.

@@ -4,13 +4,16 @@
 //! `plan` says what is missing; this file looks, asks it, does the steps, and looks again until nothing is
 //! missing. So whatever an earlier call has left half done is finished by the next one. `replication` knows
 //! the documents of `_replicator`, `register` keeps the list of them, `life` says when they begin and end, `wake`
-//! starts those that are parked, `entry` lets them into the user's database, `rights` knows what a user sees, `events`
+//! starts those that are parked, `credentials` says what they
+//! show to CouchDB, `entry` lets them into the user's database, `rights` knows what a user sees, `events`
 //! tells them.
 //!
 //! Invariant: the name of the database is claimed on the user's document, at the revision that was read,
 //! before anything is made of it: of two calls at once one is told of a conflict, and goes on with the
 //! name of the other.
 
+mod clock;
+mod credentials;
 mod entry;
 mod events;
 mod life;
@@ -20,32 +23,31 @@ mod replication;
 mod rights;
 #[cfg(test)]
 mod tests;
+mod users;
 mod wake;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
-use tokio::sync::Mutex;
 
 use super::ddocs::Design;
 use super::node::Nodes;
-use crate::body::Body;
-use crate::caller::{Caller, Role, User, UserName};
+use crate::caller::{Caller, User};
 use crate::config::{self, Config};
 use crate::couch::behalf::apart;
 use crate::couch::{Couch, CouchError};
 use crate::exchange::write::written::new_id;
 use crate::identity::Identity;
-use crate::json::Value;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::route::{DbName, DocId};
-use entry::OwnWay;
+use crate::route::DbName;
+use credentials::OwnWay;
 use plan::{Found, Step};
-use register::Register;
+use register::Replications;
 use replication::Ends;
+use users::{user_id, user_of};
 
 /// How often a call looks again. Each round that others disturb leaves less to do.
 const ROUNDS: usize = 8;
@@ -77,7 +79,7 @@ pub(crate) struct Provisioning {
     recent: Cache<DbName, ()>,
     /// Tokens that were alive a moment ago, and whose they are.
     admitted: Cache<String, DbName>,
-    register: Mutex<Register>,
+    replications: Replications,
 }
 
 /// What a look came to.
@@ -101,16 +103,24 @@ impl Provisioning {
     ) -> Result<Self, CouchError> {
         let db = |name: &str| DbName::parse(name).map_err(|_| CouchError::Name);
         let fresh = settings.replication_timeout / 6;
+        let (users, replicator) = (db("_users")?, db("_replicator")?);
+        let shared = db(&settings.database)?;
         Ok(Self {
+            replications: Replications::new(
+                couch.clone(),
+                users.clone(),
+                replicator.clone(),
+                shared.clone(),
+            ),
             identity,
             policy,
             nodes,
-            users: db("_users")?,
-            replicator: db("_replicator")?,
+            users,
+            replicator,
             designs,
             ends: Ends {
                 warden: settings.url.clone(),
-                shared: db(&settings.database)?,
+                shared,
                 couchdb: settings.couchdb.clone(),
             },
             way: OwnWay::new(&config.couchdb, &couch),
@@ -125,7 +135,6 @@ impl Provisioning {
                 .max_capacity(USERS)
                 .time_to_live(ADMITTED)
                 .build(),
-            register: Mutex::default(),
         })
     }
 
@@ -214,56 +223,4 @@ impl Provisioning {
         }
         Ok(())
     }
-
-    /// `GET /_warden/provisioning/events`, for whoever has a database.
-    pub(crate) fn events(
-        self: &Arc<Self>,
-        caller: &Caller,
-        last: Option<&str>,
-    ) -> Result<Body, Refusal> {
-        let user = caller.user().ok_or(Refusal::Unauthorized)?;
-        let db = plan::provisioned(user).ok_or(Refusal::NoDatabase)?;
-        Ok(events::listen(Arc::clone(self), db, last))
-    }
-
-    /// Policy has not let these documents into this database; his listeners hear of it.
-    pub(crate) async fn denied(&self, caller: &Caller, db: &DbName, ids: &[String]) {
-        let own = caller.user().and_then(plan::provisioned);
-        let concerned = *db == self.ends.shared && !ids.is_empty();
-        if let Some(own) = own.filter(|_| concerned)
-            && let Err(error) = self.note(&own, ids).await
-        {
-            tracing::warn!(%error, db = %own, "a denial could not be noted");
-        }
-    }
-}
-
-fn user_of(name: UserName, document: &Value) -> User {
-    let roles = plan::roles(document).filter_map(|role| Role::parse(role).ok());
-    User::new(name, roles.collect())
-}
-
-fn user_id(name: &UserName) -> Result<DocId, Refusal> {
-    DocId::parse(&format!("org.couchdb.user:{name}"))
-        .map_err(|_| Refusal::Internal("a name of a user is none of an account"))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one clock of provisioning; in documents it is an argument"
-)]
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    since_1970().as_secs()
-}
-
-/// Microseconds since 1970.
-fn micros() -> u64 {
-    u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
 }

@@ -7,10 +7,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio::sync::Mutex;
+
 use super::replication::{self, Direction, Mark};
-use super::{Provisioning, user_id, user_of};
+use super::users::{user_id, user_of};
 use crate::caller::{User, UserName};
-use crate::couch::CouchError;
+use crate::couch::{Couch, CouchError};
 use crate::json::Value;
 use crate::refusal::Refusal;
 use crate::route::{DbName, DocId};
@@ -19,14 +21,25 @@ use crate::secret::Secret;
 /// How many changed documents are read in one go.
 const PAGE: usize = 500;
 
+/// Knows all replications of ours, and reads what has changed about them.
+#[derive(Debug)]
+pub(super) struct Replications {
+    couch: Couch,
+    users: DbName,
+    replicator: DbName,
+    /// The database that they replicate with.
+    shared: DbName,
+    register: Mutex<Register>,
+}
+
 /// All replications of ours, by the ids of their documents.
 #[derive(Debug)]
-pub(super) struct Register {
+struct Register {
     /// Up to where the changes of `_replicator` have been read.
     since: String,
     entries: HashMap<String, Entry>,
     /// The databases of which a replication has begun, changed or ended since `_security` was last looked at.
-    pub(super) unsettled: HashSet<DbName>,
+    unsettled: HashSet<DbName>,
 }
 
 /// One replication.
@@ -104,7 +117,27 @@ impl Register {
     }
 }
 
-impl Provisioning {
+impl Replications {
+    pub(super) fn new(couch: Couch, users: DbName, replicator: DbName, shared: DbName) -> Self {
+        Self {
+            couch,
+            users,
+            replicator,
+            shared,
+            register: Mutex::default(),
+        }
+    }
+
+    /// The databases of which a replication has begun, changed or ended since they were last taken.
+    pub(super) async fn take_unsettled(&self) -> HashSet<DbName> {
+        std::mem::take(&mut self.register.lock().await.unsettled)
+    }
+
+    /// Gives one back that must be looked at again.
+    pub(super) async fn unsettle(&self, db: DbName) {
+        self.register.lock().await.unsettled.insert(db);
+    }
+
     /// Every replication of ours, and whose it is; owners that are known are read again if they must be `fresh`.
     pub(super) async fn entries(&self, fresh: bool) -> Result<Vec<Entry>, Refusal> {
         let mut register = self.register.lock().await;
@@ -152,7 +185,7 @@ impl Provisioning {
                 return Ok(());
             };
             for document in &changes.documents {
-                register.note(document, &self.ends.shared);
+                register.note(document, &self.shared);
             }
             register.since = changes.last_seq;
             if changes.complete {

@@ -76,7 +76,7 @@ impl Provisioning {
 
     /// Starts the parked replications of those who may see one of these documents.
     async fn wake_for(&self, documents: &[Value]) -> Result<(), Refusal> {
-        let mut entries = self.entries(false).await?;
+        let mut entries = self.replications.entries(false).await?;
         entries.retain(|entry| entry.state == State::Parked);
         for (permit, users) in self.alike(entries).await?.into_values() {
             if !documents.iter().any(|doc| concerns(permit.as_ref(), doc)) {
