@@ -170,7 +170,7 @@ impl Nodes {
         self.store.ready().await?;
         // Security: an absent node and one that is not the caller's look the same, and cost the same.
         // (`a_hidden_node_looks_like_an_absent_one`)
-        let open = |node: &tree::Knot| may_read(caller, id, node);
+        let open = |node: &tree::NodeHeader| may_read(caller, id, node);
         if !self.store.look(|tree| tree.node(id).is_some_and(open)) {
             return Err(absent(caller));
         }

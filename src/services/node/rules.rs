@@ -10,7 +10,7 @@
 //! Invariant: an administrator is refused nothing here but by `validate`.
 
 use super::draft::{Authorization, Draft, wrong};
-use super::tree::{Broken, Document, Knot, Tree};
+use super::tree::{Broken, Document, NodeHeader, Tree};
 use crate::caller::Caller;
 use crate::json::{Object, Value};
 use crate::refusal::Refusal;
@@ -46,16 +46,16 @@ impl Writer<'_> {
     }
 
     /// May he read the node?
-    pub(super) fn reads(&self, knot: &Knot) -> bool {
+    pub(super) fn reads(&self, knot: &NodeHeader) -> bool {
         may_read(self.caller, self.id, knot)
     }
 
-    fn writes(&self, knot: &Knot) -> bool {
+    fn writes(&self, knot: &NodeHeader) -> bool {
         let names = |name: &str| knot.admins.iter().any(|admin| **admin == *name);
         self.is_own(knot) || self.caller.name().is_some_and(names)
     }
 
-    fn is_own(&self, knot: &Knot) -> bool {
+    fn is_own(&self, knot: &NodeHeader) -> bool {
         self.self_service && knot.user && self.caller.name() == Some(self.id)
     }
 
@@ -114,7 +114,7 @@ impl Writer<'_> {
     pub(super) fn may_set(
         &self,
         attributes: &[String],
-        knot: Option<&Knot>,
+        knot: Option<&NodeHeader>,
         old: Option<&Object>,
         new: &Object,
     ) -> Result<(), Refusal> {
@@ -175,7 +175,7 @@ impl<'v> Footprint<'v> {
 }
 
 /// May a node of this kind be read by this caller?
-pub(super) fn may_read(caller: &Caller, id: &str, knot: &Knot) -> bool {
+pub(super) fn may_read(caller: &Caller, id: &str, knot: &NodeHeader) -> bool {
     caller.is_administrator() || !knot.user || caller.name() == Some(id)
 }
 
@@ -244,7 +244,7 @@ pub(super) fn validate_delete(tree: &Tree, writer: &Writer<'_>) -> Result<(), Re
 
 /// Must this write take its turn, so that what it was judged by still holds when it is done? What only
 /// takes away (a parent, a user, a user's node) can break nothing.
-pub(super) fn is_structural(old: Option<&Knot>, draft: Option<&Draft>) -> bool {
+pub(super) fn is_structural(old: Option<&NodeHeader>, draft: Option<&Draft>) -> bool {
     match (old, draft) {
         // Creations say under which revision, so they need the order, see `order`.
         (None, _) => true,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::draft::{Authorization, Origin, wrong};
 use super::rules::Writer;
 use super::store::{Full, Trouble};
-use super::tree::Knot;
+use super::tree::NodeHeader;
 use super::{Nodes, told};
 use crate::caller::Caller;
 use crate::identity::now;
@@ -55,7 +55,7 @@ impl Nodes {
     pub(super) async fn stored(
         &self,
         writer: &Writer<'_>,
-        knot: Option<&Knot>,
+        knot: Option<&NodeHeader>,
     ) -> Result<Stored, Refusal> {
         if knot.is_none() {
             return Ok(Stored::default());

@@ -27,7 +27,7 @@ pub(super) struct Tree {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Document {
     /// A node.
-    Node(Knot),
+    Node(NodeHeader),
     /// Something that is not a node, at this revision.
     Other(Box<str>),
     /// The tombstone of whatever it was, at this revision.
@@ -36,7 +36,7 @@ pub(super) enum Document {
 
 /// A node without its properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Knot {
+pub(super) struct NodeHeader {
     pub(super) rev: Box<str>,
     pub(super) parents: Vec<Box<str>>,
     /// Has it an `authorization`?
@@ -65,7 +65,7 @@ impl Document {
             return Some(Self::Gone(rev.into()));
         }
         Some(match Single::read(document) {
-            Some(single) => Self::Node(Knot::of(&single)),
+            Some(single) => Self::Node(NodeHeader::of(&single)),
             None => Self::Other(rev.into()),
         })
     }
@@ -78,7 +78,7 @@ impl Document {
     }
 }
 
-impl Knot {
+impl NodeHeader {
     fn of(single: &Single) -> Self {
         let boxed = |ids: &[String]| ids.iter().map(|id| id.as_str().into()).collect();
         Self {
@@ -97,7 +97,7 @@ impl Tree {
     }
 
     /// The node of this id.
-    pub(super) fn node(&self, id: &str) -> Option<&Knot> {
+    pub(super) fn node(&self, id: &str) -> Option<&NodeHeader> {
         match self.documents.get(id) {
             Some(Document::Node(knot)) => Some(knot),
             Some(Document::Other(_) | Document::Gone(_)) | None => None,
@@ -146,7 +146,7 @@ impl Tree {
         }
     }
 
-    fn unlink(&mut self, id: &str, old: &Knot) {
+    fn unlink(&mut self, id: &str, old: &NodeHeader) {
         for parent in &old.parents {
             if let Some(children) = self.children.get_mut(parent) {
                 children.remove(id);
@@ -206,7 +206,7 @@ impl Tree {
     }
 
     /// A parent, if it can be one.
-    fn parent(&self, child: &str, parent: &str) -> Result<&Knot, Broken> {
+    fn parent(&self, child: &str, parent: &str) -> Result<&NodeHeader, Broken> {
         let (node, name) = (child.to_owned(), parent.to_owned());
         match self.node(parent) {
             None => Err(Broken::Missing { node, parent: name }),

@@ -1,7 +1,7 @@
-use super::{Broken, Document, Knot, Tree};
+use super::{Broken, Document, NodeHeader, Tree};
 
 fn knot(parents: &[&str], user: bool) -> Document {
-    Document::Node(Knot {
+    Document::Node(NodeHeader {
         rev: "1-a".into(),
         parents: parents.iter().map(|id| (*id).into()).collect(),
         user,
