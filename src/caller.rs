@@ -72,15 +72,15 @@ impl Caller {
     /// The same caller with the values of his own node.
     #[must_use]
     pub fn with_attributes(self, attributes: Vec<(String, String)>) -> Self {
-        let endow = |user: Arc<User>| {
+        let with_attributes = |user: Arc<User>| {
             let mut user = Arc::unwrap_or_clone(user);
             user.attributes = attributes;
             Arc::new(user)
         };
         match self {
             Self::Anonymous => Self::Anonymous,
-            Self::User(user) => Self::User(endow(user)),
-            Self::Administrator(user) => Self::Administrator(endow(user)),
+            Self::User(user) => Self::User(with_attributes(user)),
+            Self::Administrator(user) => Self::Administrator(with_attributes(user)),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::exchange::reauthorize::Lease;
 use crate::identity::Proof;
 use crate::policy::{Fingerprint, Permit, Plan, Policy, Verdict};
 use crate::route::{Call, DatabaseCall};
-use crate::services::node::endow;
+use crate::services::node::with_attributes;
 
 /// What a permit is compared by.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Pipeline {
                 let Ok(Some(now)) = identity.confirm(proof).await else {
                     return false;
                 };
-                let Ok(now) = endow(nodes.as_deref(), &policy, now).await else {
+                let Ok(now) = with_attributes(nodes.as_deref(), &policy, now).await else {
                     return false;
                 };
                 is_whole

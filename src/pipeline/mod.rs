@@ -38,7 +38,7 @@ use crate::own::Own;
 use crate::policy::{Permit, Policy, Verdict};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, Method, Route, RouteError, ServerCall};
-use crate::services::node::{Nodes, endow};
+use crate::services::node::{Nodes, with_attributes};
 use crate::services::provision::Provisioning;
 use crate::services::session::{Answer as SessionAnswer, Session};
 
@@ -232,7 +232,7 @@ impl Pipeline {
             }
         })?;
         let policy = self.policy.load_full();
-        let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
+        let caller = with_attributes(self.nodes.as_deref(), &policy, caller).await?;
         let couch = self.exchange.couch.counted(&intake.budget);
         let asked = Box::pin(self.decide(&policy, (&caller, &couch), route, record));
         let (mut permit, judged) = asked.await?;

@@ -14,7 +14,7 @@ impl Nodes {
     ///
     /// A caller whose node can't be followed is refused: a rule that forbids by a value would let him
     /// pass without it.
-    pub(crate) async fn endow(&self, caller: Caller) -> Result<Caller, Refusal> {
+    pub(crate) async fn with_attributes(&self, caller: Caller) -> Result<Caller, Refusal> {
         let Some(name) = caller.user().map(|user| user.name.clone()) else {
             return Ok(caller);
         };
@@ -46,13 +46,13 @@ impl Nodes {
 }
 
 /// The caller with the values of his own node, where a rule asks for one.
-pub(crate) async fn endow(
+pub(crate) async fn with_attributes(
     nodes: Option<&Nodes>,
     policy: &Policy,
     caller: Caller,
 ) -> Result<Caller, Refusal> {
     match nodes {
-        Some(nodes) if policy.uses_attributes() => nodes.endow(caller).await,
+        Some(nodes) if policy.uses_attributes() => nodes.with_attributes(caller).await,
         Some(_) | None => Ok(caller),
     }
 }

@@ -46,7 +46,7 @@ use rules::{absent, may_read};
 use store::{Signature, Store, Trouble};
 use strangers::Strangers;
 
-pub(crate) use attributes::endow;
+pub(crate) use attributes::with_attributes;
 pub(crate) use gate::{Gate, Writer};
 pub(crate) use writing::{Asked, Body};
 

@@ -316,8 +316,8 @@ async fn unknown_parameters_are_refused() {
 #[tokio::test]
 async fn a_caller_gets_the_values_of_his_own_user_node() {
     let fake = telephone_company().await;
-    let endow = async |caller: Caller| nodes(&fake).endow(caller).await;
-    let values = endow(user("alice"))
+    let with_attributes = async |caller: Caller| nodes(&fake).with_attributes(caller).await;
+    let values = with_attributes(user("alice"))
         .await
         .unwrap()
         .user()
@@ -335,13 +335,16 @@ async fn a_caller_gets_the_values_of_his_own_user_node() {
         expected.map(|(path, text)| (path.to_owned(), text.to_owned()))
     );
     // A node that is not a user node is nobody's own.
-    let customer = endow(user("customer")).await.unwrap();
+    let customer = with_attributes(user("customer")).await.unwrap();
     assert!(customer.user().unwrap().attributes.is_empty());
-    assert_eq!(endow(Caller::Anonymous).await.unwrap(), Caller::Anonymous);
+    assert_eq!(
+        with_attributes(Caller::Anonymous).await.unwrap(),
+        Caller::Anonymous
+    );
     let lost = r#"{"_id":"eve","metadata":{"nodeId":"eve","parents":["gone"],"authorization":{"type":"bcrypt"}}}"#;
     fake.put("catconf", lost);
     assert_eq!(
-        endow(user("eve")).await,
+        with_attributes(user("eve")).await,
         Err(Refusal::Internal("the attributes of a node cannot be read"))
     );
 }

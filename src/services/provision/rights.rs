@@ -14,7 +14,7 @@ use crate::json::Value;
 use crate::policy::{Permit, Plan, Reads, Verdict};
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, DbName, DocId, History, List, Method, Query, Route};
-use crate::services::node::endow;
+use crate::services::node::with_attributes;
 
 /// How many documents are looked at in one go.
 const PAGE: usize = 200;
@@ -37,7 +37,7 @@ impl Provisioning {
         };
         let policy = self.policy.load_full();
         let caller = Caller::User(Arc::new(user.clone()));
-        let caller = endow(self.nodes.as_deref(), &policy, caller).await?;
+        let caller = with_attributes(self.nodes.as_deref(), &policy, caller).await?;
         Ok(match policy.decide(&caller, route) {
             Verdict::Permit(permit) => Some(permit),
             Verdict::Deny(_) | Verdict::Ask(_) => None,
