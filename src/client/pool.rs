@@ -1,6 +1,6 @@
 //! Connections to CouchDB between two requests.
 //!
-//! Whoever asks moves the connection himself, while he waits for the head and while he reads the body: no task of its
+//! Whoever asks moves the connection themselves, while they wait for the head and while he reads the body: no task of its
 //! own, no message from one thread to another. Between two requests nobody does, and what has arrived meanwhile is
 //! looked for when the connection is taken out.
 //!
@@ -21,8 +21,8 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::ClientError;
 use super::connect::{Connector, Socket, Watch};
+use super::error::ClientError;
 use super::sent::Sent;
 
 /// Between memory for each slow reader and speed of large bodies (edge A4).
