@@ -21,22 +21,24 @@ pub use error::ClientError;
 pub(crate) use reuse::is_json;
 pub use reuse::{Carries, Manner, Reuse};
 
-use crate::body::{Body, Cut, Idle};
-use crate::config::{CouchDb, Limits};
-use connect::Connector;
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use hyper::body::Incoming;
+
+use crate::body::{Body, Cut, Idle};
+use crate::config::{CouchDb, Limits};
+use connect::Connector;
 use pool::{Link, Lost, Pool};
 use reuse::leaves_open;
 use sent::{Activity, Sent, quiet_for};
-use std::error::Error;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// Never sent on: they belong to one connection, or to the framing that hyper makes.
 static HOP_BY_HOP: [header::HeaderName; 9] = [

@@ -40,7 +40,6 @@ use crate::budget::{Budget, Share};
 use crate::caller::UserName;
 use crate::config::Limits;
 use crate::couch::Couch;
-
 use crate::exchange::context::Context;
 use crate::exchange::doc_locks::DocLocks;
 use crate::exchange::gaps::Gaps;

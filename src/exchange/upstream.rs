@@ -14,7 +14,6 @@ use crate::body::{Cut, boxed};
 use crate::client::{Answered, Client};
 use crate::exchange::rewrite::Outbound;
 use crate::refusal::Refusal;
-
 use late::{Held, Late};
 
 /// The way to CouchDB for requests that policy has judged.

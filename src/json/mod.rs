@@ -1,6 +1,6 @@
 //! JSON as CouchDB speaks it: values that keep their text, fields cut out of bytes, rows framed out of streams.
 //!
-//! `value` is the tree (with `object` and `number`), `token` the grammar, `scan` the fast structure proof.
+//! `value` is the tree (with `number`), `token` the grammar, `scan` the fast structure proof.
 //! `path` and `fields` say what is visible, `spot` on the way down; `cut` applies it by walking, `search` by searching,
 //! and `restore` undoes it for writers. `edit` walks one object, `rows` a stream in one `frame`, `row` one row of it; `skip` passes over one.
 //!
@@ -14,7 +14,6 @@ mod fields;
 mod frame;
 mod names;
 mod number;
-mod object;
 mod path;
 mod restore;
 mod row;
@@ -34,14 +33,13 @@ pub use edit::{Elements, Member, Members, elements, members, quote, repeated_mem
 pub use fields::{Clause, Fields, Kind, Visibility};
 pub use frame::{Event, Frame};
 pub use number::Number;
-pub use object::Object;
 pub use path::{FieldPath, PathError, Step};
 pub use restore::HiddenFieldSent;
 pub use row::Row;
 pub use rows::Splitter;
 pub use shallow::shallow;
 pub use spot::is_couchdbs_own;
-pub use value::Value;
+pub use value::{Object, Value};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 128;

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::fields::{Fields, Kind, Visibility};
-use super::object::Object;
 use super::path::FieldPath;
 use super::spot::{Spot, is_couchdbs_own};
+use super::value::Object;
 use super::value::Value;
 
 /// Why a document as sent cannot be put over the stored one.

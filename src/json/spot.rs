@@ -3,8 +3,8 @@
 //! Invariant: where a union of rules cannot be told yet, the answer is `Partly`, never `Visible`.
 
 use super::fields::{Clause, Fields, Kind, Visibility};
-use super::object::Object;
 use super::path::{Fate, Tails};
+use super::value::Object;
 use super::value::Value;
 
 /// CouchDB's own members are not the document's to hide, and not a writer's to change.

@@ -346,12 +346,8 @@ fn a_part_of_a_folder_names_only_parts_below_it() {
 const CIRCLES: &[&str] = &[
     "json/cut.rs",
     "json/fields.rs",
-    "json/object.rs",
     "json/search.rs",
     "json/spot.rs",
-    "json/value.rs",
-    "services/node/store.rs",
-    "services/node/store/follow.rs",
 ];
 
 #[test]

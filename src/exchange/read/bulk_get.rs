@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::document::JSON;
-
 use super::documents_in_parts::{Asked, Mixed, boundary_of};
 use crate::body::boxed;
 use crate::exchange::accept::{Kind, accepts};
@@ -25,6 +24,7 @@ use crate::json::{JsonError, Row, Value, elements, members};
 use crate::policy::{Fingerprint, Lens};
 use crate::refusal::Refusal;
 use crate::route::Method;
+
 const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
 
 /// `_bulk_get`: many revisions at once.

@@ -1,15 +1,15 @@
 //! The rows of `_changes`: each leaf that a row names is judged by itself, and every sequence that leaves
 //! is sealed for this caller and the rules it was judged under.
 
-use crate::exchange::rows::filter::RowFilter;
-use crate::exchange::rows::pages::PageEnd;
-use crate::json::Row;
 use std::sync::Arc;
 
 use crate::exchange::redact::{
     Piece, Redaction, RowOutcome, judge, judge_wanted, see, see_id, show,
 };
 use crate::exchange::revisions::{RevisionCache, RevisionRef};
+use crate::exchange::rows::filter::RowFilter;
+use crate::exchange::rows::pages::PageEnd;
+use crate::json::Row;
 use crate::json::{JsonError, Value, elements, members, quote, string};
 use crate::policy::{Fingerprint, Lens, Needs};
 use crate::secret::Seal;

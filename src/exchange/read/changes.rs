@@ -1,7 +1,5 @@
 //! `_changes` under a lens: all four feeds, by GET and POST.
 
-use crate::exchange::read::change_pages::ChangesPages;
-use crate::exchange::rows::answer::rows_answer;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +11,9 @@ use super::query;
 use super::query::{Changes, LooksAt};
 use crate::exchange::answer::{Answer, EVENTS};
 use crate::exchange::context::Context;
+use crate::exchange::read::change_pages::ChangesPages;
 use crate::exchange::reauthorize::Lease;
+use crate::exchange::rows::answer::rows_answer;
 use crate::exchange::rows::feed_clock::FeedClock;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;

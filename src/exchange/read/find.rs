@@ -1,6 +1,10 @@
 //! `_find` under a lens: what may be asked, and of each document that is found the verdict, which is on all of it, and the
 //! `fields` that were asked for, which are cut here.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::bookmark::{Bookmarks, Position};
 use super::query::{client, may_choose, may_name};
 use crate::exchange::answer::Answer;
@@ -21,8 +25,6 @@ use crate::policy::{
 use crate::refusal::Refusal;
 use crate::route::Query;
 use crate::secret::Seal;
-use bytes::Bytes;
-use std::sync::Arc;
 
 /// Documents that match the client's selector and that they may see.
 pub(crate) async fn find(

@@ -5,6 +5,8 @@
 //! meanwhile can stand before those that have been shown: it is left out, as CouchDB leaves it out, which goes on behind
 //! the last row.
 
+use std::cmp::Ordering;
+
 use super::bookmark::{Bookmarks, Position};
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::limit::Window;
@@ -12,7 +14,6 @@ use crate::exchange::rows::pages::{LARGEST_PAGE, PageEnd, Pages, SECOND_PAGE};
 use crate::json::{JsonError, Object, Row, Value};
 use crate::policy::{collate, field_steps};
 use crate::route::{Method, Query};
-use std::cmp::Ordering;
 
 /// The most rows of a page of found documents that have not been looked at, where rows may be hidden.
 const MOST_FOUND: u64 = 64;

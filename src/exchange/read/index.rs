@@ -4,6 +4,10 @@
 //! Invariant: a caller is shown an index only if every field that it is about is open to them in every document. What an
 //! index is about is read whole, or it is taken for one over hidden fields.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
 use super::find::{Find, named, parameters};
 use super::query::selector;
 use crate::exchange::answer::Answer;
@@ -15,8 +19,6 @@ use crate::json::{Object, Value};
 use crate::policy::Lens;
 use crate::refusal::Refusal;
 use crate::route::{Call, DatabaseCall, Method, Query};
-use bytes::Bytes;
-use std::collections::BTreeSet;
 
 const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
 

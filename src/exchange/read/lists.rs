@@ -1,13 +1,6 @@
 //! `_all_docs` and `_design_docs` under a lens, alone or as several `queries`, and what other lists have in common with
 //! them.
 
-use crate::exchange::redact::{Piece, Redaction, RowOutcome, judge_wanted, see, see_id, show};
-use crate::exchange::revisions::{RevisionCache, RevisionRef};
-use crate::exchange::rows::answer::rows_answer;
-use crate::exchange::rows::filter::RowFilter;
-use crate::exchange::rows::list_row::{ListRow, absent};
-use crate::exchange::rows::stream::Prepared;
-use crate::json::{JsonError, Row, string};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -18,13 +11,20 @@ use super::query as query_of;
 use super::reduce::Reducer;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
+use crate::exchange::redact::{Piece, Redaction, RowOutcome, judge_wanted, see, see_id, show};
+use crate::exchange::revisions::{RevisionCache, RevisionRef};
+use crate::exchange::rows::answer::rows_answer;
+use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::frame::Layout;
 use crate::exchange::rows::limit::Window;
+use crate::exchange::rows::list_row::{ListRow, absent};
 use crate::exchange::rows::multi_query;
 use crate::exchange::rows::pages::ListPages;
+use crate::exchange::rows::stream::Prepared;
 use crate::exchange::rows::stream::Recipe;
 use crate::intake::json_body;
 use crate::json::Value;
+use crate::json::{JsonError, Row, string};
 use crate::policy::{Lens, Needs};
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;

@@ -3,9 +3,6 @@
 //! Invariant: CouchDB is asked for names of the caller's space only, and every name in an answer is the one that
 //! they know.
 
-use crate::exchange::revisions::RevisionCache;
-use crate::exchange::rows::filter::RowFilter;
-use crate::exchange::rows::stream::Prepared;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,8 +14,11 @@ use crate::exchange::context::Context;
 use crate::exchange::errors;
 use crate::exchange::local_names::{Locals, Space};
 use crate::exchange::redact::RowOutcome;
+use crate::exchange::revisions::RevisionCache;
+use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::list_row::{ListRow, absent};
 use crate::exchange::rows::multi_query;
+use crate::exchange::rows::stream::Prepared;
 use crate::exchange::write::answer::whole;
 use crate::intake::json_body;
 use crate::json::{JsonError, Row, Value, quote, string};

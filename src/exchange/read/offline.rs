@@ -3,9 +3,9 @@
 //!
 //! Invariant: the same judgement as in `single`, and nothing is shown that a permit does not show.
 
-use http::Response;
-
 use std::sync::Arc;
+
+use http::Response;
 
 use super::documents_in_parts::{Asked, Mixed, WithParts};
 use crate::body::Body;

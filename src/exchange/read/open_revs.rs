@@ -3,17 +3,16 @@
 //! Invariant: of the revisions that were named, those that are hidden and those that are absent are answered alike:
 //! as missing, behind all others, in the order of CouchDB.
 
-use crate::exchange::gaps::LeftOut;
-use crate::exchange::redact::{Piece, RowOutcome, show};
-use crate::exchange::revisions::RevisionCache;
-use crate::json::{JsonError, Row, quote};
-use crate::policy::Lens;
+use std::sync::Arc;
 
 use super::documents_in_parts::{Asked, Mixed, boundary_of};
 use crate::body::{Cut, boxed};
 use crate::exchange::accept::Kind;
 use crate::exchange::answer::Answer;
 use crate::exchange::context::Context;
+use crate::exchange::gaps::LeftOut;
+use crate::exchange::redact::{Piece, RowOutcome, show};
+use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::filter::RowFilter;
 use crate::exchange::rows::frame::Layout;
@@ -22,9 +21,11 @@ use crate::exchange::rows::pages::OnePage;
 use crate::exchange::rows::reply::Reply;
 use crate::exchange::rows::stream::{Recipe, Rows};
 use crate::exchange::unanswered::Unanswered;
+use crate::json::{JsonError, Row, quote};
 use crate::policy::Fingerprint;
+use crate::policy::Lens;
 use crate::refusal::Refusal;
-use std::sync::Arc;
+
 const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
 
 /// Leaves of one document: all, or those that are named.

@@ -3,20 +3,20 @@
 //! what stands under `ali\u00ADce` too. Other functions are asked with `group=true`, once `exact` has seen that there is
 //! no such row.
 
+use std::mem;
+use std::sync::Arc;
+
 use crate::body::boxed;
 use crate::exchange::context::Context;
 use crate::exchange::read::pin_check;
+use crate::exchange::redact::RowOutcome;
 use crate::exchange::revisions::RevisionCache;
 use crate::exchange::rewrite::Subrequest;
 use crate::exchange::rows::filter::{PendingBody, RowFilter};
 use crate::json::Row;
-use crate::route::query::ViewQuery;
-use std::mem;
-use std::sync::Arc;
-
-use crate::exchange::redact::RowOutcome;
 use crate::json::{JsonError, Number, Object, Value};
 use crate::policy::{ViewLens, collate};
+use crate::route::query::ViewQuery;
 
 /// CouchDB's words for what `_sum` can't add.
 const NO_SUM: &str = "builtin_reduce_error";

@@ -1,6 +1,10 @@
 //! Views under a lens, alone or as several `queries`: of each row the key is inside the caller's pin, the row is judged by
 //! its rule, and the document by itself.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::design::Designs;
 use super::lists::{agree, asked, each, one, prepare, take_window};
 use super::pin;
@@ -25,8 +29,6 @@ use crate::policy::{self, Needs, ViewLens};
 use crate::refusal::Refusal;
 use crate::route::query::ViewQuery;
 use crate::route::{Call, DatabaseCall, DesignName, FunctionName};
-use bytes::Bytes;
-use std::sync::Arc;
 
 /// Which view is asked for.
 #[derive(Debug, Clone, Copy)]

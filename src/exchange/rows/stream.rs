@@ -6,7 +6,6 @@
 //! Invariant: memory holds one chunk of the network and one row, never the body; whatever goes wrong after
 //! the head has left is a [`Cut`], so that a partial answer never looks complete.
 
-use crate::exchange::rewrite::Subrequest;
 use std::mem;
 use std::sync::Arc;
 
@@ -32,6 +31,7 @@ use crate::exchange::context::Context;
 use crate::exchange::reauthorize::Lease;
 use crate::exchange::redact::RowOutcome;
 use crate::exchange::revisions::RevisionCache;
+use crate::exchange::rewrite::Subrequest;
 use crate::json::{Event, JsonError, Row, Splitter};
 
 /// The rows of one answer on their way.

@@ -1,10 +1,11 @@
 //! Narrowing: what a pinned caller asks, and what CouchDB is asked.
 
+use std::sync::Arc;
+
 use super::narrow;
 use crate::caller::{Caller, Role, User, UserName};
 use crate::policy::{Plan, Policy, PolicySettings, Reads, Verdict, ViewLens};
 use crate::route::Route;
-use std::sync::Arc;
 
 const RULES: &str = r#"
 [[rule]]

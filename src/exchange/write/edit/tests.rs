@@ -1,5 +1,7 @@
 //! Single writes against what is stored, forced ones against every leaf.
 
+use std::sync::Arc;
+
 use super::judge;
 use crate::budget::Counted;
 use crate::caller::{Caller, User, UserName};
@@ -11,7 +13,6 @@ use crate::json::Value;
 use crate::policy::{Plan, Policy, PolicySettings, Verdict, WriteRules};
 use crate::route::query::DocumentQuery;
 use crate::route::{DocId, Route};
-use std::sync::Arc;
 
 const RULES: &str = r#"
 [[rule]]
