@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::document::JSON;
 use super::documents_in_parts::{Asked, Mixed, boundary_of};
+use super::open_revs::UNREADABLE;
 use crate::body::boxed;
 use crate::exchange::accept::{Kind, accepts};
 use crate::exchange::answer::Answer;
@@ -24,8 +25,6 @@ use crate::json::{JsonError, Row, Value, elements, members};
 use crate::policy::{Fingerprint, Lens};
 use crate::refusal::Refusal;
 use crate::route::Method;
-
-const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
 
 /// `_bulk_get`: many revisions at once.
 pub(crate) async fn bulk_get(
@@ -62,17 +61,11 @@ pub(crate) async fn bulk_get(
         let upstream = (boxed(upstream.into_body()), boundary.as_slice());
         return Ok(Mixed::new(context, Some(lens), Asked::Bulk(batch), upstream).into_answer(kind));
     }
-    let recipe = Recipe {
-        pages: Box::new(OnePage),
-        filter: Box::new(BulkRows {
-            lens,
-            left_out: LeftOut::default(),
-        }),
-        layout: Layout::Rows("results"),
-        window: Window::ALL,
-        pulse: None,
-        lease: None,
+    let filter = BulkRows {
+        lens,
+        left_out: LeftOut::default(),
     };
+    let recipe = Recipe::new(OnePage, filter, Layout::Rows("results"), Window::ALL);
     rows_answer(Arc::new(context), part, recipe).await
 }
 
@@ -156,5 +149,9 @@ impl RowFilter for BulkRows {
     fn gap(&mut self) -> Option<Fingerprint> {
         let left_out = self.left_out.take();
         left_out.then(|| self.lens.fingerprint())
+    }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
     }
 }

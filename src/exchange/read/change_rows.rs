@@ -216,6 +216,10 @@ impl RowFilter for ChangeRows {
         });
         last.map(|last| ("last_seq", last))
     }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
+    }
 }
 
 impl ChangeRows {

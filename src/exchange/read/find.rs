@@ -76,14 +76,7 @@ pub(crate) async fn find(
     let part = pages.ask();
     let fields = fields.as_ref().and_then(Projection::read);
     let filter = FindRows { lens, fields };
-    let recipe = Recipe {
-        pages: Box::new(pages),
-        filter: Box::new(filter),
-        layout: Layout::Rows("docs"),
-        window,
-        pulse: None,
-        lease: None,
-    };
+    let recipe = Recipe::new(pages, filter, Layout::Rows("docs"), window);
     rows_answer(Arc::new(context), part, recipe).await
 }
 

@@ -118,14 +118,7 @@ pub(crate) fn prepare(
     filter: impl RowFilter + 'static,
 ) -> Prepared {
     let (part, pages) = ListPages::begin(ranges, paged, window)?;
-    let recipe = Recipe {
-        pages: Box::new(pages),
-        filter: Box::new(filter),
-        layout: Layout::Rows("rows"),
-        window,
-        pulse: None,
-        lease: None,
-    };
+    let recipe = Recipe::new(pages, filter, Layout::Rows("rows"), window);
     Some((part, recipe))
 }
 
@@ -209,6 +202,10 @@ impl RowFilter for DocumentRows {
 
     fn is_more_than_a_document(&self) -> bool {
         true
+    }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
     }
 }
 

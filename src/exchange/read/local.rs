@@ -170,4 +170,8 @@ impl RowFilter for LocalRows {
         out.push(b'}');
         Ok(RowOutcome::Shown)
     }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
+    }
 }

@@ -26,7 +26,8 @@ use crate::policy::Fingerprint;
 use crate::policy::Lens;
 use crate::refusal::Refusal;
 
-const UNREADABLE: Refusal = Refusal::BadGateway("the answer of the database can't be read");
+pub(crate) const UNREADABLE: Refusal =
+    Refusal::BadGateway("the answer of the database can't be read");
 
 /// Leaves of one document: all, or those that are named.
 pub(crate) async fn open_revs(
@@ -42,14 +43,7 @@ pub(crate) async fn open_revs(
         named,
         left_out: LeftOut::default(),
     };
-    let recipe = Recipe {
-        pages: Box::new(OnePage),
-        filter: Box::new(filter),
-        layout: Layout::Array,
-        window: Window::ALL,
-        pulse: None,
-        lease: None,
-    };
+    let recipe = Recipe::new(OnePage, filter, Layout::Array, Window::ALL);
     let reply = Reply::Begun(boxed(upstream));
     let mut rows = Rows::new(Arc::new(context), recipe, None, reply);
     if all && !rows.shows_something().await.map_err(Cut::refusal)? {
@@ -166,5 +160,9 @@ impl RowFilter for OpenRevs {
     fn gap(&mut self) -> Option<Fingerprint> {
         let left_out = self.left_out.take();
         left_out.then(|| self.lens.fingerprint())
+    }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
     }
 }

@@ -185,6 +185,10 @@ impl RowFilter for Groups {
             None => Box::pin(async move { context.first(part).await.map(boxed) }),
         }
     }
+
+    fn is_of_two_moments(&self) -> bool {
+        false
+    }
 }
 
 impl Groups {

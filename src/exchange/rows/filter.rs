@@ -41,10 +41,11 @@ pub(crate) trait RowFilter: fmt::Debug + Send {
         false
     }
 
-    /// Whether the index that rows come from may have seen another version than the one that they are judged by.
-    fn is_of_two_moments(&self) -> bool {
-        false
-    }
+    /// Whether the index that rows come from may have seen another version than the one that they are judged by: not
+    /// where each row is judged by the revision that it names, or by no document at all.
+    ///
+    /// Security: every endpoint must say so itself. (`no_row_is_shown_that_a_hidden_version_has_emitted`)
+    fn is_of_two_moments(&self) -> bool;
 
     /// Whether rows are added up.
     fn adds_up(&self) -> bool {
@@ -57,7 +58,7 @@ pub(crate) trait RowFilter: fmt::Debug + Send {
     }
 
     /// The id of the document that such a row is judged by, which is noted as wanted where the row does not hold it.
-    fn source(&self, row: Row<'_>, _known: &mut RevisionCache) -> Result<String, JsonError> {
+    fn source(&self, row: Row<'_>, _cache: &mut RevisionCache) -> Result<String, JsonError> {
         member(row, "id")
     }
 

@@ -174,7 +174,7 @@ impl Watch {
         }
         // Security: where a document stands tells the values that it is sorted by, so it can't be put where its
         // earlier version stood. (`a_found_document_does_not_stand_where_a_hidden_version_stood`)
-        if let Some(part) = pages.page_again().filter(|_| are_whole_page) {
+        if are_whole_page && let Some(part) = pages.page_again() {
             for _ in 0..ATTEMPTS {
                 let asked = meanwhile.now();
                 let Some(page) = again::page(means, part.clone(), PAGE).await? else {

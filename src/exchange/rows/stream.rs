@@ -109,6 +109,25 @@ pub(crate) struct Recipe {
     pub(crate) lease: Option<Lease>,
 }
 
+impl Recipe {
+    /// Of an answer that ends by itself.
+    pub(crate) fn new(
+        pages: impl Pages + 'static,
+        filter: impl RowFilter + 'static,
+        layout: Layout,
+        window: Window,
+    ) -> Self {
+        Self {
+            pages: Box::new(pages),
+            filter: Box::new(filter),
+            layout,
+            window,
+            pulse: None,
+            lease: None,
+        }
+    }
+}
+
 /// A query that has been judged: what is asked first, and how its answer is made. None where nothing can match.
 pub(crate) type Prepared = Option<(Subrequest, Recipe)>;
 
